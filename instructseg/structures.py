@@ -1,0 +1,198 @@
+"""The four contracts of the house: what flows from a picture and a sentence to a mask.
+
+``data`` or the user makes a :class:`Sample`; ``processing`` turns it into :class:`ModelInputs`; the model
+answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, and ``inference`` returns a
+:class:`MaskPrediction`.
+
+Letters used in every shape of this package::
+
+    B  rows of a batch: one instruction on one key frame each
+    R  reference frames of a row             T  frames of a clip
+    L  length of the language sequence       D  width of the language model
+    P  SigLIP tokens of one frame            K  perceiver queries of one reference frame
+    Q  object queries (LLM mask tokens)      C  channels of the mask decoder
+    N  target masks of a row, or a flat list H, W  pixels; h, w  cells of a feature map
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+IGNORE_LABEL = -100
+"""Label of a language position that no loss is computed on."""
+
+IGNORE_PIXEL = 255
+"""Value of a mask pixel that neither training nor evaluation counts."""
+
+
+class Task(str, Enum):
+    """What is asked; it selects the prompt (see ``processing.templates``)."""
+
+    RES = "res"
+    """Referring expression segmentation in an image (RefCOCO family)."""
+    REASON_SEG = "reason_seg"
+    """A question whose answer is a mask, in an image (ReasonSeg)."""
+    RVOS = "rvos"
+    """Referring expression segmentation in a video (Ref-YouTube-VOS, Ref-DAVIS17, MeViS)."""
+    REASON_VOS = "reason_vos"
+    """A question whose answer is a mask, in a video (ReVOS)."""
+    VQA = "vqa"
+    """A question whose answer is text; no mask."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the task looks at reference frames beside the key frame."""
+        return self in (Task.RVOS, Task.REASON_VOS)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the answer is a mask."""
+        return self is not Task.VQA
+
+
+class Role(IntEnum):
+    """What stands at a position of the language sequence."""
+
+    PAD = 0
+    TEXT = 1
+    """An ordinary token of the prompt or of the answer."""
+    REFER = 2
+    """A token of the instruction, the closing ``[SEG]`` included; pooled into the mask classifier."""
+    TEMPORAL = 3
+    """An object-aware perceiver token of a reference frame (``<temporal>``)."""
+    IMAGE = 4
+    """A SigLIP token of the key frame (``<image>``)."""
+    MASK = 5
+    """An object query; its last hidden state becomes a query of the mask decoder (``<seg>``)."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a frame was brought to the mask branch's input; all sizes are ``(height, width)`` in pixels.
+
+    The frame of size ``original`` is resized to ``resized`` and padded on the right and at the bottom
+    to ``padded``.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    padded: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One instruction on one key frame, as a data set or a user gives it. An image is a one-frame video.
+
+    Attributes:
+        key_frame: ``uint8[H, W, 3]`` RGB, the frame to segment.
+        instruction: what to segment, or the question, as a person wrote it.
+        task: selects the prompt.
+        reference_frames: ``uint8[H, W, 3]`` each, in temporal order; empty for an image, which is then
+            its own reference.
+        masks: ``uint8[N, H, W]``, 1 on the target, 0 elsewhere, :data:`IGNORE_PIXEL` where not to count;
+            ``N = 0`` says that nothing in the frame answers; ``None`` that the truth is unknown.
+        answer: text to be learned or compared: the explanation (ReasonSeg) or the reply (VQA).
+        explain: whether the prompt asks for the explanation.
+        name: identifies the sample in logs and results.
+        meta: what an evaluator needs beside this (ids, types); never read by the model.
+    """
+
+    key_frame: np.ndarray
+    instruction: str
+    task: Task
+    reference_frames: tuple[np.ndarray, ...] = ()
+    masks: np.ndarray | None = None
+    answer: str | None = None
+    explain: bool = False
+    name: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """A batch, ready for :meth:`InstructSeg.forward`.
+
+    Attributes:
+        input_ids: ``int64[B, L]`` token ids; 0 where ``roles`` says that an embedding is filled in.
+        roles: ``int64[B, L]``, a :class:`Role` each.
+        clip_pixels: ``float[B, 1+R, 3, S, S]`` SigLIP pixels: the key frame, then the references.
+        num_references: ``int64[B]``, how many of the R references are real; 0 makes the key frame its
+            own reference.
+        seg_pixels: ``float[B, 3, H, W]`` normalised pixels of the key frame for the mask branch;
+            ``None`` where no row asks for a mask.
+        geometry: one per row; undoes resize and padding.
+        labels: ``int64[B, L]``, :data:`IGNORE_LABEL` where nothing is learned; ``None`` outside training.
+    """
+
+    input_ids: torch.Tensor
+    roles: torch.Tensor
+    clip_pixels: torch.Tensor
+    num_references: torch.Tensor
+    seg_pixels: torch.Tensor | None = None
+    geometry: tuple[Geometry, ...] = ()
+    labels: torch.Tensor | None = None
+
+    @property
+    def attention_mask(self) -> torch.Tensor:
+        """``bool[B, L]``, true on real positions."""
+        return self.roles != Role.PAD
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ModelInputs:
+        """Moves the tensors to ``device``; casts the pixels (only) to ``dtype``."""
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if hasattr(value, "to"):
+                moved[entry.name] = value.to(device, dtype) if value.is_floating_point() else value.to(device)
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, eq=False)
+class SegOutput:
+    """What the model says of a batch.
+
+    Attributes:
+        mask_logits: ``float[B, Q, h, w]`` at a quarter of the padded size; positive inside.
+        seg_logits: ``float[B, Q]``, similarity of each query with the instruction (mask score logit).
+        aux: the same pair for the prediction before the first decoder layer and after each but the
+            last, in order; empty unless asked for.
+        text_logits: ``float[M, V]`` next-token logits at the ``M`` positions whose following label is
+            learned, rows in order; ``None`` without labels.
+        mask_rows: ``int64[B']``, the rows of the batch that the first two describe; ``None`` for all.
+    """
+
+    mask_logits: torch.Tensor | None
+    seg_logits: torch.Tensor | None
+    aux: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+    text_logits: torch.Tensor | None = None
+    mask_rows: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrediction:
+    """The answer to one instruction on one frame.
+
+    Attributes:
+        mask: ``bool[H, W]`` at the frame's own size.
+        score: 0..1, similarity with the instruction times the mean probability inside the mask; the
+            official ranking score.
+        presence: 0..1, the largest similarity of any query with the instruction; low where nothing in
+            the frame answers it.
+        instruction: what was asked.
+        probability: ``float32[H, W]``, the soft mask, 0..1; only on request.
+        answer: generated text; only on request.
+    """
+
+    mask: np.ndarray
+    score: float
+    presence: float
+    instruction: str = ""
+    probability: np.ndarray | None = None
+    answer: str | None = None
