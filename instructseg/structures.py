@@ -7,6 +7,7 @@ answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, an
 Letters used in every shape of this package::
 
     B  rows of a batch: one instruction on one key frame each
+    F  pictures of a batch: key frames with their references, shared by rows (F <= B)
     R  reference frames of a row             T  frames of a clip
     L  length of the language sequence       D  width of the language model
     P  SigLIP tokens of one frame            K  perceiver queries of one reference frame
@@ -98,6 +99,7 @@ class Sample:
             its own reference.
         masks: ``uint8[N, H, W]``, 1 on the target, 0 elsewhere, :data:`IGNORE_PIXEL` where not to count;
             ``N = 0`` says that nothing in the frame answers; ``None`` that the truth is unknown.
+        distractors: ``uint8[M, H, W]``, masks of other things in the frame; they teach what an object is.
         answer: text to be learned or compared: the explanation (ReasonSeg) or the reply (VQA).
         explain: whether the prompt asks for the explanation.
         name: identifies the sample in logs and results.
@@ -109,6 +111,7 @@ class Sample:
     task: Task
     reference_frames: tuple[np.ndarray, ...] = ()
     masks: np.ndarray | None = None
+    distractors: np.ndarray | None = None
     answer: str | None = None
     explain: bool = False
     name: str = ""
@@ -122,13 +125,14 @@ class ModelInputs:
     Attributes:
         input_ids: ``int64[B, L]`` token ids; 0 where ``roles`` says that an embedding is filled in.
         roles: ``int64[B, L]``, a :class:`Role` each.
-        clip_pixels: ``float[B, 1+R, 3, S, S]`` SigLIP pixels: the key frame, then the references.
-        num_references: ``int64[B]``, how many of the R references are real; 0 makes the key frame its
+        clip_pixels: ``float[F, 1+R, 3, S, S]`` SigLIP pixels: the key frame, then the references.
+        num_references: ``int64[F]``, how many of the R references are real; 0 makes the key frame its
             own reference.
-        seg_pixels: ``float[B, 3, H, W]`` normalised pixels of the key frame for the mask branch;
+        seg_pixels: ``float[F, 3, H, W]`` normalised pixels of the key frame for the mask branch;
             ``None`` where no row asks for a mask.
-        geometry: one per row; undoes resize and padding.
+        geometry: one per picture; undoes resize and padding.
         labels: ``int64[B, L]``, :data:`IGNORE_LABEL` where nothing is learned; ``None`` outside training.
+        picture: ``int64[B]``, the picture that each row asks about; ``None`` for one each, in order.
     """
 
     input_ids: torch.Tensor
@@ -138,6 +142,7 @@ class ModelInputs:
     seg_pixels: torch.Tensor | None = None
     geometry: tuple[Geometry, ...] = ()
     labels: torch.Tensor | None = None
+    picture: torch.Tensor | None = None
 
     @property
     def attention_mask(self) -> torch.Tensor:
@@ -173,6 +178,23 @@ class SegOutput:
     aux: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
     text_logits: torch.Tensor | None = None
     mask_rows: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MaskTargets:
+    """The truth for one row.
+
+    Attributes:
+        masks: ``float or bool[N, H, W]`` at the padded size of the mask branch (any multiple of the mask
+            logits' size); ``N = 0`` where nothing in the picture answers.
+        is_answer: ``bool[N]``; a mask that is not an answer teaches the masks alone, its query stays a
+            negative of the score. ``None`` for all true, as released.
+        ignore: ``bool[H, W]``, pixels that no loss counts (padding is counted, as released); ``None`` for none.
+    """
+
+    masks: torch.Tensor
+    is_answer: torch.Tensor | None = None
+    ignore: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
