@@ -23,5 +23,5 @@ class Backbone(nn.Module):
         self.dims = {level: config.embed_dim * 2**i for i, level in enumerate(LEVELS)}
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``float[F, 3, H, W]`` to ``{"res2": float[F, C, H/4, W/4], ... "res5": float[F, 8C, H/32, W/32]}``."""
+        """``float[F, 3, H, W]`` to ``{"res2": float[F, C, H/4, W/4], .. "res5": float[F, 8C, H/32, W/32]}``."""
         return dict(zip(LEVELS, self.swin(pixels).feature_maps, strict=True))

@@ -91,6 +91,7 @@ class InstructSegConfig(PreTrainedConfig):
         self.vision_config = _sub_config(SiglipVisionConfig, self.vision_config, _SIGLIP_SO400M)
         self.text_config = _sub_config(PhiConfig, self.text_config, _PHI_2)
         self.backbone_config = _sub_config(SwinConfig, self.backbone_config, _SWIN_B)
+        self.vmtf_levels = list(self.vmtf_levels)
         unknown = set(self.vmtf_levels) - set(LEVELS)
         if unknown:
             raise ValueError(

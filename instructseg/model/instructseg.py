@@ -176,7 +176,7 @@ class InstructSeg(PreTrainedModel):
         return features
 
     def embed_text(self, input_ids: torch.Tensor, roles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input embeddings of the instructions, ``float[B, T, D]``, and ``bool[B, T]``: what OVP is guided by."""
+        """Input embeddings of the instructions, ``float[B, T, D]``, and ``bool[B, T]``: what guides OVP."""
         return fusion.take(self.language.model.embed_tokens(input_ids), roles, Role.REFER)
 
     def perceive(self, tokens: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:

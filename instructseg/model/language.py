@@ -6,10 +6,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PhiConfig, PhiForCausalLM
+from transformers import LogitsProcessor, LogitsProcessorList, PhiConfig, PhiForCausalLM
 
 LORA_RELEASED = {"r": 8, "alpha": 16, "dropout": 0.05, "targets": ["q_proj", "v_proj"]}
 """Adapter of the released recipe."""
+
+
+class _KnownTokens(LogitsProcessor):
+    """The output table may have more rows than there are tokens; those are never chosen."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores[:, self.tokens :] = -torch.inf
+        return scores
 
 
 class LanguageModel(PhiForCausalLM):
@@ -40,6 +51,7 @@ class LanguageModel(PhiForCausalLM):
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             eos_token_id=list(stop),
+            logits_processor=LogitsProcessorList([_KnownTokens(self.model.embed_tokens.num_embeddings)]),
             **arguments,
         )
         tokens = ids[0].tolist()
@@ -47,7 +59,7 @@ class LanguageModel(PhiForCausalLM):
 
 
 def add_lora(language: nn.Module, r: int, alpha: int, dropout: float, targets: list[str]) -> None:
-    """Puts trainable adapters on the linear layers named ``targets`` and freezes what they stand on, in place."""
+    """Puts trainable adapters on the linear layers named ``targets``, in place; the rest is frozen."""
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), bias="none")

@@ -25,7 +25,7 @@ class PerceiverAttention(nn.Module):
     def forward(
         self, latents: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """``float[N, M, D]``, ``float[N, S, D]``, ``bool[N, S+M]`` (true: may be attended) to ``float[N, M, D]``."""
+        """``float[N, M, D]``, ``float[N, S, D]``, ``bool[N, S+M]`` (true: is read) to ``float[N, M, D]``."""
         latents = self.norm_latents(latents)
         keys = torch.cat((self.norm_context(context), latents), dim=1)  # (N, S+M, D)
         k, v = self.to_kv(keys).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)

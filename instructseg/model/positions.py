@@ -30,7 +30,7 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device, dtyp
 
 
 class SinePositions(nn.Module):
-    """The same as a module, with the call of transformers' Mask2Former, whose own computes in the map's dtype."""
+    """The same as a module, called as transformers' own, which computes in the map's dtype."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
