@@ -1,0 +1,132 @@
+"""One configuration of a training run: what stands in a file of ``configs/``.
+
+::
+
+    _base_: base/train.yaml
+    model: {name: nano}
+    train: {max_steps: 2000, optim: {lr: 1e-3}}
+    stages:                                    # in order; each says only what differs
+      masks: {train: {optim: {frozen: [language_model]}}}
+      joint: {train: {max_steps: 5000}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instructseg.criterion.criterion import CriterionConfig
+from instructseg.engine.trainer import TrainConfig
+from instructseg.typed_yaml import Origins, Tree, build, merge, read_tree, read_words, resolve
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the model comes from.
+
+    Attributes:
+        name: a preset (random weights), a folder, or a repository of the Hugging Face hub.
+        overrides: fields of the model's configuration that differ from it.
+    """
+
+    name: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the batches are made of.
+
+    Attributes:
+        kind: the data set; ``synthetic`` draws scenes of simple shapes as it goes.
+        length: different scenes; later ones repeat them.
+        seed: of the scenes and of their order.
+        images_per_batch: scenes in a batch.
+        expressions_per_scene: instructions asked about each scene, one row of the batch each.
+        clip_share: share of the batches that are clips instead of images, 0..1.
+        scene: options of the scene generator.
+    """
+
+    kind: str = "synthetic"
+    length: int = 10_000
+    seed: int = 0
+    images_per_batch: int = 5
+    expressions_per_scene: int = 6
+    clip_share: float = 0.0
+    scene: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("length", "images_per_batch", "expressions_per_scene"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.clip_share <= 1:
+            raise ValueError(f"clip_share must be in [0, 1], got {self.clip_share}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run, or one stage of it.
+
+    Attributes:
+        model: what is trained.
+        data: on what.
+        criterion: by which losses.
+        train: how.
+        output_dir: receives checkpoints, metrics and weights.
+        seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
+        stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
+    """
+
+    model: ModelSource
+    data: DataConfig = field(default_factory=DataConfig)
+    criterion: CriterionConfig = field(default_factory=CriterionConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    output_dir: Path = Path("outputs")
+    seed: int = 0
+    stages: dict[str, RunConfig] = field(default_factory=dict)
+
+    def plan(self) -> dict[str, RunConfig]:
+        """The stages, or the run itself as the only one, named ``train``."""
+        return self.stages or {"train": self}
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads a configuration file.
+
+    Args:
+        path: YAML with the fields of :class:`RunConfig`. ``_base_`` inherits from another file, and
+            ``stages.<name>: null`` drops an inherited stage.
+        overrides: ``dotted.key=value``; applies to every stage, unless the key starts with
+            ``stages.<name>``. The command line has the last word.
+
+    Raises:
+        FileNotFoundError: when the file or a base of it is missing.
+        ValueError: on an unknown key or a wrong value; names the file and the key.
+    """
+    origins = Origins()
+    files, words = read_tree(Path(path), origins), read_words(overrides, origins)
+    stages, late = files.pop("stages", {}), words.pop("stages", {})
+    if not isinstance(stages, dict) or not isinstance(late, dict):
+        raise ValueError(f"{origins.of('stages')}: stages: expected a mapping of names to what differs")
+    for name in late.keys() - stages.keys():
+        raise ValueError(f"command line: stages.{name}: no such stage; there are {', '.join(stages) or 'none'}")
+    run = merge(files, words)
+    whole = {name: _stage(name, (files, stages[name], words, late.get(name, {})), origins) for name in stages}
+    return build(
+        RunConfig, {**resolve(run), "stages": {n: stage for n, stage in whole.items() if stage}}, origins
+    )
+
+
+def _stage(name: str, layers: tuple[Tree, ...], origins: Origins) -> Tree | None:
+    if layers[1] is None or layers[3] is None:
+        return None
+    stage: Tree = {}
+    for layer in layers:
+        if not isinstance(layer, dict) or "stages" in layer:
+            raise ValueError(
+                f"{origins.of(f'stages.{name}')}: stages.{name}: expected what differs, without stages"
+            )
+        stage = merge(stage, layer)
+    return resolve(stage)

@@ -1,0 +1,18 @@
+"""Training: the loop, its optimiser, checkpoints and metrics. It is handed model, criterion and batches."""
+
+from instructseg.engine.checkpoint import latest, load_weights
+from instructseg.engine.optim import OptimConfig
+from instructseg.engine.source import BatchSource
+from instructseg.engine.stages import run_stages
+from instructseg.engine.trainer import Interrupted, TrainConfig, Trainer
+
+__all__ = [
+    "BatchSource",
+    "Interrupted",
+    "OptimConfig",
+    "TrainConfig",
+    "Trainer",
+    "latest",
+    "load_weights",
+    "run_stages",
+]

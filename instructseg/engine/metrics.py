@@ -1,0 +1,105 @@
+"""What a run says of itself: a file of JSON lines, and a progress bar or log lines for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+class Means:
+    """Running means of named numbers; tensors are read only when the means are."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor | float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, torch.Tensor | float]) -> None:
+        """Counts each value once; names may differ from call to call."""
+        for name, value in values.items():
+            value = value.detach() if isinstance(value, torch.Tensor) else value
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means over all processes, which must all call this; starts anew."""
+        from accelerate.utils import gather_object
+
+        mine = {name: (float(value), self._counts[name]) for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        sums: dict[str, tuple[float, int]] = {}
+        for theirs in gather_object([mine]):
+            for name, (value, count) in theirs.items():
+                total, seen = sums.get(name, (0.0, 0))
+                sums[name] = (total + value, seen + count)
+        return {name: total / seen for name, (total, seen) in sums.items()}
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one object per line, ``step`` first, each line on disk when written.
+
+    Args:
+        path: kept up to ``step`` where it exists, so a resumed run reads like one that never stopped.
+        step: steps done.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        # a process killed while writing leaves half a line, and that one comes after every checkpoint
+        whole = [line for line in lines if line.endswith("\n")]
+        temporary = path.with_name(f".tmp-{path.name}")
+        temporary.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+        temporary.replace(path)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Appends one line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+class Progress:
+    """A bar on a terminal, log lines elsewhere; use it as a context.
+
+    Args:
+        max_steps: shown beside the steps done.
+        enabled: false on all processes but one.
+    """
+
+    def __init__(self, max_steps: int, enabled: bool = True) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True)
+        self.max_steps = max_steps
+        self.enabled = enabled
+        self.live = enabled and console.is_terminal
+        columns = (TextColumn("step {task.fields[step]}"), BarColumn(20), TextColumn("{task.description}"))
+        self.bar = Bar(*columns, console=console, disable=not self.live)
+        self.task = self.bar.add_task("", total=1.0, step=f"0/{max_steps}")
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def show(self, step: int, values: Mapping[str, float], share: float, seconds_left: float) -> None:
+        """Shows ``values`` after ``step`` steps, ``share`` (0..1) of the run."""
+        minutes, seconds = divmod(round(seconds_left), 60)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        text += f"  left {minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        self.bar.update(self.task, completed=share, description=text, step=f"{step}/{self.max_steps}")
+        if self.enabled and not self.live:
+            logger.info("step %d/%d  %s", step, self.max_steps, text)

@@ -1,0 +1,51 @@
+"""A run of several stages, each started from the averaged weights of the one before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from instructseg.engine.checkpoint import WEIGHTS, load_weights
+from instructseg.engine.trainer import FINAL, Trainer
+
+logger = logging.getLogger(__name__)
+
+Stage = TypeVar("Stage")
+
+
+def run_stages(
+    stages: Mapping[str, Stage], build: Callable[[Stage, Path], Trainer], output_dir: str | Path
+) -> Path:
+    """Trains the stages in order, each in ``output_dir/<name>``; goes on where an earlier call stopped.
+
+    A stage that has written its final weights is skipped; delete its folder to train it again.
+
+    Args:
+        stages: name -> what ``build`` needs to know.
+        build: makes the trainer of a stage for a folder, around a model of its own: what an earlier
+            stage froze must not stay frozen.
+        output_dir: folder of the whole run.
+
+    Returns:
+        The folder of the last stage's final weights.
+
+    Raises:
+        ValueError: when there is no stage, or a model cannot take the weights of the stage before.
+    """
+    if not stages:
+        raise ValueError("no stage to run")
+    final: Path | None = None
+    for name, stage in stages.items():
+        folder = Path(output_dir) / name
+        if (folder / FINAL / WEIGHTS).is_file():
+            logger.info("stage %s is done", name)
+        else:
+            trainer = build(stage, folder)
+            if final is not None:
+                load_weights(trainer.model, final)
+            trainer.train()
+        final = folder / FINAL
+    assert final is not None
+    return final

@@ -1,0 +1,203 @@
+"""YAML files and command-line words into nested dataclasses, strictly.
+
+A file may inherit from another by ``_base_: other.yaml`` (relative to itself) and may use the
+interpolations of omegaconf. An error names the file, the full dotted key and the closest valid key.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+T = TypeVar("T")
+Tree = dict[str, Any]
+
+
+class Origins:
+    """Remembers which file, or the command line, set a dotted key last."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, str] = {}
+
+    def note(self, tree: Tree, source: str) -> None:
+        """Every key of ``tree`` was set by ``source``."""
+        self._sources.update(dict.fromkeys(_keys(tree), source))
+
+    def of(self, key: str) -> str:
+        """The source of ``key``, or of the deepest known key around it."""
+        while key not in self._sources and "." in key:
+            key = key.rpartition(".")[0]
+        return self._sources.get(key, "configuration")
+
+
+def read_tree(path: Path, origins: Origins) -> Tree:
+    """Reads a file over its bases; interpolations stay as they are.
+
+    Raises:
+        FileNotFoundError: when the file or a base of it is missing.
+        ValueError: when it is no YAML mapping, or inherits from itself.
+    """
+    return _read(path, origins, ())
+
+
+def read_words(words: Sequence[str], origins: Origins) -> Tree:
+    """Reads ``dotted.key=value`` words; a value is written as in YAML."""
+    tree: Tree = {}
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"command line: expected KEY=VALUE, got '{word}'")
+        tree = merge(tree, _plain(OmegaConf.from_dotlist([word])))
+    origins.note(tree, "command line")
+    return tree
+
+
+def merge(base: Tree, top: Mapping[str, Any]) -> Tree:
+    """``top`` over ``base``, mappings key by key, anything else as a whole; neither is changed."""
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def resolve(tree: Tree) -> Tree:
+    """Fills in the interpolations."""
+    try:
+        resolved: Tree = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ValueError(f"cannot fill in an interpolation: {' '.join(str(error).split())}") from error
+    return resolved
+
+
+def build(cls: type[T], tree: Tree, origins: Origins) -> T:
+    """Makes the dataclass ``cls`` and those inside it.
+
+    Raises:
+        ValueError: on an unknown key, a value of a wrong type, a missing value, or one that the
+            dataclass refuses.
+    """
+    made: T = _Builder(cls, origins, "").make(cls, tree, "")
+    return made
+
+
+class _Builder:
+    """Builds what stands below the dotted key ``prefix``, a ``root``."""
+
+    def __init__(self, root: Any, origins: Origins, prefix: str) -> None:
+        self.valid = sorted(_valid_keys(root, prefix))
+        self.origins = origins
+
+    def make(self, cls: Any, tree: Any, key: str) -> Any:
+        if not isinstance(tree, dict):
+            raise self.error(key, f"expected a mapping, got {tree!r}")
+        hints = get_type_hints(cls)
+        required = {entry.name for entry in fields(cls) if entry.default is entry.default_factory is MISSING}
+        for name in tree:
+            if name not in hints:
+                raise self.error(
+                    wrong := _join(key, name), f"unknown key; the closest is '{self.closest(wrong)}'"
+                )
+        for name in sorted(required - tree.keys()):
+            raise self.error(_join(key, name), "needs a value")
+        values = {name: self.convert(hints[name], value, _join(key, name)) for name, value in tree.items()}
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise self.error(key, str(error)) from error
+
+    def convert(self, hint: Any, value: Any, key: str) -> Any:
+        """``value`` as the type ``hint``; YAML has neither tuples, paths nor whole floats."""
+        origin, arguments = get_origin(hint), get_args(hint)
+        if hint is Any:
+            return value
+        if is_dataclass(hint):
+            return self.make(hint, value, key)
+        if origin in (Union, types.UnionType):
+            if value is None and type(None) in arguments:
+                return None
+            inner = [argument for argument in arguments if argument is not type(None)]
+            return self.convert(next((a for a in inner if type(value) is a), inner[0]), value, key)
+        if origin is Literal and value in arguments:
+            return value
+        if origin is dict and isinstance(value, dict):
+            kind: Any = arguments[1]
+            keys = {name: _join(key, str(name)) for name in value}
+            if is_dataclass(kind):  # its valid keys are searched on their own
+                return {
+                    n: _Builder(kind, self.origins, keys[n]).make(kind, v, keys[n]) for n, v in value.items()
+                }
+            return {name: self.convert(kind, item, keys[name]) for name, item in value.items()}
+        if origin in (list, tuple) and isinstance(value, list):
+            inner = list(arguments)
+            if origin is list or arguments[1:] == (...,):
+                inner = [arguments[0]] * len(value)
+            if len(inner) == len(value):
+                pairs = enumerate(zip(inner, value, strict=True))
+                return origin(self.convert(kind, item, f"{key}.{place}") for place, (kind, item) in pairs)
+        if hint is float and type(value) is int:
+            return float(value)
+        if hint is Path and isinstance(value, str):
+            return Path(value)
+        if isinstance(hint, type) and type(value) is hint:
+            return value
+        wanted = hint.__name__ if isinstance(hint, type) and not arguments else str(hint).replace("typing.", "")
+        raise self.error(key, f"expected {wanted}, got {value!r}")
+
+    def closest(self, key: str) -> str:
+        """A key of the same name elsewhere, or else the one that is spelt most alike."""
+        elsewhere = [valid for valid in self.valid if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+        return get_close_matches(key, elsewhere or self.valid, n=1, cutoff=0.0)[0]
+
+    def error(self, key: str, message: str) -> ValueError:
+        return ValueError(": ".join(part for part in (self.origins.of(key), key, message) if part))
+
+
+def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no configuration file {path}" + (f", the base of {above[-1]}" if above else "")
+        )
+    if path.resolve() in [file.resolve() for file in above]:
+        raise ValueError(f"{path}: inherits from itself")
+    try:
+        loaded = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    tree = _plain(loaded) if OmegaConf.is_dict(loaded) else None
+    if tree is None:
+        raise ValueError(f"{path}: expected a mapping")
+    base = tree.pop("_base_", None)
+    below = _read(path.parent / base, origins, (*above, path)) if base else {}
+    origins.note(tree, str(path))
+    return merge(below, tree)
+
+
+def _plain(loaded: Any) -> Tree:
+    return OmegaConf.to_container(loaded, resolve=False)  # type: ignore[return-value]
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _keys(tree: Tree, prefix: str = "") -> Iterator[str]:
+    for name, value in tree.items():
+        yield _join(prefix, str(name))
+        if isinstance(value, dict):
+            yield from _keys(value, _join(prefix, str(name)))
+
+
+def _valid_keys(cls: Any, prefix: str = "") -> Iterator[str]:
+    for name, hint in get_type_hints(cls).items():
+        yield _join(prefix, name)
+        if is_dataclass(hint):
+            yield from _valid_keys(hint, _join(prefix, name))
