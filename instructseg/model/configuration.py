@@ -19,6 +19,7 @@ class InstructSegConfig(PreTrainedConfig):
         vision_config: the SigLIP tower (depth as published; layers behind the selected one are not built).
         text_config: the Phi language model; ``vocab_size`` is the number of embedding rows.
         backbone_config: the Swin backbone of the mask branch.
+        image_size: side of the padded square that the mask branch was trained on, in pixels.
         vision_tower: ``siglip`` (transformers) or ``open_clip`` (extra ``openclip``).
         open_clip_model: name or JSON configuration of the OpenCLIP model, for ``vision_tower="open_clip"``.
         vision_feature_layer: which hidden state of the tower is used, counted as transformers does
@@ -51,6 +52,7 @@ class InstructSegConfig(PreTrainedConfig):
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
     backbone_config: dict | PreTrainedConfig | None = None
+    image_size: int = 1024
     vision_tower: Literal["siglip", "open_clip"] = "siglip"
     open_clip_model: str | dict | None = None
     vision_feature_layer: int = -2
@@ -175,6 +177,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "drop_path_rate": 0.0,
             "out_features": _STAGES,
         },
+        "image_size": 128,
         "lm_head_size": 1024,
         "ovp_queries": 8,
         "ovp_depth": 2,

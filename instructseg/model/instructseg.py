@@ -146,6 +146,8 @@ class InstructSeg(PreTrainedModel):
             init.normal_(module.weight)
         elif isinstance(module, ObjectAwareVideoPerceiver):
             init.normal_(module.queries)
+        elif isinstance(module, MaskDecoder) and module.query_content is not None:
+            init.zeros_(module.query_proj.weight)  # begins as a proposal generator, undisturbed by the LLM
         elif module is self:
             init.normal_(self.mask_queries, std=0.02)
         else:

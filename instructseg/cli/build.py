@@ -1,0 +1,133 @@
+"""Joins the rooms: from a configuration to a model, its processor, its batches and its trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from instructseg.config import DataConfig, ModelSource, RunConfig
+from instructseg.criterion import SegCriterion
+from instructseg.data import SceneConfig, SyntheticDataset, vocabulary_corpus
+from instructseg.engine import Trainer
+from instructseg.evaluation import IouSums
+from instructseg.inference.postprocess import postprocess
+from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
+from instructseg.processing import InstructSegProcessor, ProcessorConfig, build_tokenizer
+from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH_ROWS = 32
+"""Rows of one evaluation batch."""
+
+
+def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
+    """A processor for a model trained from random weights: its own small tokenizer, no system sentence."""
+    sizes = ProcessorConfig(
+        image_size=config.image_size,
+        clip_size=config.vision_config.image_size,
+        num_image_tokens=config.num_image_tokens,
+        num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
+        num_mask_queries=config.num_queries,
+        system="",
+        max_length=config.text_config.max_position_embeddings,
+    )
+    return InstructSegProcessor(build_tokenizer(vocabulary_corpus(), config.text_config.vocab_size), sizes)
+
+
+def build_model(source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSegProcessor]:
+    """A preset with random weights, or a trained model from a folder or the hub."""
+    if source.name in PRESETS:
+        torch.manual_seed(seed)
+        config = preset(source.name, **source.overrides)
+        return InstructSeg(config), new_processor(config)
+    from instructseg.inference import load
+
+    return load(source.name)
+
+
+@dataclass(frozen=True)
+class SyntheticBatches:
+    """Batch ``i`` holds the ``i``-th scenes, each with several instructions (see ``engine.BatchSource``)."""
+
+    images: SyntheticDataset
+    clips: SyntheticDataset
+    processor: InstructSegProcessor
+    config: DataConfig
+
+    def samples(self, index: int) -> list[Sample]:
+        """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
+        share = self.config.clip_share
+        is_clip = int((index + 1) * share) > int(index * share)
+        scenes = self.clips if is_clip else self.images
+        first = index * self.config.images_per_batch
+        chosen = (scenes[(first + i) % len(scenes)] for i in range(self.config.images_per_batch))
+        return [sample for scene in chosen for sample in scene]
+
+    def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
+        """Inputs and targets of batch ``index``."""
+        samples = self.samples(index)
+        return self.processor(samples, training=True), self.processor.targets(samples)
+
+    def names(self, index: int) -> Sequence[str]:
+        """Names of the samples of batch ``index``."""
+        return [sample.name for sample in self.samples(index)]
+
+
+def synthetic_dataset(config: DataConfig, split: str, clips: bool, length: int | None = None) -> SyntheticDataset:
+    """Generated images or five-frame clips, as ``config`` describes them."""
+    return SyntheticDataset(
+        length or config.length,
+        seed=config.seed,
+        config=SceneConfig(**{**config.scene, "frames": 5 if clips else 1}),
+        tasks=(Task.RVOS,) if clips else (Task.RES,),
+        expressions_per_scene=config.expressions_per_scene,
+        split=split,
+    )
+
+
+def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg) -> Trainer:
+    """The trainer of one stage."""
+    source = SyntheticBatches(
+        synthetic_dataset(run.data, "train", clips=False),
+        synthetic_dataset(run.data, "train", clips=True),
+        processor,
+        run.data,
+    )
+    return Trainer(
+        model, SegCriterion(run.criterion), source, run.train, folder, evaluate=held_out(run.data, processor)
+    )
+
+
+def held_out(
+    config: DataConfig, processor: InstructSegProcessor, scenes: int = 100
+) -> Callable[[nn.Module], dict[str, float]]:
+    """An evaluation on generated scenes that are never trained on: cIoU and gIoU of images and of clips."""
+
+    def run(model: nn.Module) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, clips in (("image", False), ("clip", True)):
+            sums = evaluate(model, processor, synthetic_dataset(config, "val", clips, scenes))
+            values |= {f"{name}/ciou": sums.ciou, f"{name}/giou": sums.giou}
+        return values
+
+    return run
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, processor: InstructSegProcessor, dataset: SyntheticDataset) -> IouSums:
+    """IoU of the best mask of each sample, at the frames' own size."""
+    sums = IouSums()
+    samples = [sample for scene in range(len(dataset)) for sample in dataset[scene]]
+    for first in range(0, len(samples), BATCH_ROWS):
+        rows = samples[first : first + BATCH_ROWS]
+        inputs = processor(rows).to(next(model.parameters()).device)
+        for sample, prediction in zip(rows, postprocess(model(inputs), inputs), strict=True):
+            assert sample.masks is not None
+            sums.add(prediction.mask, sample.masks[0])
+    return sums
