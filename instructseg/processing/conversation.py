@@ -1,0 +1,221 @@
+"""A conversation as the language model reads it: ids, roles and labels, born together.
+
+The layout is ``<system> USER: <human> ASSISTANT: <reply><|endoftext|>``. Text between placeholders is
+tokenised on its own, a placeholder becomes a run of positions, and text that people wrote is never searched
+for placeholders.
+
+Labels stand on everything behind ``ASSISTANT:`` except the object queries: the blank or line break in front
+of the reply, the reply, ``[SEG]`` and ``<|endoftext|>``. The official code finds that boundary by counting
+tokens; it also learns the constant ``:`` in front and, from the second round of a dialogue on, misses the
+first token of each reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from instructseg.processing.special_tokens import (
+    END_TOKEN,
+    EXPLANATION,
+    IMAGE,
+    MASK,
+    OFFICIAL_IDS,
+    REFER,
+    SEG_TOKEN,
+    TEMPORAL,
+    WRITTEN,
+    token_id,
+)
+from instructseg.processing.templates import SYSTEM_PROMPT, Template, format_instruction, template
+from instructseg.structures import IGNORE_LABEL, Role, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_PLACEHOLDER = re.compile("(" + "|".join((IMAGE, TEMPORAL, REFER, MASK, EXPLANATION)) + ")")
+_RUN_ROLES = {IMAGE: Role.IMAGE, TEMPORAL: Role.TEMPORAL, MASK: Role.MASK}
+_OFFICIAL_NAMES = {number: name for name, number in OFFICIAL_IDS.items()}
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """How many positions each placeholder of one sequence takes.
+
+    Attributes:
+        image: SigLIP tokens of the key frame.
+        temporal: perceiver tokens of all its reference frames together.
+        mask: object queries.
+    """
+
+    image: int
+    temporal: int
+    mask: int
+
+    def of(self, role: Role) -> int:
+        """The length of the run of ``role``."""
+        return {Role.IMAGE: self.image, Role.TEMPORAL: self.temporal, Role.MASK: self.mask}[role]
+
+
+@dataclass
+class Sequences:
+    """One row, growing from left to right; the three lists are always equally long.
+
+    Attributes:
+        input_ids: token ids; 0 where an embedding is filled in.
+        roles: a :class:`Role` each.
+        labels: the id itself where it is learned, else :data:`IGNORE_LABEL`.
+    """
+
+    input_ids: list[int] = field(default_factory=list)
+    roles: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def tokens(self, ids: Sequence[int], role: Role = Role.TEXT, learned: bool = False) -> None:
+        """Appends tokens."""
+        self.input_ids += ids
+        self.roles += [int(role)] * len(ids)
+        self.labels += ids if learned else [IGNORE_LABEL] * len(ids)
+
+    def run(self, role: Role, lengths: RunLengths) -> None:
+        """Appends positions that the model fills."""
+        self.tokens([0] * lengths.of(role), role)
+
+
+def conversation_text(task: Task, explain: bool = False, system: str = SYSTEM_PROMPT) -> str:
+    """The whole conversation of a task, placeholders unfilled; what :func:`render` lays out."""
+    words = template(task, explain)
+    return f"{_head(words, system)} {words.reply}{END_TOKEN}"
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    instruction: str | Sequence[str],
+    lengths: RunLengths,
+    *,
+    system: str = SYSTEM_PROMPT,
+    explain: bool = False,
+    answer: str | None = None,
+    learn_text: bool = False,
+) -> Sequences:
+    """A question with its reply: for training, and for masks, where the reply is known beforehand.
+
+    Args:
+        tokenizer: knows ``[SEG]`` (see ``special_tokens.ensure_special_tokens``).
+        task: selects the wording.
+        instruction: what a person wrote.
+        lengths: of the placeholders' runs.
+        system: the sentence in front; may be empty.
+        explain: whether to ask for the explanation (``REASON_SEG``).
+        answer: the explanation, or the reply of VQA, which needs one.
+        learn_text: whether the reply's tokens carry labels.
+
+    Raises:
+        ValueError: an empty instruction, a VQA reply that is missing, or ``explain`` where there is none.
+    """
+    words, asked = template(task, explain), format_instruction(task, instruction)
+    said = (answer or "").strip()
+    if task is Task.VQA and not said:
+        raise ValueError("a question of VQA has no answer here: give one, or render a prompt to generate it")
+    row = Sequences()
+    _append(row, tokenizer, _head(words, system), asked, lengths)
+    takes_answer = explain or task is Task.VQA
+    _append(row, tokenizer, f" {words.reply}{END_TOKEN}", said if takes_answer else "", lengths, learn_text)
+    return row
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    instruction: str | Sequence[str],
+    lengths: RunLengths,
+    *,
+    system: str = SYSTEM_PROMPT,
+    explain: bool = False,
+) -> Sequences:
+    """A question up to where the model is to go on writing; arguments as of :func:`render`.
+
+    VQA ends with ``ASSISTANT:``; an explanation is written behind ``Sure, the segmentation result is``, whose
+    last blank is a token of the prompt, as in training.
+
+    Raises:
+        ValueError: the reply of the task is not text, or the instruction is empty.
+    """
+    words, asked = template(task, explain), format_instruction(task, instruction)
+    row = Sequences()
+    _append(row, tokenizer, _head(words, system), asked, lengths)
+    if explain:
+        _append(row, tokenizer, f" {words.reply.partition(EXPLANATION)[0]}", "", lengths)
+    elif task is not Task.VQA:
+        raise ValueError(f"task '{task.value}' has no text to generate: ask VQA, or REASON_SEG to explain")
+    return row
+
+
+def expand_official(
+    input_ids: Sequence[int],
+    labels: Sequence[int],
+    instruction_ids: Sequence[int],
+    lengths: RunLengths,
+) -> Sequences:
+    """Lays out a row that the official code tokenised.
+
+    Args:
+        input_ids: without padding; a negative id stands for a placeholder.
+        labels: as long as ``input_ids``; those of placeholders are dropped.
+        instruction_ids: what ``<refer>`` stands for, the closing ``[SEG]`` included.
+        lengths: of the other placeholders' runs.
+
+    Raises:
+        ValueError: ids and labels differ in number, or a negative id means nothing.
+    """
+    if len(input_ids) != len(labels):
+        raise ValueError(f"{len(input_ids)} ids but {len(labels)} labels")
+    row = Sequences()
+    for number, label in zip(input_ids, labels, strict=True):
+        if number >= 0:
+            row.tokens([number])
+            row.labels[-1] = label
+            continue
+        name = _OFFICIAL_NAMES.get(number)
+        if name is None:
+            raise ValueError(f"id {number} is no placeholder; known are {sorted(_OFFICIAL_NAMES)}")
+        if name == REFER:
+            row.tokens(instruction_ids, Role.REFER)
+        else:
+            row.run(_RUN_ROLES[name], lengths)
+    return row
+
+
+def _head(words: Template, system: str) -> str:
+    """The conversation up to the reply. A blank or line break follows, so no token spans the boundary."""
+    return f"{system} USER: {words.human} ASSISTANT:".lstrip()
+
+
+def _append(
+    row: Sequences,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    written: str,
+    lengths: RunLengths,
+    learned: bool = False,
+) -> None:
+    """Lays out ``text``; ``written`` is what a person wrote, wherever the text has a place for it."""
+    for piece in _PLACEHOLDER.split(text):
+        if piece in _RUN_ROLES:
+            row.run(_RUN_ROLES[piece], lengths)
+        elif piece in (REFER, EXPLANATION):
+            ids = [*_encode(tokenizer, written), token_id(tokenizer, SEG_TOKEN)]
+            row.tokens(ids, Role.REFER if piece == REFER else Role.TEXT, learned)
+        else:
+            row.tokens(_encode(tokenizer, piece.replace(WRITTEN, written)), learned=learned)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    # not verbose: the tokenizer would warn of lengths that the processor checks
+    return tokenizer.encode(text, add_special_tokens=False, verbose=False) if text else []

@@ -1,0 +1,278 @@
+"""Samples to a batch: the one place that knows the tokenizer and the sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from instructseg.processing.collate import pad_sequences, stack_clips
+from instructseg.processing.configuration import ProcessorConfig
+from instructseg.processing.conversation import RunLengths, Sequences, render, render_prompt
+from instructseg.processing.pixels import ClipPixels, MaskBranchPixels
+from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
+from instructseg.processing.storage import load_tokenizer, local_folder, save_files
+from instructseg.structures import (
+    IGNORE_LABEL,
+    IGNORE_PIXEL,
+    Geometry,
+    MaskTargets,
+    ModelInputs,
+    Role,
+    Sample,
+    Task,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CONFIG_NAME = "processor_config.json"
+
+
+class InstructSegProcessor:
+    """Prepares instructions and frames for the model.
+
+    Args:
+        tokenizer: of the language model; ``[SEG]`` is added to it where it is missing.
+        config: sizes and words.
+
+    Attributes:
+        num_added_tokens: how many tokens were added to the tokenizer; the embedding table needs a row each.
+        seg_token_id: id of ``[SEG]``, which ends a generated explanation.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: ProcessorConfig | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.config = config = config or ProcessorConfig()
+        self.num_added_tokens = ensure_special_tokens(tokenizer)
+        self.seg_token_id = token_id(tokenizer, SEG_TOKEN)
+        self.mask_branch = MaskBranchPixels(
+            config.image_size, config.seg_mean, config.seg_std, config.pad_value
+        )
+        self.clip = ClipPixels(config.clip_size, config.clip_mean, config.clip_std)
+
+    def __call__(self, samples: Sequence[Sample], training: bool = False) -> ModelInputs:
+        """Prepares a batch; samples of different tasks may stand side by side.
+
+        Samples that hold the very same frame arrays share one picture.
+
+        Args:
+            samples: one row each.
+            training: whether replies are laid out and labelled. Otherwise no ``answer`` is read: a question
+                of VQA ends where the model is to go on, every other row is ready for its mask.
+
+        Raises:
+            ValueError: no samples, a bad frame or instruction, a row that is too long, a missing VQA answer.
+        """
+        rows, clips, frames = [], [], []
+        places: dict[tuple[int, ...], int] = {}
+        encoded: dict[int, torch.Tensor] = {}
+        picture = []
+        for sample in samples:
+            references = sample.reference_frames if sample.task.has_mask else ()
+            rows.append(self._render(sample, len(references), training))
+            shown = (sample.key_frame, *references)
+            identity = tuple(map(id, shown))
+            if identity not in places:
+                places[identity] = len(places)
+                for frame in shown:
+                    if id(frame) not in encoded:
+                        encoded[id(frame)] = self.clip(frame)
+                clips.append([encoded[number] for number in identity])
+                frames.append(sample.key_frame)
+            picture.append(places[identity])
+        input_ids, roles, labels = self._pad(rows)
+        clip_pixels, num_references = stack_clips(clips)
+        with_masks = any(sample.task.has_mask for sample in samples)
+        keys = [self.mask_branch(frame) for frame in frames] if with_masks else []
+        return ModelInputs(
+            input_ids=input_ids,
+            roles=roles,
+            clip_pixels=clip_pixels,
+            num_references=num_references,
+            seg_pixels=torch.stack([pixels for pixels, _ in keys]) if keys else None,
+            geometry=tuple(geometry for _, geometry in keys),
+            labels=labels if training else None,
+            picture=None if len(frames) == len(samples) else torch.tensor(picture),
+        )
+
+    def encode_text(
+        self,
+        instructions: Sequence[str],
+        task: Task,
+        num_references: int = 0,
+        *,
+        explain: bool = False,
+        answers: Sequence[str] | None = None,
+        generate: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lays out instructions on one key frame, without its pixels.
+
+        Args:
+            instructions: what to segment, or the questions.
+            task: selects the wording.
+            num_references: reference frames of the key frame; 0 makes it its own reference.
+            explain: whether to ask for the explanation (``REASON_SEG``).
+            answers: explanations or replies, one per instruction, to stand in the conversation.
+            generate: ends each row where the model is to go on writing.
+
+        Returns:
+            ``input_ids`` and ``roles``, ``int64[B, L]``.
+
+        Raises:
+            ValueError: as of :meth:`__call__`, and answers that are not one per instruction.
+        """
+        if answers is not None and len(answers) != len(instructions):
+            raise ValueError(f"{len(instructions)} instructions but {len(answers)} answers")
+        given: Sequence[str | None] = answers or [None] * len(instructions)
+        rows = [
+            self._row(task, instruction, num_references, explain=explain, answer=answer, generate=generate)
+            for instruction, answer in zip(instructions, given, strict=True)
+        ]
+        input_ids, roles, _ = self._pad(rows)
+        return input_ids, roles
+
+    def encode_key_frame(self, frame: np.ndarray) -> tuple[torch.Tensor, Geometry]:
+        """``uint8[H, W, 3]`` to the mask branch's ``float32[3, S, S]`` and the geometry that undoes it."""
+        return self.mask_branch(frame)
+
+    def encode_clip(self, frame: np.ndarray) -> torch.Tensor:
+        """``uint8[H, W, 3]`` of a key or reference frame to SigLIP's ``float32[3, S, S]``."""
+        return self.clip(frame)
+
+    def targets(self, samples: Sequence[Sample]) -> list[MaskTargets]:
+        """The truth at the padded size, one entry per sample that asks for a mask, in order.
+
+        Raises:
+            ValueError: a sample without masks, or masks that do not fit the frame.
+        """
+        return [self._target(sample) for sample in samples if sample.task.has_mask]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Generated token ids to the text that a person reads."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        assert isinstance(text, str)  # one list of ids is one text
+        return text.replace(SEG_TOKEN, "").strip()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes ``processor_config.json`` and the tokenizer's files; each appears complete or not at all."""
+        values = json.dumps(self.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        save_files(self.tokenizer, Path(folder), {CONFIG_NAME: values})
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, config: ProcessorConfig | None = None) -> InstructSegProcessor:
+        """Loads a processor from a folder or from the hub.
+
+        Args:
+            source: a folder, or the id of a hub repository.
+            config: replaces ``processor_config.json``, which the official checkpoints lack.
+
+        Raises:
+            FileNotFoundError: there is no such folder or repository, or a file is missing from it.
+            ValueError: a setting that does not exist.
+        """
+        folder = local_folder(source)
+        if config is None:
+            file = folder / CONFIG_NAME
+            if not file.is_file():
+                raise FileNotFoundError(
+                    f"no {CONFIG_NAME} in {source}: for an official checkpoint pass config=ProcessorConfig()"
+                )
+            config = ProcessorConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return cls(load_tokenizer(folder), config)
+
+    def _render(self, sample: Sample, num_references: int, training: bool) -> Sequences:
+        """The row of a sample; errors say which sample it was."""
+        try:
+            if training and sample.explain and not sample.answer:
+                raise ValueError("the sample asks for an explanation but has no answer to learn")
+            return self._row(
+                sample.task,
+                sample.instruction,
+                num_references,
+                explain=sample.explain,
+                answer=sample.answer if training else None,
+                generate=not training and not sample.task.has_mask,
+                learn_text=training and sample.task in self.config.text_tasks,
+            )
+        except ValueError as error:
+            raise ValueError(f"{_where(sample)}{error}") from error
+
+    def _row(
+        self,
+        task: Task,
+        instruction: str,
+        num_references: int,
+        *,
+        explain: bool,
+        answer: str | None,
+        generate: bool,
+        learn_text: bool = False,
+    ) -> Sequences:
+        """One row, not longer than the language model takes."""
+        config = self.config
+        lengths = RunLengths(
+            image=config.num_image_tokens,
+            temporal=config.num_temporal_queries * max(1, num_references),
+            mask=config.num_mask_queries,
+        )
+        if generate:
+            row = render_prompt(
+                self.tokenizer, task, instruction, lengths, system=config.system, explain=explain
+            )
+        else:
+            row = render(
+                self.tokenizer,
+                task,
+                instruction,
+                lengths,
+                system=config.system,
+                explain=explain,
+                answer=answer,
+                learn_text=learn_text,
+            )
+        excess = len(row) - config.max_length
+        if excess > 0:
+            written = " ".join(filter(None, (instruction, answer)))
+            tokens = len(self.tokenizer.encode(written, add_special_tokens=False, verbose=False))
+            raise ValueError(
+                f"the instruction and its answer have {tokens} tokens, but only {max(0, tokens - excess)} fit "
+                f"(max_length {config.max_length}, {len(row)} positions in all): shorten them"
+            )
+        return row
+
+    @staticmethod
+    def _pad(rows: Sequence[Sequences]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids, roles and labels, ``int64[B, L]`` each."""
+        return (
+            pad_sequences([row.input_ids for row in rows], 0),
+            pad_sequences([row.roles for row in rows], Role.PAD),
+            pad_sequences([row.labels for row in rows], IGNORE_LABEL),
+        )
+
+    def _target(self, sample: Sample) -> MaskTargets:
+        """Masks, distractors and ignored pixels of one sample."""
+        if sample.masks is None:
+            raise ValueError(f"{_where(sample)}task '{sample.task.value}' needs masks to learn from")
+        geometry = self.mask_branch.geometry(*sample.key_frame.shape[:2])
+        others = [] if sample.distractors is None else list(sample.distractors)
+        resized = [self.mask_branch.resize_mask(mask, geometry) for mask in (*sample.masks, *others)]
+        stacked = np.stack(resized) if resized else np.zeros((0, *geometry.padded), np.uint8)
+        ignore = (stacked == IGNORE_PIXEL).any(0)
+        if ((stacked > 1) & (stacked != IGNORE_PIXEL)).any():
+            raise ValueError(f"{_where(sample)}a mask pixel is 0, 1 or {IGNORE_PIXEL} (not counted)")
+        answers = len(resized) - len(others)
+        return MaskTargets(
+            masks=torch.from_numpy(stacked == 1),
+            is_answer=torch.arange(len(resized)) < answers if others else None,
+            ignore=torch.from_numpy(ignore) if ignore.any() else None,
+        )
+
+
+def _where(sample: Sample) -> str:
+    """The start of an error message about a sample."""
+    return f"sample '{sample.name}': " if sample.name else ""

@@ -1,0 +1,59 @@
+"""Placeholders of a prompt and the tokens that mark an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IMAGE = "<image>"
+"""The key frame's SigLIP tokens."""
+TEMPORAL = "<temporal>"
+"""The perceiver's tokens of the reference frames."""
+REFER = "<refer>"
+"""The instruction's tokens and a closing :data:`SEG_TOKEN`."""
+MASK = "<seg>"
+"""The object queries."""
+EXPLANATION = "<gt>"
+"""The explanation's tokens, if any, and a closing :data:`SEG_TOKEN`."""
+
+WRITTEN = "{}"
+"""What a person wrote, where it is part of the text around it."""
+
+OFFICIAL_IDS = {IMAGE: -200, MASK: -201, REFER: -204, TEMPORAL: -205}
+"""The id that stands for a placeholder in sequences of the official code."""
+
+SEG_TOKEN = "[SEG]"
+END_TOKEN = "<|endoftext|>"
+
+
+def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Adds ``[SEG]`` to the tokenizer, in place, unless it is there.
+
+    Returns:
+        how many tokens were added; the model's embedding table must have a row for each.
+
+    Raises:
+        ValueError: the tokenizer does not end a text with ``<|endoftext|>``, as Phi's do.
+    """
+    if tokenizer.eos_token != END_TOKEN:
+        raise ValueError(
+            f"the tokenizer ends a text with {tokenizer.eos_token!r}, the prompts with {END_TOKEN!r}: "
+            "give a Phi tokenizer"
+        )
+    if SEG_TOKEN in tokenizer.get_vocab():
+        return 0
+    return tokenizer.add_tokens(SEG_TOKEN)
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """The id of a token of the vocabulary.
+
+    Raises:
+        ValueError: the vocabulary lacks it.
+    """
+    number = tokenizer.convert_tokens_to_ids(token)
+    if not isinstance(number, int) or tokenizer.convert_ids_to_tokens(number) != token:
+        raise ValueError(f"the tokenizer has no token {token!r}: call ensure_special_tokens first")
+    return number

@@ -1,0 +1,44 @@
+"""A small tokenizer, learned from a handful of texts, for models that are themselves small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from transformers import PreTrainedTokenizerFast
+
+from instructseg.processing.special_tokens import END_TOKEN, SEG_TOKEN
+
+_BYTES = 256
+
+
+def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Learns a lower-casing byte-level BPE: every text has tokens, and equal arguments give equal tokenizers.
+
+    Args:
+        corpus: texts as the model will read them.
+        vocab_size: the most tokens it may have, all bytes, ``<|endoftext|>`` and ``[SEG]`` included.
+
+    Raises:
+        ValueError: ``vocab_size`` has no room for the bytes.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    special = [END_TOKEN, SEG_TOKEN]
+    if vocab_size < _BYTES + len(special):
+        raise ValueError(
+            f"vocab_size {vocab_size} is too small: {_BYTES + len(special)} tokens are always there"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_TOKEN, bos_token=END_TOKEN, pad_token=END_TOKEN
+    )

@@ -1,0 +1,38 @@
+import pytest
+
+from instructseg.processing.templates import format_instruction, template
+from instructseg.structures import Task
+
+
+@pytest.mark.parametrize("task", [Task.RES, Task.RVOS])
+def test_referring_sentences_are_joined_with_full_stops(task: Task) -> None:
+    sentences = ["man in red", "guy left"]
+    official = "".join(f" {sentence}." for sentence in sentences).strip()
+    assert format_instruction(task, sentences) == official == "man in red. guy left."
+    assert format_instruction(task, " man in red\n") == "man in red."
+    assert format_instruction(task, "man in red. guy left") == official  # one text may hold them all
+
+
+def test_reasoning_texts_stay_bare() -> None:
+    assert format_instruction(Task.REASON_SEG, " Which dog(s) bark? ") == "Which dog(s) bark?"
+    assert format_instruction(Task.REASON_VOS, " Which dog(s) bark? ") == "Which dog bark?"
+    assert format_instruction(Task.VQA, "<image>\nWhat is it?") == "What is it?"
+
+
+@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("nothing", ["", " \n\t", [], ["", " "]])
+def test_an_empty_instruction_is_refused(task: Task, nothing: str | list[str]) -> None:
+    with pytest.raises(ValueError, match=f"instruction of task '{task.value}' is empty"):
+        format_instruction(task, nothing)
+
+
+@pytest.mark.parametrize(("task", "text"), [(Task.VQA, "<image>"), (Task.REASON_VOS, "(s)")])
+def test_an_instruction_that_formatting_empties_is_refused(task: Task, text: str) -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        format_instruction(task, text)
+
+
+@pytest.mark.parametrize("task", set(Task) - {Task.REASON_SEG})
+def test_only_reason_seg_explains(task: Task) -> None:
+    with pytest.raises(ValueError, match="has no explanation"):
+        template(task, explain=True)
