@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructseg.data.objects import COLOURS, HELD_OUT, SIZES
+from instructseg.data.scenes import SceneConfig, draw_scene
+
+
+def draw(seed, **options):
+    return draw_scene(np.random.default_rng(seed), SceneConfig(**options))
+
+
+SEEDS = st.integers(0, 2**32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from([1, 2, 5]))
+def test_ids_are_the_visible_parts_of_the_objects(seed, length):
+    scene = draw(seed, frames=length)
+    count, (height, width) = len(scene.objects), scene.ids.shape[1:]
+    assert scene.frames.shape == (length, height, width, 3)
+    assert scene.frames.dtype == scene.ids.dtype == np.uint8
+    assert 96 <= height <= 192
+    assert 96 <= width <= 192
+    assert max(height, width) <= 1.6 * min(height, width)
+    assert 2 <= count <= 5
+    assert scene.ids.max() <= count
+    assert scene.visibility.shape == (length, count)
+    assert ((scene.visibility >= 0) & (scene.visibility <= 1)).all()
+    for t in range(length):
+        for i in range(count):
+            assert scene.area(i, t) == scene.mask(i, t).sum() == (scene.ids[t] == i + 1).sum()
+            hidden = scene.visibility[t, i] < 1
+            assert hidden or scene.area(i, t) > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_a_mask_has_its_objects_place_and_colour(seed):
+    scene = draw(seed, textures={"plain": 1.0}, overlap=0.0)
+    for i, thing in enumerate(scene.objects):
+        if scene.visibility[0, i] == 1:
+            y, x = np.nonzero(scene.mask(i, 0))
+            middle = np.array([(x.min() + x.max() + 1) / 2, (y.min() + y.max() + 1) / 2])
+            assert np.abs(middle - thing.centres[0]).max() < 0.5 * thing.radius
+        inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8)) > 0
+        if inner.any():
+            seen = scene.frames[0][inner].mean(axis=0)
+            assert np.abs(seen - thing.rgb).max() < 30
+            nearest = min(COLOURS, key=lambda name: np.linalg.norm(seen - np.array(COLOURS[name])))
+            assert nearest == thing.colour
+
+
+def test_a_scene_is_a_function_of_the_seed():
+    one, other, third = draw(3, frames=5), draw(3, frames=5), draw(4, frames=5)
+    np.testing.assert_array_equal(one.frames, other.frames)
+    np.testing.assert_array_equal(one.ids, other.ids)
+    assert one.frames.shape != third.frames.shape or (one.frames != third.frames).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_objects_move_as_their_motion_says_and_stay_inside(seed):
+    scene = draw(seed, frames=5)
+    height, width = scene.ids.shape[1:]
+    for thing in scene.objects:
+        assert ((thing.centres >= 0) & (thing.centres <= (width, height))).all()
+        assert thing.velocities.shape == (4, 2)
+        x, y = thing.centres[-1] - thing.centres[0]
+        far = 0.2 * min(height, width) - 1e-6
+        truth = {
+            "still": abs(x) < 1e-6 and abs(y) < 1e-6,
+            "left": x <= -far and abs(y) < 1e-6,
+            "right": x >= far and abs(y) < 1e-6,
+            "up": y <= -far and abs(x) < 1e-6,
+            "down": y >= far and abs(x) < 1e-6,
+            "diagonal": np.hypot(x, y) >= far and abs(abs(x) - abs(y)) < 1e-6,
+        }
+        assert [name for name, holds in truth.items() if holds] == [thing.motion]
+
+
+def test_nothing_moves_in_an_image():
+    assert {thing.motion for seed in range(20) for thing in draw(seed).objects} == {"still"}
+
+
+def test_rings_stay_plain():
+    textures = {thing.texture for seed in range(20) for thing in draw(seed, shapes=("ring",)).objects}
+    assert textures == {"plain"}
+
+
+def test_size_classes_do_not_meet():
+    radii = {size: [] for size in SIZES}
+    for seed in range(60):
+        scene = draw(seed)
+        for thing in scene.objects:
+            radii[thing.size].append(thing.radius / min(scene.ids.shape[1:]))
+    assert max(radii["small"]) * 1.25 < min(radii["medium"])
+    assert max(radii["medium"]) * 1.25 < min(radii["big"])
+    assert min(radii["small"]) >= 0.08 - 1e-9
+    assert max(radii["big"]) <= 0.27 + 1e-9
+
+
+def test_held_out_pairs_are_never_or_always_drawn():
+    for seed in range(80):
+        assert not {(o.colour, o.shape) for o in draw(seed).objects} & HELD_OUT
+        assert {(o.colour, o.shape) for o in draw(seed, held_out=True).objects} & HELD_OUT
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_object_has_the_colour_of_the_background(seed):
+    assert "white" not in {o.colour for o in draw(seed, backgrounds={"white": 1.0}).objects}
+
+
+def test_photos_become_backgrounds():
+    photo = np.zeros((60, 60, 3), np.uint8) + np.array([20, 60, 20], np.uint8)
+    scene = draw(0, backgrounds={"photo": 1.0}, photos=(photo,), textures={"plain": 1.0})
+    np.testing.assert_allclose(scene.frames[scene.ids == 0].mean(axis=0), [20, 60, 20], atol=6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"height": (200, 100)}, "height must be two rising numbers of at least 32"),
+        ({"objects": (0, 3)}, "objects must be two rising numbers of at least 1"),
+        ({"objects": (2, 255)}, "objects must be at most 254"),
+        ({"radius": (0.1, 0.2)}, "largest radius must be 2.5 times the smallest"),
+        ({"frames": 0}, "frames must be at least 1, got 0"),
+        ({"colours": ("red", "mauve")}, "colours must be some of red, orange.*got red, mauve"),
+        ({"backgrounds": {"photo": 1.0}}, "backgrounds has only photo, but there are no photos"),
+        ({"backgrounds": {}}, "backgrounds must be some of"),
+        ({"height": (32, 40), "width": (200, 300)}, "no frame of these heights and widths"),
+        ({"colours": ("red",), "shapes": ("diamond",)}, "leave no pair outside HELD_OUT"),
+        ({"colours": ("white",), "held_out": True}, "leave no pair in HELD_OUT"),
+    ],
+)
+def test_a_configuration_that_cannot_be_drawn_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SceneConfig(**options)
+
+
+def test_too_many_objects_for_the_frame_are_refused():
+    with pytest.raises(ValueError, match="no room for 30 objects in a frame of 96 x 96"):
+        draw(0, height=(96, 96), width=(96, 96), objects=(30, 30))
