@@ -19,7 +19,7 @@ class Backbone(nn.Module):
         config = copy.deepcopy(config)
         config.set_output_features_output_indices(["stage1", "stage2", "stage3", "stage4"], None)
         self.swin = SwinBackbone(config)
-        self.swin.swin.layernorm = nn.Identity()
+        self.swin.swin.add_module("layernorm", nn.Identity())
         self.dims = {level: config.embed_dim * 2**i for i, level in enumerate(LEVELS)}
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:

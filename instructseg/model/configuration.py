@@ -49,9 +49,9 @@ class InstructSegConfig(PreTrainedConfig):
         "backbone_config": SwinConfig,
     }
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
-    backbone_config: dict | PreTrainedConfig | None = None
+    vision_config: Any = None
+    text_config: Any = None
+    backbone_config: Any = None
     image_size: int = 1024
     vision_tower: Literal["siglip", "open_clip"] = "siglip"
     open_clip_model: str | dict | None = None

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from instructseg.model import fusion
@@ -34,6 +35,9 @@ from instructseg.model.pixel_decoder import PixelDecoder
 from instructseg.model.siglip import OpenClipTower, SiglipTower, build_projector
 from instructseg.model.vmtf import TextFusion
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
+
+FOREIGN_LAYOUTS = {"mipha_phi": "instructseg.convert.official:load_official"}
+"""``model_type`` of other layouts and what loads them: named, not imported, as it ranks higher."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +55,6 @@ class FrameFeatures:
     visual: torch.Tensor | None = None
     levels: tuple[torch.Tensor, ...] = ()
     mask_features: torch.Tensor | None = None
-
-    def select(self, rows: torch.Tensor | slice) -> FrameFeatures:
-        """The features of some of the frames."""
-        return FrameFeatures(
-            *(None if x is None else x[rows] for x in (self.tokens, self.visual)),
-            tuple(level[rows] for level in self.levels),
-            None if self.mask_features is None else self.mask_features[rows],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +131,21 @@ class InstructSeg(PreTrainedModel):
         if config.lora:
             add_lora(self.language, **config.lora)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; the layouts of :data:`FOREIGN_LAYOUTS` are converted while they are read."""
+        if pretrained_model_name_or_path is not None and kwargs.get("config") is None:
+            given, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
+            module, _, loader = FOREIGN_LAYOUTS.get(given.get("model_type", ""), "").partition(":")
+            if loader:
+                load = getattr(import_module(module), loader)
+                return load(pretrained_model_name_or_path, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; tensors keep the names of ``state_dict`` (no older names of Swin's)."""
+        super().save_pretrained(*args, **{"save_original_format": False, **kwargs})
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

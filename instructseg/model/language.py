@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ class LanguageModel(PhiForCausalLM):
         """
         mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         arguments = {"do_sample": False, "pad_token_id": stop[0], **sampling}
-        ids = self.generate(
+        ids = cast(Any, self).generate(
             inputs_embeds=embeds,
             attention_mask=mask,
             max_new_tokens=max_new_tokens,

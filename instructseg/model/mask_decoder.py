@@ -145,6 +145,7 @@ class MaskDecoder(nn.Module):
         full = rows(mask_features)
         predictions = [self._predict(x, classifier, full)] if aux else []
         for i, layer in enumerate(self.layers):
+            assert isinstance(layer, DecoderLayer)
             level = i % 3
             cells, positions = memory[level]
             k, v = layer.keys_values(cells, positions)

@@ -36,12 +36,12 @@ class PixelDecoder(Mask2FormerPreTrainedModel):
         )
         super().__init__(config)
         self.decoder = Mask2FormerPixelDecoder(config, [dims[level] for level in LEVELS])
-        self.decoder.position_embedding = SinePositions(dim)
+        self.decoder.add_module("position_embedding", SinePositions(dim))
         if lateral == "released":
-            conv = nn.Conv2d(dims["res2"], dim, 1)
-            self.decoder.adapter_1 = nn.Sequential(conv, nn.GroupNorm(32, dim), nn.ReLU())
-            self.decoder.lateral_convolutions = [self.decoder.adapter_1]
-            self.decoder.layer_1[0] = nn.Conv2d(dim, dim, 3, padding=1)
+            conv = nn.Sequential(nn.Conv2d(dims["res2"], dim, 1), nn.GroupNorm(32, dim), nn.ReLU())
+            self.decoder.add_module("adapter_1", conv)
+            self.decoder.lateral_convolutions = [conv]
+            self.decoder.get_submodule("layer_1").add_module("0", nn.Conv2d(dim, dim, 3, padding=1))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

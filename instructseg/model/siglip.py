@@ -25,7 +25,7 @@ class SiglipTower(nn.Module):
         used.num_hidden_layers = selected_depth(config.num_hidden_layers, feature_layer)
         used.vision_use_head = False
         self.model = SiglipVisionModel(used)
-        self.model.post_layernorm = nn.Identity()
+        self.model.add_module("post_layernorm", nn.Identity())
         self.width = config.hidden_size
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ class OpenClipTower(nn.Module):
 
     def __init__(self, model: str | dict[str, Any], feature_layer: int) -> None:
         super().__init__()
-        trunk = _open_clip_trunk(model)
+        trunk: Any = _open_clip_trunk(model)
         blocks = trunk.blocks if hasattr(trunk, "blocks") else trunk.transformer.resblocks
         depth = selected_depth(len(blocks), feature_layer)
         del blocks[depth:]

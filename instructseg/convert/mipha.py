@@ -1,0 +1,127 @@
+"""The start of training: Mipha-3B, optionally another SigLIP, and Mask2Former in one folder of our layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instructseg.convert.keymap import plan
+from instructseg.convert.lora import plain_names
+from instructseg.convert.mask2former import load_mask2former
+from instructseg.convert.official import copy_tokenizer, local_folder, model_shapes
+from instructseg.convert.official_config import text_fields, vision_fields
+from instructseg.convert.readers import Weights, open_weights, read_json
+from instructseg.convert.writers import new_folder
+from instructseg.model import InstructSeg, InstructSegConfig
+
+_TOWER = "model.vision_tower."
+_SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """Where each tensor of the assembled model came from.
+
+    Attributes:
+        origin: our name to ``mipha``, ``siglip``, ``mask2former`` or ``fresh`` (initialised at random).
+        dropped: names in the sources that have no place here, and why.
+    """
+
+    origin: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fresh(self) -> list[str]:
+        """Our tensors that no source fills."""
+        return [name for name, origin in self.origin.items() if origin == "fresh"]
+
+    def __str__(self) -> str:
+        counts = Counter(self.origin.values())
+        return ", ".join(f"{count} tensors from {origin}" for origin, count in sorted(counts.items()))
+
+
+def assemble_training_start(
+    mipha: str | Path,
+    siglip: str | Path | None,
+    mask2former: str | Path,
+    target: str | Path,
+    overwrite: bool = False,
+    seed: int = 0,
+    **overrides: Any,
+) -> TrainingStart:
+    """Writes the model that training starts from.
+
+    Args:
+        mipha: Mipha-3B, a folder or a repository (language model, projector, its own SigLIP).
+        siglip: another SigLIP of the same shape in transformers' layout; ``None`` keeps Mipha's, as released.
+        mask2former: the Mask2Former file (Swin, pixel decoder, mask decoder).
+        target: the folder to make.
+        overwrite: whether an existing one may be replaced.
+        seed: of the fresh tensors (perceivers, mask tokens, projections).
+        overrides: fields of :class:`InstructSegConfig` to set.
+
+    Raises:
+        FileExistsError, FileNotFoundError, OSError, ValueError: as the loaders of the three sources.
+    """
+    mipha = local_folder(mipha)
+    language = plain_names(open_weights(mipha), mipha)
+    tower = None if siglip is None else _tower_names(open_weights(local_folder(siglip)))
+    masks = load_mask2former(
+        mask2former, overrides.get("lateral", "released"), overrides.get("num_queries"),
+        overrides.get("learned_queries", False),
+    )  # fmt: skip
+    config = _config(read_json(mipha / "config.json"), language, masks.fields, overrides)
+    shapes = model_shapes(config)
+    start = TrainingStart(dict.fromkeys(shapes, "fresh"), dict(masks.dropped))
+    state = dict(masks.state)
+    start.origin.update(dict.fromkeys(state, "mask2former"))
+    for origin, source in (("mipha", language), ("siglip", tower)):
+        for name, tensor in _mapped(source, shapes, start.dropped):
+            state[name] = tensor
+            start.origin[name] = origin
+    embeddings = state["language.model.embed_tokens.weight"]
+    torch.manual_seed(seed)
+    model = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=embeddings.dtype)
+    with new_folder(target, overwrite, model.num_parameters() * embeddings.itemsize) as folder:
+        model.save_pretrained(folder)
+        copy_tokenizer(mipha, folder)
+    return start
+
+
+def _config(
+    official: dict[str, Any], language: Weights, masks: dict[str, Any], overrides: dict[str, Any]
+) -> InstructSegConfig:
+    fields = {
+        "text_config": text_fields(official, language.shapes),
+        "vision_config": vision_fields(official, language.shapes),
+        "lm_head_size": language.shapes["lm_head.weight"][0],
+    }
+    return InstructSegConfig(**{**fields, **masks, **overrides})
+
+
+def _tower_names(weights: Weights) -> Weights:
+    """transformers' SigLIP under official names, its text half left out."""
+    return Weights(
+        {
+            name if name.startswith(_TOWER) else _TOWER + name: entry
+            for name, entry in weights.entries.items()
+            if not name.startswith(_SIGLIP_TEXT)
+        }
+    )
+
+
+def _mapped(
+    source: Weights | None, shapes: dict[str, tuple[int, ...]], dropped: dict[str, str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Our names and tensors of a source; what has no place is added to ``dropped``."""
+    if source is None:
+        return
+    mapping = plan(source.shapes, shapes, partial=True)
+    dropped.update(mapping.dropped)
+    for name, tensor in source:
+        yield from ((ours, part.clone()) for ours, part in mapping.split(name, tensor))

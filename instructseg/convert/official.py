@@ -1,0 +1,264 @@
+"""The published checkpoint: loaded as it is, converted to our layout, and written back bit by bit."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instructseg.convert.keymap import Joiner, Plan, Shapes, official_shapes, plan
+from instructseg.convert.lora import plain_names
+from instructseg.convert.official_config import (
+    MODEL_TYPE,
+    config_from_official,
+    official_config,
+    unused_shapes,
+)
+from instructseg.convert.readers import Weights, open_weights, read_json
+from instructseg.convert.writers import ShardWriter, new_folder, write_json, write_tensors
+from instructseg.model import InstructSeg, InstructSegConfig
+
+UNUSED_FILE = "official_unused.safetensors"
+"""Tensors of the official file that nothing reads; kept so that it can be written back."""
+CONFIG_FILE = "official_config.json"
+"""The official ``config.json``, kept beside ours."""
+
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",
+)  # fmt: skip
+_HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*.bin"]
+_HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+
+
+@dataclass(frozen=True)
+class OfficialCheckpoint:
+    """An official checkpoint whose conversion is planned and proven; no value has been read yet.
+
+    Attributes:
+        weights: official names, adapters merged while reading.
+        config: ours.
+        official: content of its ``config.json``.
+        plan: where every tensor goes.
+    """
+
+    weights: Weights
+    config: InstructSegConfig
+    official: dict[str, Any]
+    plan: Plan
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of most values."""
+        sizes: Counter[torch.dtype] = Counter()
+        for entry in self.weights.entries.values():
+            if entry.dtype.is_floating_point:
+                sizes[entry.dtype] += entry.nbytes // entry.dtype.itemsize
+        return sizes.most_common(1)[0][0]
+
+
+def open_official(
+    path: str | Path, config: Mapping[str, Any] | None = None, **overrides: Any
+) -> OfficialCheckpoint:
+    """Reads names, shapes and configuration of an official checkpoint.
+
+    Args:
+        path: its folder, or one file of weights.
+        config: content of its ``config.json`` where that is elsewhere.
+        overrides: fields of :class:`InstructSegConfig` to set.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing, damaged or does not fit; it is named.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    official = dict(config) if config is not None else read_json(folder / "config.json")
+    weights = plain_names(open_weights(path), folder)
+    ours = config_from_official(official, weights.shapes, **overrides)
+    return OfficialCheckpoint(weights, ours, official, plan(weights.shapes, model_shapes(ours)))
+
+
+def model_shapes(config: InstructSegConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of our model, without memory for its values."""
+    with torch.device("meta"):
+        model = InstructSeg(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def load_official(
+    name_or_path: str | Path, dtype: torch.dtype | str | None = None, **arguments: Any
+) -> InstructSeg:
+    """Loads an official checkpoint without writing anything; one tensor beside the model is in memory.
+
+    Args:
+        name_or_path: folder, file of weights, or repository on the hub.
+        dtype: of the model's values; ``None`` or ``"auto"`` for that of most values in the file.
+        arguments: fields of :class:`InstructSegConfig` to set, ``config`` (see :func:`open_official`), hub
+            arguments (``revision`` ..), and those of ``from_pretrained`` (``device_map``,
+            ``attn_implementation``, ``quantization_config`` ..).
+
+    Raises: as :func:`open_official`.
+    """
+    hub = {name: arguments.pop(name) for name in _HUB_ARGUMENTS if name in arguments}
+    known = InstructSegConfig.__annotations__.keys() & arguments.keys()
+    fields = {name: arguments.pop(name) for name in known}
+    checkpoint = open_official(local_folder(name_or_path, **hub), arguments.pop("config", None), **fields)
+    dtype = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
+    used = dtype if isinstance(dtype, torch.dtype) else checkpoint.dtype
+    state = {
+        ours: part.to(_kept_type(ours, used), copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in checkpoint.weights
+        for ours, part in checkpoint.plan.split(name, tensor)
+    }
+    model = InstructSeg.from_pretrained(
+        None, config=checkpoint.config, state_dict=state, dtype=used, **arguments
+    )
+    model.config._name_or_path = str(name_or_path)
+    return model
+
+
+def _kept_type(name: str, dtype: torch.dtype) -> torch.dtype:
+    kept = any(name.startswith(f"{module}.") for module in InstructSeg._keep_in_fp32_modules_strict)
+    return torch.float32 if kept else dtype
+
+
+def local_folder(name_or_path: str | Path, **hub: Any) -> Path:
+    """The path itself, or the folder that a repository of the hub was downloaded to.
+
+    Raises:
+        FileNotFoundError: neither a path nor a repository that can be reached.
+    """
+    path = Path(name_or_path)
+    if path.exists():
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(name_or_path), allow_patterns=_HUB_FILES, **hub))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{name_or_path} is neither a path nor a repository that can be reached"
+        ) from error
+
+
+def is_official(config: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` belongs to the official layout."""
+    return config.get("model_type") == MODEL_TYPE
+
+
+def convert_official(source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Any) -> Plan:
+    """Writes an official checkpoint in our layout: what ``InstructSeg.from_pretrained`` loads.
+
+    Values keep their type. What nothing reads goes to ``official_unused.safetensors``, so that
+    :func:`export_official` restores every byte.
+
+    Args:
+        source: as in :func:`load_official`.
+        target: the folder to make.
+        overwrite: whether an existing one may be replaced.
+        overrides: as in :func:`open_official`.
+
+    Returns:
+        the plan, with what was dropped and why.
+
+    Raises:
+        FileExistsError, OSError: the target exists, or the disk is full.
+        FileNotFoundError, ValueError: as :func:`open_official`.
+    """
+    source = local_folder(source)
+    checkpoint = open_official(source, **overrides)
+    nbytes = sum(entry.nbytes for entry in checkpoint.weights.entries.values())
+    with new_folder(target, overwrite, nbytes) as folder:
+        writer, unused = ShardWriter(folder), {}
+        for name, tensor in checkpoint.weights:
+            if name in checkpoint.plan.dropped:
+                unused[name] = tensor.clone()
+            for ours, part in checkpoint.plan.split(name, tensor):
+                writer.add(ours, part)
+        writer.close()
+        write_tensors(folder / UNUSED_FILE, unused)
+        checkpoint.config.architectures = [InstructSeg.__name__]
+        checkpoint.config.dtype = checkpoint.dtype
+        checkpoint.config.save_pretrained(folder)
+        write_json(folder / CONFIG_FILE, checkpoint.official)
+        copy_tokenizer(source, folder)
+    return checkpoint.plan
+
+
+def export_official(source: str | Path, target: str | Path, overwrite: bool = False) -> list[str]:
+    """Writes a model of ours in the official layout, which the official code loads.
+
+    Args:
+        source: a folder in our layout; LoRA adapters in it are merged.
+        target: the folder to make.
+        overwrite: whether an existing one may be replaced.
+
+    Returns:
+        names of tensors that nothing reads and that are zeros because the source does not have them.
+
+    Raises:
+        ValueError: the model does something that the official code cannot do; it is named.
+        FileExistsError, FileNotFoundError, OSError: as :func:`convert_official`.
+    """
+    source = Path(source)
+    config = InstructSegConfig(**read_json(source / "config.json"))
+    derived = official_config(config)
+    weights = plain_names(open_weights(source), source)
+    shapes = official_shapes(weights.shapes)
+    kept = source / CONFIG_FILE
+    nbytes = sum(entry.nbytes for entry in weights.entries.values())
+    with new_folder(target, overwrite, nbytes) as folder:
+        writer, joiner = ShardWriter(folder), Joiner()
+        for name, tensor in weights:
+            whole = joiner.add(name, tensor.clone())
+            if whole is not None:
+                writer.add(*whole)
+        zeros = _add_unused(writer, source / UNUSED_FILE, unused_shapes(config, shapes))
+        writer.close()
+        official = {**derived, **(read_json(kept) if kept.is_file() else {})}
+        write_json(folder / "config.json", official | {"vocab_size": derived["vocab_size"]})
+        copy_tokenizer(source, folder)
+    if zeros:
+        warnings.warn(
+            f"{len(zeros)} tensors that nothing reads are zeros: {', '.join(zeros[:3])} ..", stacklevel=2
+        )
+    return zeros
+
+
+def _add_unused(writer: ShardWriter, file: Path, shapes: Shapes) -> list[str]:
+    """Adds the kept tensors, and zeros for those that were not kept; returns the names of the latter."""
+    kept = open_weights(file) if file.is_file() else Weights({})
+    for name, tensor in kept:
+        writer.add(name, tensor)
+    missing = [name for name in shapes if name not in kept.entries]
+    zeros = []
+    for name in missing:
+        if name.endswith("relative_position_index"):
+            writer.add(name, _position_index(shapes[name]))
+        else:
+            writer.add(name, torch.zeros(shapes[name]))
+            zeros.append(name)
+    return zeros
+
+
+def _position_index(shape: tuple[int, ...]) -> torch.Tensor:
+    """Swin's table of which bias belongs to which pair of window cells, ``int64[area, area]``."""
+    from transformers.models.swin.modeling_swin import SwinRelativePositionBias
+
+    side = round(shape[0] ** 0.5)
+    return SwinRelativePositionBias(1, (side, side)).relative_position_index.view(shape)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copies the tokenizer's files, those that are there."""
+    folder = source if source.is_dir() else source.parent
+    for name in _TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)

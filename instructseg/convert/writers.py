@@ -1,0 +1,115 @@
+"""Checkpoint folders, written shard by shard and shown only when they are complete."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+SHARD_BYTES = 2 << 30
+"""Largest shard; also what is held in memory while writing."""
+
+
+@contextmanager
+def new_folder(target: str | Path, overwrite: bool, nbytes: int = 0) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that takes its place when the block ends without an error.
+
+    Args:
+        target: the folder to make.
+        overwrite: whether an existing one may be replaced.
+        nbytes: what will be written, in bytes.
+
+    Raises:
+        FileExistsError: ``target`` exists and ``overwrite`` is false.
+        OSError: the disk has less room than ``nbytes``.
+    """
+    target = Path(target)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; choose another place or pass overwrite=True")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if free < nbytes:
+        needed = f"{nbytes / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free"
+        raise OSError(errno.ENOSPC, f"not enough room for a checkpoint ({needed})", str(target))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        replace_folder(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Puts ``source`` in the place of ``target``, whose old content is removed."""
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+        target.replace(old / target.name)
+        source.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        source.replace(target)
+
+
+def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Writes one safetensors file; raises ``OSError`` that names it where the disk refuses."""
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, file, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"writing {file} failed ({error}); is the disk full?") from error
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Writes ``value`` indented, keys in order."""
+    file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+class ShardWriter:
+    """Writes ``model.safetensors``, in shards with an index where it is larger than ``shard_bytes``."""
+
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+        self._folder = folder
+        self._limit = shard_bytes
+        self._held: dict[str, torch.Tensor] = {}
+        self._held_bytes = 0
+        self._shards: list[list[str]] = []
+        self.nbytes = 0
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Takes a copy of ``tensor``."""
+        if self._held and self._held_bytes + tensor.nbytes > self._limit:
+            self._flush()
+        self._held[name] = tensor.clone(memory_format=torch.contiguous_format)
+        self._held_bytes += tensor.nbytes
+        self.nbytes += tensor.nbytes
+
+    def close(self) -> None:
+        """Writes what is left, gives the shards their final names and writes the index."""
+        self._flush()
+        if len(self._shards) == 1:
+            self._part(0).replace(self._folder / "model.safetensors")
+            return
+        mapping = {}
+        for i, names in enumerate(self._shards):
+            file = f"model-{i + 1:05d}-of-{len(self._shards):05d}.safetensors"
+            self._part(i).replace(self._folder / file)
+            mapping.update(dict.fromkeys(names, file))
+        index = {"metadata": {"total_size": self.nbytes}, "weight_map": mapping}
+        write_json(self._folder / "model.safetensors.index.json", index)
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"part-{number}.safetensors"
+
+    def _flush(self) -> None:
+        write_tensors(self._part(len(self._shards)), self._held)
+        self._shards.append(list(self._held))
+        self._held, self._held_bytes = {}, 0

@@ -1,0 +1,125 @@
+"""File formats, and files that are damaged or mean harm."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from instructseg.convert import readers
+from instructseg.convert.readers import load_pickled, open_weights
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(4, dtype=torch.float16)}
+
+
+def assert_same(path: Path) -> None:
+    weights = open_weights(path)
+    assert weights.shapes == {name: tuple(tensor.shape) for name, tensor in TENSORS.items()}
+    found = dict(weights)
+    for name, tensor in TENSORS.items():
+        assert torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype
+
+
+@pytest.mark.parametrize("form", ["model.safetensors", "pytorch_model.bin", "any.pth", "any.pt", "any.pkl"])
+@pytest.mark.parametrize("group", [1, 1 << 20])
+def test_single_files(form: str, group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_GROUP_BYTES", group)
+    file = tmp_path / form
+    if form.endswith("safetensors"):
+        save_file(TENSORS, file)
+    elif form.endswith("pkl"):
+        file.write_bytes(pickle.dumps({"model": OrderedDict((k, v.numpy()) for k, v in TENSORS.items())}))
+    else:
+        torch.save({"model": TENSORS, "iteration": 3}, file)
+    assert_same(file if form.startswith("any") else tmp_path)
+
+
+def test_files_of_old_torch(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert_same(tmp_path / "old.pth")
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+def test_shards(kind: str, tmp_path: Path) -> None:
+    stem, suffix = kind.split(".")
+    mapping = {}
+    for i, (name, tensor) in enumerate(TENSORS.items()):
+        file = f"{stem}-{i + 1:05d}-of-00002.{suffix}"
+        save = save_file if suffix == "safetensors" else torch.save
+        save({name: tensor}, tmp_path / file)
+        mapping[name] = file
+    (tmp_path / f"{kind}.index.json").write_text(json.dumps({"weight_map": mapping}))
+    assert_same(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(FileNotFoundError, match=file):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "..", "sub/x.safetensors"])
+def test_an_index_cannot_point_outside(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(ValueError, match="points outside its folder"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["x.safetensors", "x.bin", "x.pkl"])
+def test_truncated_files_are_named(form: str, tmp_path: Path) -> None:
+    file = tmp_path / form
+    if form.endswith("safetensors"):
+        save_file(TENSORS, file)
+    elif form.endswith("bin"):
+        torch.save(TENSORS, file)
+    else:
+        file.write_bytes(pickle.dumps({k: v.numpy() for k, v in TENSORS.items()}))
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=form):
+        open_weights(file)
+
+
+class _Harm:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("this must not run",))
+
+
+@pytest.mark.parametrize("form", ["x.pkl", "x.pth"])
+def test_pickles_build_nothing_but_tensors(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / form
+    content = {"model": {"a": np.ones(3), "b": _Harm()}}
+    if form.endswith("pkl"):
+        file.write_bytes(pickle.dumps(content))
+        expected = r"builtins\.print"
+    else:
+        torch.save(content, file)
+        expected = "x.pth"
+    with pytest.raises(ValueError, match=expected):
+        load_pickled(file)
+    assert capsys.readouterr().out == ""
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "random.pkl"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"random\.pkl"):
+        load_pickled(file)
+
+
+def test_missing_and_unknown(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        open_weights(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match=r"holds none of model\.safetensors"):
+        open_weights(tmp_path)
+    (tmp_path / "x.onnx").write_bytes(b"1")
+    with pytest.raises(ValueError, match="unknown kind of checkpoint"):
+        open_weights(tmp_path / "x.onnx")
