@@ -19,9 +19,12 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="fields that differ from the file")
     arguments = parser.parse_args()
     with reported():
-        from instructseg.cli.train import train
+        from instructseg.cli.train import evaluate, train
 
-        train(arguments.config_file, arguments.overrides, arguments.eval_only, arguments.resume)
+        if arguments.eval_only:
+            evaluate(arguments.config_file, arguments.overrides)
+        else:
+            train(arguments.config_file, arguments.overrides, arguments.resume)
     return 0
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from instructseg.criterion.criterion import CriterionConfig
 from instructseg.engine.trainer import TrainConfig
@@ -75,6 +75,7 @@ class RunConfig:
         criterion: by which losses.
         train: how.
         output_dir: receives checkpoints, metrics and weights.
+        export_dtype: of the weights in ``output_dir/model``, what a finished run hands to its users.
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
     """
@@ -84,6 +85,7 @@ class RunConfig:
     criterion: CriterionConfig = field(default_factory=CriterionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     output_dir: Path = Path("outputs")
+    export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seed: int = 0
     stages: dict[str, RunConfig] = field(default_factory=dict)
 

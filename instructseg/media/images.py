@@ -1,0 +1,130 @@
+"""Any picture to ``uint8[H, W, 3]`` RGB, upright."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from instructseg.media.files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ImageLike: TypeAlias = "str | Path | np.ndarray | Image.Image"
+"""What :func:`load_image` takes."""
+
+
+def load_image(source: ImageLike) -> np.ndarray:
+    """Reads a picture.
+
+    A file or a Pillow image is turned upright by its EXIF orientation. Transparency is laid over white.
+    16-bit grey is scaled to 8 bits, not clipped. An array is taken as it lies: grey ``[H, W]`` or
+    ``[H, W, 1]``, RGB ``[H, W, 3]``, RGBA ``[H, W, 4]``; of type ``bool``, ``uint8``, ``uint16``
+    (0..65535) or float, which must lie in 0..1.
+
+    Args:
+        source: a path, an array or a ``PIL.Image.Image``; never modified.
+
+    Returns:
+        ``uint8[H, W, 3]`` RGB; the given array itself where it already is that.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, no picture, empty, or beyond Pillow's limit of pixels; the array
+            has another shape, type or range of values.
+        TypeError: ``source`` is something else.
+    """
+    from PIL import Image
+
+    if isinstance(source, np.ndarray):
+        return _array_to_rgb(source)
+    if isinstance(source, Image.Image):
+        return _pillow_to_rgb(source, "picture")
+    if not isinstance(source, str | Path):
+        raise TypeError(f"a picture is a path, an array or a Pillow image, got {type(source).__name__}")
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(f"no such picture: {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a picture")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is an empty file")
+    with path.open("rb") as file:
+        try:
+            image = Image.open(file)
+            image.load()
+        except Image.UnidentifiedImageError:
+            raise ValueError(f"{path} is no picture, or of an unknown format") from None
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{path} is too large: {error}") from error
+        # all that Pillow's decoders are known to raise on damaged files
+        except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    return _pillow_to_rgb(image, str(path))
+
+
+def save_image(path: str | Path, image: np.ndarray) -> None:
+    """Writes ``uint8[H, W, 3]`` RGB; the suffix of ``path`` tells the format.
+
+    Raises:
+        ValueError: the suffix names no format, or the array is no picture.
+    """
+    from PIL import Image
+
+    if Path(path).suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{path}: the name must end in a picture format such as .png or .jpg")
+    with atomic_path(path) as temporary:
+        Image.fromarray(_array_to_rgb(image)).save(temporary)
+
+
+def _pillow_to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    from PIL import ImageOps
+
+    if 0 in image.size:
+        raise ValueError(f"{name} has no pixels: its size is {image.height}x{image.width}")
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            return _array_to_rgb(_wide_grey(np.asarray(image), name))
+        if image.mode.endswith(("A", "a")) or "transparency" in image.info:
+            return _over_white(np.asarray(image.convert("RGBA")))
+        return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # a Pillow image reads its file only here
+        raise ValueError(f"{name} is damaged: {error}") from error
+
+
+def _wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
+    """16-bit values, which Pillow may hold in 32 bits; floats, whose range the caller checks."""
+    if grey.dtype.kind == "f":
+        return grey
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError(f"{name} has grey values of {grey.min()}..{grey.max()}; at most 16 bits are read")
+    return grey.astype(np.uint16)
+
+
+def _array_to_rgb(array: np.ndarray) -> np.ndarray:
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise ValueError(f"a picture is [H, W], [H, W, 3] or [H, W, 4], got the shape {array.shape}")
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    elif pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    elif pixels.dtype.kind == "f":
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails, too
+            raise ValueError(f"a float picture lies in 0..1, got {pixels.min():g}..{pixels.max():g}")
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        raise ValueError(f"a picture is bool, uint8, uint16 or float, got {pixels.dtype}")
+    if pixels.shape[2] == 4:
+        return _over_white(pixels)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+
+
+def _over_white(rgba: np.ndarray) -> np.ndarray:
+    """``uint8[H, W, 4]`` to ``uint8[H, W, 3]``."""
+    colour, alpha = rgba[..., :3].astype(np.uint32), rgba[..., 3:].astype(np.uint32)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -1,0 +1,187 @@
+"""Masks over a picture: a tint, a crisp outline, and a caption that says which colour is which instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+Colour = tuple[int, int, int]
+"""RGB, 0..255 each."""
+
+# Okabe and Ito's colours, told apart with every kind of colour vision; those that stand out of photos first
+PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (240, 228, 66),
+    (0, 114, 178),
+)
+
+CAPTION_SHARE = 0.45
+"""Largest part of the picture's height that the caption may cover."""
+
+
+def colour(index: int) -> Colour:
+    """The colour of the object ``index``, the same in every picture; from the eighth on, lighter shades."""
+    turn, place = divmod(index, len(PALETTE))
+    light = 0.45 * (turn % 2) + 0.2 * (turn > 1)
+    red, green, blue = (round(value + (255 - value) * light) for value in PALETTE[place])
+    return red, green, blue
+
+
+def draw_masks(
+    image: np.ndarray,
+    masks: Sequence[np.ndarray],
+    labels: Sequence[str] | None = None,
+    *,
+    scores: Sequence[float] | None = None,
+    alpha: float = 0.5,
+    colors: Sequence[Colour] | None = None,
+) -> np.ndarray:
+    """Paints masks over a picture, later ones over earlier ones.
+
+    The caption stands on a dark strip at the bottom, one line per label (more where it is long), and never
+    covers more than :data:`CAPTION_SHARE` of the picture; what does not fit is cut and marked by ``…``.
+
+    Args:
+        image: ``uint8[H, W, 3]`` RGB; not modified.
+        masks: ``bool[H, W]`` each.
+        labels: one per mask, usually the instructions, in any script (the built-in font shows boxes for
+            characters that it lacks); ``None`` for no caption.
+        scores: one per label, 0..1, shown behind it.
+        alpha: strength of the tint, 0 (outline only) to 1.
+        colors: one per mask; ``None`` for :func:`colour`.
+
+    Returns:
+        ``uint8[H, W, 3]`` RGB, of its own memory.
+
+    Raises:
+        ValueError: a mask is of another size, the counts do not match, or ``alpha`` is outside 0..1.
+    """
+    _check(image, masks, labels, scores, alpha, colors)
+    chosen = list(colors) if colors is not None else [colour(i) for i in range(len(masks))]
+    painted = image.copy()
+    for mask, tint in zip(masks, chosen, strict=True):
+        inside = mask.astype(bool)
+        painted[inside] = np.rint((1 - alpha) * painted[inside] + alpha * np.array(tint)).astype(np.uint8)
+    for mask, tint in zip(masks, chosen, strict=True):
+        _outline(painted, mask, tint)
+    if labels:
+        texts = [_plain(label) for label in labels]
+        if scores is not None:
+            texts = [f"{text} · {score:.2f}" for text, score in zip(texts, scores, strict=True)]
+        painted = _caption(painted, texts, chosen)
+    return painted
+
+
+def _check(
+    image: np.ndarray,
+    masks: Sequence[np.ndarray],
+    labels: Sequence[str] | None,
+    scores: Sequence[float] | None,
+    alpha: float,
+    colors: Sequence[Colour] | None,
+) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"the picture must be uint8[H, W, 3], got {image.dtype}{list(image.shape)}")
+    for i, mask in enumerate(masks):
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"mask {i} has the shape {mask.shape}, the picture {image.shape[:2]}")
+    for name, values in (("labels", labels), ("scores", scores), ("colors", colors)):
+        if values is not None and len(values) != len(masks):
+            raise ValueError(f"{len(values)} {name} for {len(masks)} masks")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must lie in 0..1, got {alpha}")
+
+
+def _outline(image: np.ndarray, mask: np.ndarray, tint: Colour) -> None:
+    """A line in the mask's colour, on larger pictures between two thin dark ones; in place.
+
+    There is none along the border of the picture, where the mask is cut and not ended.
+    """
+    import cv2
+
+    line = max(1, round(min(image.shape[:2]) / 250))
+    beyond = line + 2
+    widened = np.pad(mask.astype(np.uint8), beyond, mode="edge")
+    contours, _ = cv2.findContours(widened, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    at = (-beyond, -beyond)
+    if line == 1:  # smoothed, it would fade
+        cv2.drawContours(image, contours, -1, tint, line, cv2.LINE_8, offset=at)
+        return
+    cv2.drawContours(image, contours, -1, (20, 20, 20), line + 2, cv2.LINE_AA, offset=at)
+    cv2.drawContours(image, contours, -1, tint, line, cv2.LINE_AA, offset=at)
+
+
+def _plain(text: str) -> str:
+    """One line that Pillow can draw: no line feeds, no half surrogates."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _caption(image: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:
+    """The picture with a strip of text lines, each label's first line led by a swatch of its colour."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = image.shape[:2]
+    size = int(np.clip(min(height, width) / 24, 10, 40))
+    font = ImageFont.load_default(size=size)
+    step, margin = round(size * 1.4), round(size * 0.6)
+    indent = margin + round(size * 1.3)
+
+    lines = [
+        (line, tint if first else None)
+        for text, tint in zip(texts, tints, strict=True)
+        for first, line in _wrap(text, font, width - indent - margin)
+    ]
+    room = max(1, int((CAPTION_SHARE * height - margin) // step))
+    if len(lines) > room:
+        last, tint = lines[room - 1]
+        lines = [*lines[: room - 1], (_shorten(last + " …", font, width - indent - margin), tint)]
+    top = max(0, height - len(lines) * step - margin)
+
+    painted = image.copy()
+    painted[top:] = (painted[top:] * 0.25).astype(np.uint8)
+    canvas = Image.fromarray(painted)
+    draw = ImageDraw.Draw(canvas)
+    for i, (line, tint) in enumerate(lines):
+        middle = top + margin / 2 + (i + 0.5) * step
+        if tint is not None:
+            half = size * 0.36
+            box = (margin, middle - half, margin + 2 * half, middle + half)
+            draw.rounded_rectangle(box, radius=size * 0.15, fill=tint)
+        draw.text((indent, middle), line, font=font, fill=(255, 255, 255), anchor="lm")
+    return np.array(canvas)
+
+
+def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[tuple[bool, str]]:
+    """Lines no wider than ``width`` pixels where possible, each with whether it is the first.
+
+    Broken at spaces; a word wider than a line (a script without spaces) is broken anywhere.
+    """
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [(i == 0, line) for i, line in enumerate(lines)]
+
+
+def _shorten(text: str, font: FreeTypeFont | ImageFont, width: float) -> str:
+    """``text``, which ends in ``…``, without as many letters before that as it takes to fit."""
+    while len(text) > 1 and font.getlength(text) > width:
+        text = f"{text[:-2].rstrip()}…"
+    return text

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from instructseg.media import load_image, save_image
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+
+
+def test_a_file_and_its_saved_copy(tmp_path: Path, pixels: np.ndarray) -> None:
+    save_image(tmp_path / "new" / "a.png", pixels)
+    for source in (
+        tmp_path / "new" / "a.png",
+        str(tmp_path / "new" / "a.png"),
+        pixels,
+        Image.fromarray(pixels),
+    ):
+        loaded = load_image(source)
+        assert loaded.dtype == np.uint8
+        assert loaded.flags.c_contiguous
+        assert np.array_equal(loaded, pixels)
+    with pytest.raises(ValueError, match=r"a\.xyz: the name must end in a picture format"):
+        save_image(tmp_path / "a.xyz", pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, pixels: np.ndarray, orientation: int) -> None:
+    # how the upright picture is stored, by the EXIF standard: where row 0 and column 0 of the file are
+    stored = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, 1),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(load_image(tmp_path / "a.png"), pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(load_image(image), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "YCbCr", "HSV"])
+def test_modes_without_transparency(tmp_path: Path, pixels: np.ndarray, mode: str) -> None:
+    image = Image.fromarray(pixels).convert(mode)
+    assert np.array_equal(load_image(image), np.asarray(image.convert("RGB")))
+    if mode == "CMYK":
+        image.save(tmp_path / "a.tif")
+        assert np.array_equal(load_image(tmp_path / "a.tif"), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_over_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (3, 1), 0)
+    image.putalpha(Image.fromarray(np.array([[0, 51, 255]], dtype=np.uint8)))
+    image.save(tmp_path / "a.png")
+    expected = np.repeat(np.array([[[255], [204], [0]]], dtype=np.uint8), 3, axis=2)
+    assert np.array_equal(load_image(tmp_path / "a.png"), expected)
+    assert np.array_equal(load_image(image), expected)
+    assert np.array_equal(load_image(np.asarray(image.convert("RGBA"))), expected)
+
+
+def test_a_transparent_colour_of_a_palette_is_white(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert load_image(tmp_path / "a.png").tolist() == [[[255, 255, 255], [40, 50, 60]]]
+
+
+def test_16_bit_grey_is_scaled(tmp_path: Path) -> None:
+    grey = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    expected = np.repeat(np.array([[[0], [1], [128], [255]]], dtype=np.uint8), 3, axis=2)
+    assert np.array_equal(load_image(tmp_path / "a.png"), expected)
+    assert np.array_equal(load_image(grey), expected)
+    assert np.array_equal(load_image(Image.fromarray(grey.astype(np.int32))), expected)
+    with pytest.raises(ValueError, match=r"grey values of 0\.\.70000"):
+        load_image(Image.fromarray(np.array([[0, 70000]], dtype=np.int32)))
+
+
+def test_arrays() -> None:
+    assert load_image(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))[0, :, 0].tolist() == [0, 128, 255]
+    assert load_image(np.array([[True, False]]))[..., 1].tolist() == [[255, 0]]
+    assert load_image(np.full((2, 3, 1), 7, dtype=np.uint8)).tolist() == [[[7] * 3] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 8, 9), dtype=np.uint8), r"got the shape \(3, 8, 9\)"),
+        (np.zeros((0, 9, 3), dtype=np.uint8), r"got the shape \(0, 9, 3\)"),
+        (np.zeros(5, dtype=np.uint8), r"got the shape \(5,\)"),
+        (np.full((4, 4, 3), 200.0), r"a float picture lies in 0..1, got 200..200"),
+        (np.full((4, 4, 3), np.nan), r"a float picture lies in 0..1"),
+        (np.zeros((4, 4, 3), dtype=np.int64), "got int64"),
+    ],
+)
+def test_arrays_that_are_no_picture(array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_image(array)
+
+
+def test_the_given_array_is_not_modified(pixels: np.ndarray) -> None:
+    rgba = np.dstack([pixels, pixels[..., :1]])
+    before = rgba.copy()
+    load_image(rgba)
+    assert np.array_equal(rgba, before)
+
+
+def test_files_that_are_no_picture(tmp_path: Path, pixels: np.ndarray) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no such picture: .*absent\.jpg"):
+        load_image(tmp_path / "absent.jpg")
+    with pytest.raises(ValueError, match="is a folder"):
+        load_image(tmp_path)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(ValueError, match=r"empty\.jpg is an empty file"):
+        load_image(tmp_path / "empty.jpg")
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(ValueError, match=r"text\.jpg is no picture"):
+        load_image(tmp_path / "text.jpg")
+    with pytest.raises(TypeError, match="got list"):
+        load_image([[1, 2]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_half_a_file(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"half{suffix}"
+    save_image(path, noise)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=rf"half\{suffix} is (damaged|no picture)"):
+        load_image(path)
+
+
+def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_image(tmp_path / "bomb.png", np.zeros((50, 50, 3), dtype=np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"bomb\.png is too large"):
+        load_image(tmp_path / "bomb.png")
+
+
+def test_a_damaged_pillow_image(tmp_path: Path) -> None:
+    path = tmp_path / "half.jpg"
+    save_image(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:2000])
+    with Image.open(path) as image, pytest.raises(ValueError, match="picture is damaged"):
+        load_image(image)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructseg.visualization import colour, draw_masks
+from instructseg.visualization.overlay import CAPTION_SHARE
+
+GREY = np.full((100, 120, 3), 100, dtype=np.uint8)
+
+
+def box(top: int, left: int, bottom: int, right: int, shape: tuple[int, int] = (100, 120)) -> np.ndarray:
+    mask = np.zeros(shape, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_the_tint_is_blended_inside_and_nothing_happens_outside() -> None:
+    mask = box(20, 30, 60, 90)
+    painted = draw_masks(GREY, [mask], alpha=0.25, colors=[(200, 100, 0)])
+    assert (painted[25:55, 35:85] == (125, 100, 75)).all()
+    far = ~box(16, 26, 64, 94)
+    assert np.array_equal(painted[far], GREY[far])
+    assert painted[20, 60].tolist() == [200, 100, 0]  # the outline is not blended
+
+
+def test_alpha_0_is_the_outline_only() -> None:
+    painted = draw_masks(GREY, [box(20, 30, 60, 90)], alpha=0)
+    assert np.array_equal(painted[25:55, 35:85], GREY[25:55, 35:85])
+    assert painted[20, 60].tolist() == list(colour(0))
+
+
+def test_a_mask_over_all_has_no_outline() -> None:
+    painted = draw_masks(GREY, [np.ones((100, 120), dtype=bool)], alpha=0)
+    assert np.array_equal(painted, GREY)
+
+
+def test_later_masks_lie_above() -> None:
+    masks = [box(10, 10, 80, 80), box(30, 30, 90, 110)]
+    painted = draw_masks(GREY, masks, alpha=1)
+    assert painted[50, 20].tolist() == list(colour(0))
+    assert painted[60, 60].tolist() == list(colour(1))
+
+
+def test_nothing_to_draw_gives_a_copy() -> None:
+    for labels in (None, []):
+        painted = draw_masks(GREY, [], labels)
+        assert np.array_equal(painted, GREY)
+        assert not np.shares_memory(painted, GREY)
+    assert np.array_equal(draw_masks(GREY, [np.zeros((100, 120), dtype=bool)]), GREY)
+
+
+def test_the_inputs_are_not_modified() -> None:
+    image, mask = GREY.copy(), box(20, 30, 60, 90)
+    before = mask.copy()
+    draw_masks(image, [mask], ["the box"], scores=[0.5])
+    assert np.array_equal(image, GREY)
+    assert np.array_equal(mask, before)
+
+
+def test_colours_are_distinct_and_stable() -> None:
+    many = [colour(i) for i in range(14)]
+    assert len(set(many)) == 14
+    assert many[0] == colour(0) == (230, 159, 0)
+    assert all(0 <= value <= 255 for i in range(100) for value in colour(i))
+
+
+def test_the_caption_is_legible_and_led_by_the_colour() -> None:
+    image = np.full((480, 640, 3), 255, dtype=np.uint8)
+    empty = np.zeros((480, 640), dtype=bool)
+    painted = draw_masks(image, [empty, empty], ["the left one", "the right one"])
+    strip = np.flatnonzero((painted != 255).any(axis=(1, 2)))
+    text = painted[strip[0] :]
+    assert 440 > strip[0] > 380
+    assert (text == 255).all(axis=2).sum() > 300  # white letters
+    assert np.median(text) < 80  # on a dark ground
+    for i in range(2):
+        assert (text == colour(i)).all(axis=2).sum() > 80
+    assert not (text == colour(2)).all(axis=2).any()
+
+
+def test_scores_are_shown() -> None:
+    image = np.zeros((200, 300, 3), dtype=np.uint8)
+    mask = np.zeros((200, 300), dtype=bool)
+    plain = draw_masks(image, [mask], ["it"])
+    scored = draw_masks(image, [mask], ["it"], scores=[0.5])
+    assert not np.array_equal(plain, scored)
+    assert np.array_equal(scored, draw_masks(image, [mask], ["it · 0.50"]))
+
+
+@pytest.mark.parametrize("words", ["a very long instruction " * 60, "x" * 2000, "字" * 900])
+def test_a_long_caption_leaves_the_picture_visible(words: str) -> None:
+    image = np.full((240, 320, 3), 200, dtype=np.uint8)
+    painted = draw_masks(image, [np.zeros((240, 320), dtype=bool)], [words])
+    untouched = int(240 * (1 - CAPTION_SHARE))
+    assert np.array_equal(painted[:untouched], image[:untouched])
+    assert not np.array_equal(painted, image)
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=()), max_size=30),  # half surrogates included
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_text_on_any_size(text: str, height: int, width: int) -> None:
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    painted = draw_masks(image, [np.ones((height, width), dtype=bool)], [text], scores=[0.1])
+    assert painted.shape == image.shape
+    assert painted.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"masks": [box(0, 0, 1, 1, (9, 9))]}, r"mask 0 has the shape \(9, 9\), the picture \(100, 120\)"),
+        ({"masks": [box(0, 0, 1, 1)], "labels": ["a", "b"]}, "2 labels for 1 masks"),
+        ({"masks": [box(0, 0, 1, 1)], "labels": ["a"], "scores": []}, "0 scores for 1 masks"),
+        ({"masks": [box(0, 0, 1, 1)], "colors": []}, "0 colors for 1 masks"),
+        ({"masks": [], "alpha": 1.5}, "alpha must lie in 0..1, got 1.5"),
+        ({"masks": [], "image": GREY.astype(float)}, r"got float64\[100, 120, 3\]"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw_masks(**{"image": GREY, **arguments})
