@@ -11,12 +11,15 @@ import torch
 
 from instructseg.config import DataConfig, ModelSource, RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.data import SceneConfig, SyntheticDataset, vocabulary_corpus
+from instructseg.data.scenes import SceneConfig
+from instructseg.data.synthetic import SyntheticDataset
+from instructseg.data.vocabulary import vocabulary_corpus
 from instructseg.engine import Trainer
 from instructseg.evaluation import IouSums
 from instructseg.inference.postprocess import postprocess
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
-from instructseg.processing import InstructSegProcessor, ProcessorConfig, build_tokenizer
+from instructseg.processing import InstructSegProcessor, ProcessorConfig
+from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
 
 if TYPE_CHECKING:

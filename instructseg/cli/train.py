@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from instructseg.cli.build import build_model, build_trainer, held_out
-from instructseg.config import RunConfig, load_config
+from instructseg.config import ModelSource, RunConfig, load_config
 from instructseg.engine import Trainer, run_stages
 from instructseg.engine.checkpoint import load_weights
-from instructseg.log import get_logger
+from instructseg.log import get_logger, setup_logging
 
 logger = get_logger(__name__)
 
@@ -18,24 +20,23 @@ MODEL_FOLDER = "model"
 """Where a finished run leaves what ``--model`` takes, in its output folder."""
 
 
-def train(config_file: str, overrides: Sequence[str] = (), eval_only: bool = False, resume: bool = False) -> None:
-    """Trains, or with ``eval_only`` measures the model named in the configuration on held-out data.
+def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
+    """Trains every stage of a configuration and exports the model.
 
     Args:
         config_file: YAML, see :mod:`instructseg.config`.
         overrides: ``dotted.key=value``.
-        eval_only: no training.
         resume: goes on with the run that ``output_dir`` holds; without it a used folder is an error.
+
+    Returns:
+        The folder of the exported model.
 
     Raises:
         FileNotFoundError: no such configuration.
         ValueError: a wrong configuration, or a run in ``output_dir`` without ``resume``.
     """
+    setup_logging()
     config = load_config(config_file, overrides)
-    if eval_only:
-        model, processor = build_model(config.model, config.seed)
-        print(json.dumps(held_out(config.data, processor)(model.eval()), indent=2))
-        return
     output = config.output_dir
     if not resume and output.is_dir() and any(output.iterdir()):
         raise ValueError(f"{output} already holds a run: add --resume to go on with it, or choose output_dir=...")
@@ -47,6 +48,23 @@ def train(config_file: str, overrides: Sequence[str] = (), eval_only: bool = Fal
     final = run_stages(config.plan(), build, output)
     model, processor = build_model(config.model, config.seed)
     load_weights(model, final)
-    model.save_pretrained(output / MODEL_FOLDER)
-    processor.save_pretrained(output / MODEL_FOLDER)
-    logger.info("the model is in %s", output / MODEL_FOLDER)
+    folder = output / MODEL_FOLDER
+    model.to(getattr(torch, config.export_dtype)).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    logger.info("the model is in %s", folder)
+    return folder
+
+
+def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Measures the model of a run on its held-out data; prints JSON.
+
+    The model is what the run exported to ``output_dir``, or the one that the configuration names where the
+    run has not finished.
+    """
+    config = load_config(config_file, overrides)
+    exported = config.output_dir / MODEL_FOLDER
+    source = ModelSource(str(exported)) if exported.is_dir() else config.model
+    model, processor = build_model(source, config.seed)
+    values = held_out(config.data, processor)(model.eval())
+    print(json.dumps({"model": source.name, **values}, indent=2))
+    return values

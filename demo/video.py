@@ -1,0 +1,38 @@
+"""Segments a video. Without arguments: a drawn clip, with the bundled model.
+
+python demo/video.py
+python demo/video.py --input clip.mp4 --prompt "the red circle moving left" --output out
+"""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from instructseg.cli.app import prepare
+from instructseg.cli.demo import drawn_video
+from instructseg.cli.errors import reported
+from instructseg.cli.segment import Job, segment_video
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", type=Path, metavar="FILE", help="video, folder of frames or picture")
+    parser.add_argument("--prompt", action="append", metavar="TEXT", help="what to segment; may be repeated")
+    parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--model", metavar="NAME", help="folder or hub repository; default: the bundled model")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    arguments = parser.parse_args()
+    if arguments.input and not arguments.prompt:
+        parser.error("--input needs a --prompt")
+    prepare()
+    job = Job(arguments.output, arguments.model, overwrite=arguments.overwrite)
+    with reported(), ExitStack() as stack:
+        source, prompts = arguments.input, arguments.prompt
+        if source is None:
+            source, instruction = stack.enter_context(drawn_video(job.output, job.overwrite))
+            prompts = prompts or [instruction]
+        print(segment_video(source, prompts, job).to_text())
+
+
+if __name__ == "__main__":
+    main()

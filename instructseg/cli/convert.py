@@ -1,0 +1,77 @@
+"""``instructseg convert``: checkpoints in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instructseg.cli.errors import reported
+
+convert_app = typer.Typer(help="Convert checkpoints.", no_args_is_help=True)
+
+Source = Annotated[str, typer.Argument(help="A folder, or a repository of the Hugging Face hub.")]
+Target = Annotated[Path, typer.Argument(help="The folder to make.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")]
+
+
+@convert_app.command()
+def official(source: Source, target: Target, overwrite: Overwrite = False) -> None:
+    """The published InstructSeg to this package's layout."""
+    with reported():
+        from instructseg.convert import convert_official
+
+        plan = convert_official(source, target, overwrite)
+        for name, reason in sorted(plan.dropped.items()):
+            typer.echo(f"not used: {name} ({reason})", err=True)
+        typer.echo(f"wrote {target}")
+
+
+@convert_app.command()
+def export(source: Path, target: Target, overwrite: Overwrite = False) -> None:
+    """This package's layout to the official one, which the released code loads."""
+    with reported():
+        from instructseg.convert import export_official
+
+        export_official(source, target, overwrite)
+        typer.echo(f"wrote {target}")
+
+
+@convert_app.command()
+def start(
+    mipha: Annotated[str, typer.Argument(help="Mipha-3B: a folder or a repository.")],
+    mask2former: Annotated[Path, typer.Argument(help="A Mask2Former file with a Swin backbone.")],
+    target: Target,
+    siglip: Annotated[
+        str | None,
+        typer.Option(help="Another SigLIP of the same shape; without it Mipha's own, as released."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the parts that no source fills.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """What training starts from: Mipha-3B and Mask2Former joined."""
+    with reported():
+        from instructseg.convert import assemble_training_start
+
+        made = assemble_training_start(mipha, siglip, mask2former, target, overwrite, seed)
+        typer.echo(f"wrote {target}: {made}")
+
+
+@convert_app.command()
+def mask2former(source: Path, target: Path, overwrite: Overwrite = False) -> None:
+    """The mask branch of a Mask2Former file under this package's names, as one ``.safetensors`` file."""
+    with reported():
+        if target.suffix != ".safetensors":
+            raise ValueError(f"{target}: let the name end in .safetensors")
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target} exists: choose another name, or add --overwrite")
+        from safetensors.torch import save_file
+
+        from instructseg.convert import load_mask2former
+        from instructseg.media import atomic_path
+
+        weights = load_mask2former(source)
+        with atomic_path(target) as temporary:
+            save_file({name: value.contiguous() for name, value in weights.state.items()}, temporary)
+        typer.echo(f"wrote {target}: {len(weights.state)} tensors, {len(weights.dropped)} left out")

@@ -1,0 +1,232 @@
+"""The files that a prediction leaves behind.
+
+==========  ==============================  ===================================  ==============================
+format      picture ``photo.jpg``           video ``clip.mp4``                   what it is
+==========  ==============================  ===================================  ==============================
+overlay     ``photo_overlay.png``           ``clip_overlay.mp4``                 masks over the frames
+masks       ``photo_masks/1-the-cat.png``   ``clip_masks/1-the-cat/00000.png``   0 and 255; soft: 0..255
+palette     ``photo_palette.png``           ``clip_palette/00000.png``           0 nothing, i the i-th prompt
+rle         ``photo.json``                  ``clip.json``                        COCO run lengths and scores
+==========  ==============================  ===================================  ==============================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
+from instructseg.media import VideoWriter, atomic_path, save_image, write_text_atomic
+from instructseg.structures import MaskPrediction
+
+if TYPE_CHECKING:
+    from instructseg.inference import FrameResult
+
+MAX_PALETTE = 255
+"""Prompts that a palette picture has room for."""
+
+
+class Format(str, Enum):
+    """What is written."""
+
+    OVERLAY = "overlay"
+    MASKS = "masks"
+    PALETTE = "palette"
+    RLE = "rle"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the results on one picture or clip go; ``None`` where a format is not wanted.
+
+    Attributes:
+        overlay, rle: files.
+        masks: a folder.
+        palette: a file for a picture, a folder for a clip.
+        fps: frames per second of a clip; ``None`` for a picture.
+    """
+
+    overlay: Path | None = None
+    masks: Path | None = None
+    palette: Path | None = None
+    rle: Path | None = None
+    fps: float | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All there are."""
+        return [path for path in (self.overlay, self.masks, self.palette, self.rle) if path is not None]
+
+
+def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None = None) -> Layout:
+    """Chooses the files for one input.
+
+    Args:
+        name: of the input, without suffix.
+        output: a folder; or a ``.png``, ``.jpg`` or ``.mp4``, which then is the overlay.
+        formats: what is wanted.
+        fps: frames per second of a clip; ``None`` for a picture.
+
+    Raises:
+        ValueError: a file cannot hold what is wanted.
+    """
+    wanted = set(formats)
+    picture = fps is None
+    if output.suffix.lower() in (".png", ".jpg", ".jpeg", ".mp4"):
+        if (output.suffix.lower() == ".mp4") == picture:
+            raise ValueError(
+                f"{output}: the result of a {'picture' if picture else 'video'} is no {output.suffix}"
+            )
+        if wanted != {Format.OVERLAY}:
+            raise ValueError(f"{output} is one file and holds the overlay alone: for masks, give a folder")
+        return Layout(overlay=output, fps=fps)
+    return Layout(
+        output / f"{name}_overlay{'.png' if picture else '.mp4'}" if Format.OVERLAY in wanted else None,
+        output / f"{name}_masks" if Format.MASKS in wanted else None,
+        output / f"{name}_palette{'.png' if picture else ''}" if Format.PALETTE in wanted else None,
+        output / f"{name}.json" if Format.RLE in wanted else None,
+        fps,
+    )
+
+
+def check_free(paths: Iterable[Path]) -> None:
+    """Makes sure that nothing would be overwritten.
+
+    Raises:
+        ValueError: a path exists.
+    """
+    for path in paths:
+        if path.exists():
+            raise ValueError(f"{path} exists: choose another --output, or add --overwrite")
+
+
+class ResultWriter:
+    """Writes results frame by frame, to a :class:`Layout`; older files in its places are replaced.
+
+    Use it in a ``with`` block. Nothing is made before the first frame. Left by an exception (Ctrl-C
+    included), the video of the frames so far plays, and pictures and run lengths are complete.
+
+    Args:
+        layout: where to.
+        instructions: in the order of the predictions.
+        source: name of the input, for the JSON.
+        soft: whether masks are written as probabilities; the predictions carry them.
+
+    Raises:
+        OSError: the disk is full, or a file cannot be written.
+    """
+
+    def __init__(self, layout: Layout, instructions: Sequence[str], source: str, soft: bool = False) -> None:
+        self.layout, self.soft = layout, soft
+        self.count = 0
+        """Frames written so far."""
+        self._folders = [f"{i}-{slug(text)}".rstrip("-") for i, text in enumerate(instructions, 1)]
+        self._record: dict[str, Any] = {"input": source, "instructions": list(instructions), "frames": []}
+        self._stack = ExitStack()
+        self._video: VideoWriter | None = None
+
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def write(self, result: FrameResult) -> None:
+        """Writes one frame's results."""
+        if not self.count:
+            self._start(result.frame)
+        self._write_overlay(result)
+        self._write_masks(result)
+        if self.layout.rle:
+            rows = [_row(found) for found in result.predictions]
+            self._record["frames"].append({"index": result.index, "predictions": rows})
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        if self.layout.rle and self.count:
+            write_text_atomic(self.layout.rle, json.dumps(self._record, ensure_ascii=False) + "\n")
+
+    def _start(self, frame: np.ndarray) -> None:
+        """Makes room and opens the video."""
+        for folder in (self.layout.masks, self.layout.palette):
+            if folder and folder.is_dir():  # frames of a longer clip must not stay
+                shutil.rmtree(folder)
+        if self.layout.overlay and self.layout.fps is not None:
+            size = (frame.shape[0], frame.shape[1])
+            self._video = self._stack.enter_context(VideoWriter(self.layout.overlay, self.layout.fps, size))
+
+    def _write_overlay(self, result: FrameResult) -> None:
+        if not self.layout.overlay:
+            return
+        from instructseg.visualization import draw_masks
+
+        found = result.predictions
+        shown = draw_masks(
+            result.frame,
+            [one.mask for one in found],
+            [one.instruction for one in found],
+            scores=[one.score for one in found],
+        )
+        if self._video:
+            self._video.write(shown)
+        else:
+            save_image(self.layout.overlay, shown)
+
+    def _write_masks(self, result: FrameResult) -> None:
+        """Binary or soft masks, and the palette picture."""
+        masks, palette = self.layout.masks, self.layout.palette
+        for folder, found in zip(self._folders, result.predictions, strict=True) if masks else ():
+            assert masks is not None
+            path = masks / f"{folder}.png" if self.layout.fps is None else masks / folder / _frame(result)
+            if self.soft:
+                assert found.probability is not None
+                _save_grey(path, found.probability)
+            else:
+                save_binary_png(path, found.mask)
+        if palette:
+            ids = label_map(result.predictions)
+            save_palette_png(palette if self.layout.fps is None else palette / _frame(result), ids)
+
+
+def slug(text: str) -> str:
+    """A short file name that reminds of ``text``; may be empty."""
+    return re.sub(r"\W+", "-", text.lower())[:40].strip("-")
+
+
+def label_map(predictions: Sequence[MaskPrediction]) -> np.ndarray:
+    """``uint8[H, W]``: 0, or which prediction (from 1) a pixel is in; of several the best scored."""
+    ids = np.zeros(predictions[0].mask.shape, np.uint8)
+    for i in sorted(range(len(predictions)), key=lambda i: predictions[i].score):
+        ids[predictions[i].mask] = i + 1
+    return ids
+
+
+def _row(found: MaskPrediction) -> dict[str, Any]:
+    values = {
+        "score": round(found.score, 6),
+        "presence": round(found.presence, 6),
+        "rle": mask_to_rle(found.mask),
+    }
+    return values if found.answer is None else {**values, "answer": found.answer}
+
+
+def _frame(result: FrameResult) -> str:
+    return f"{result.index:05d}.png"
+
+
+def _save_grey(path: Path, probability: np.ndarray) -> None:
+    """``float[H, W]``, 0..1, as 8-bit grey."""
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.rint(probability * 255).astype(np.uint8)).save(temporary)

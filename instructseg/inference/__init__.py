@@ -1,0 +1,17 @@
+"""Prediction: instructions on pictures and video, with results kept between frames and between instructions."""
+
+from instructseg.inference.image import ImagePredictor
+from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, load
+from instructseg.inference.postprocess import postprocess
+from instructseg.inference.video import FrameResult, VideoPredictor
+
+__all__ = [
+    "BUNDLED",
+    "DEFAULT_MODEL",
+    "PUBLISHED",
+    "FrameResult",
+    "ImagePredictor",
+    "VideoPredictor",
+    "load",
+    "postprocess",
+]

@@ -1,0 +1,140 @@
+"""Instructions on a picture: the picture is encoded once, whatever is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from instructseg.inference.postprocess import predictions
+from instructseg.inference.session import BATCH_SIZE, KeyFrame, Session, batches
+from instructseg.media import ImageLike, load_image
+from instructseg.structures import MaskPrediction, ModelInputs, Task
+
+MAX_NEW_TOKENS = 64
+"""Longest generated text, in tokens."""
+
+
+class ImagePredictor(Session):
+    """Segments one picture after another.
+
+    Example::
+
+        predictor = ImagePredictor.from_pretrained()
+        predictor.set_image("photo.jpg")
+        for found in predictor.predict(["the red circle", "the blue square"]):
+            print(found.instruction, found.score, found.mask.sum())
+    """
+
+    _shown: tuple[np.ndarray, KeyFrame] | None = None
+
+    def set_image(self, image: ImageLike) -> None:
+        """Takes a picture and encodes it; all that follows is about it.
+
+        Args:
+            image: a file, a Pillow image or an array, as :func:`~instructseg.media.load_image` takes them.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no picture, or one without pixels.
+        """
+        frame = load_image(image)
+        self._shown = (frame, self.key_frame(frame, self.tokens(frame)))
+
+    @property
+    def frame(self) -> np.ndarray:
+        """The picture that is set, ``uint8[H, W, 3]`` RGB.
+
+        Raises:
+            ValueError: none is.
+        """
+        return self._require()[0]
+
+    def predict(
+        self,
+        instructions: str | Sequence[str],
+        task: Task = Task.RES,
+        *,
+        soft: bool = False,
+        answer: bool = False,
+        batch_size: int = BATCH_SIZE,
+        threshold: float | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> list[MaskPrediction]:
+        """What each instruction asks for in the picture.
+
+        Args:
+            instructions: one or several.
+            task: selects the prompt; for a question whose answer is a mask ``Task.REASON_SEG``.
+            soft: whether the predictions carry ``probability``.
+            answer: whether the model first writes an explanation, which the predictions carry and the mask
+                tokens stand behind, as trained (``Task.REASON_SEG``).
+            batch_size: instructions read together.
+            threshold: presence (0..1) below which the mask is empty; ``None`` always gives a mask.
+            max_new_tokens: longest explanation.
+
+        Returns:
+            one prediction per instruction, in order.
+
+        Raises:
+            ValueError: no picture is set, or an argument does not fit (see :func:`batches`, and
+                :meth:`Session.prompt`).
+        """
+        _, key = self._require()
+        given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
+        found: list[MaskPrediction] = []
+        for group in batches(given, task, batch_size):
+            texts = self._generate(group, task, max_new_tokens) if answer else None
+            said: Sequence[str | None] = texts or [None] * len(group)
+            prompt = self.prompt(group, task, 0, texts)
+            reference = self.perceive(prompt, key.tokens)
+            output = self.solve(prompt, key, [reference])
+            geometry = [key.geometry] * len(group)
+            masks = predictions(output, geometry, group, threshold=threshold, soft=soft)
+            found += [replace(mask, answer=text) for mask, text in zip(masks, said, strict=True)]
+        return found
+
+    def segment(
+        self,
+        image: ImageLike,
+        instructions: str | Sequence[str],
+        task: Task = Task.RES,
+        **options: Any,
+    ) -> list[MaskPrediction]:
+        """:meth:`set_image` and :meth:`predict` in one."""
+        self.set_image(image)
+        return self.predict(instructions, task, **options)
+
+    def answer(self, question: str, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """The model's reply to a question about the picture (``Task.VQA``).
+
+        Raises:
+            ValueError: no picture is set, or the question is empty or too long.
+        """
+        self._require()
+        return self._generate((question,), Task.VQA, max_new_tokens)[0]
+
+    def _require(self) -> tuple[np.ndarray, KeyFrame]:
+        if self._shown is None:
+            raise ValueError("no picture yet: call set_image first")
+        return self._shown
+
+    def _generate(self, instructions: Sequence[str], task: Task, max_new_tokens: int) -> list[str]:
+        """Text that the model writes to each instruction: the reply to a question, else the explanation."""
+        input_ids, roles = self.processor.encode_text(
+            instructions, task, explain=task is not Task.VQA, generate=True
+        )
+        inputs = ModelInputs(
+            input_ids,
+            roles,
+            clip_pixels=self.processor.encode_clip(self.frame)[None, None],
+            num_references=torch.zeros(1, dtype=torch.int64),
+            picture=torch.zeros(len(instructions), dtype=torch.int64),
+        )
+        written = self.model.answer(
+            inputs.to(self.model.device, self.model.dtype), max_new_tokens, (self.processor.seg_token_id,)
+        )
+        return [self.processor.decode(ids) for ids in written]

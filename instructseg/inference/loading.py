@@ -1,0 +1,149 @@
+"""A model and its processor, from a name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.model.instructseg import FOREIGN_LAYOUTS
+from instructseg.processing import InstructSegProcessor, ProcessorConfig
+from instructseg.processing.processor import CONFIG_NAME
+from instructseg.processing.storage import local_folder
+
+BUNDLED = "nano"
+"""Name of the model that lies in the package."""
+DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / BUNDLED
+"""Its folder."""
+PUBLISHED = "weic22/InstructSeg"
+"""The published weights, a repository of the Hugging Face hub."""
+
+_HALF = ("float16", "bfloat16")
+
+
+def load(
+    name_or_path: str | Path | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+) -> tuple[InstructSeg, InstructSegProcessor]:
+    """Loads a model, ready for inference, with the processor that fits it.
+
+    Args:
+        name_or_path: a folder or a repository of the hub, in our layout or the official one; ``None`` or
+            ``"nano"`` for the bundled model.
+        device: ``"cuda:1"``, ``"cpu"`` ..; ``None`` or ``"auto"`` for an accelerator where there is one.
+        dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``None`` for float32, but bfloat16 on
+            a GPU where the checkpoint is stored in half precision.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, or a file of it is missing.
+        ValueError: it is damaged or something else, or there is no such device or dtype.
+    """
+    source = DEFAULT_MODEL if name_or_path in (None, BUNDLED) else name_or_path
+    assert source is not None
+    target = choose_device(device)
+    if isinstance(dtype, str):
+        dtype = choose_dtype(dtype)
+    folder = local_folder(source)
+    given = _read_config(folder)
+    if dtype is None:
+        stored = str(given.get("dtype") or given.get("torch_dtype")).removeprefix("torch.")
+        dtype = torch.bfloat16 if target.type == "cuda" and stored in _HALF else torch.float32
+    # a repository's weights are downloaded by the model; its text files are in `folder` by now
+    name = str(folder if Path(source).is_dir() else source)
+    model = _load_model(name, dtype, foreign=given.get("model_type") in FOREIGN_LAYOUTS)
+    sizes = None if (folder / CONFIG_NAME).is_file() else processor_config(model.config)
+    processor = InstructSegProcessor.from_pretrained(folder, sizes)
+    words, rows = len(processor.tokenizer), model.language.model.embed_tokens.num_embeddings
+    if words > rows:
+        raise ValueError(
+            f"{source}: its tokenizer has {words} tokens, but its model {rows}: give the one of that model"
+        )
+    model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
+    return model.eval(), processor
+
+
+def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
+    """The sizes that a model needs; ``words`` are other fields of :class:`ProcessorConfig`."""
+    vision: Any = config.vision_config
+    text: Any = config.text_config
+    return ProcessorConfig(
+        image_size=config.image_size,
+        clip_size=vision.image_size,
+        num_image_tokens=config.num_image_tokens,
+        num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
+        num_mask_queries=config.num_queries,
+        max_length=text.max_position_embeddings,
+        **words,
+    )
+
+
+def choose_device(name: torch.device | str | None = None) -> torch.device:
+    """The device of that name; for ``None`` and ``"auto"`` a GPU where there is one.
+
+    Raises:
+        ValueError: torch does not know it or cannot reach it.
+    """
+    if name in (None, "auto"):
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    assert name is not None
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device '{name}' cannot be used ({reason}): try cpu, cuda or auto") from error
+    return device
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """The floating-point type of that name, as in torch.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ValueError(f"unknown dtype '{name}': use {', '.join(known)}")
+    return known[name]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a checkpoint of a layout that can be loaded."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json")
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    kind = given.get("model_type") if isinstance(given, dict) else None
+    if kind not in (InstructSegConfig.model_type, *FOREIGN_LAYOUTS):
+        raise ValueError(f"{folder} holds a model of type '{kind}', not an InstructSeg: choose another one")
+    return given
+
+
+def _load_model(name: str, dtype: torch.dtype, foreign: bool) -> InstructSeg:
+    """The model alone; another layout is proven complete by its converter, ours here."""
+    from safetensors import SafetensorError
+
+    try:
+        if foreign:
+            return InstructSeg.from_pretrained(name, dtype=dtype)
+        model, found = InstructSeg.from_pretrained(name, dtype=dtype, output_loading_info=True)
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"the weights of {name} are damaged or do not fit its config.json: {reason}"
+        ) from error
+    except OSError as error:
+        raise FileNotFoundError(f"{name} has no weights: {str(error).splitlines()[0]}") from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ValueError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
+    return model

@@ -1,0 +1,161 @@
+"""What prediction in images and in video share: instructions laid out once, frames encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from instructseg.inference.loading import load
+from instructseg.model import FrameFeatures, InstructSeg
+from instructseg.processing import InstructSegProcessor
+from instructseg.structures import Geometry, SegOutput, Task
+
+BATCH_SIZE = 16
+"""Instructions that the language model reads together."""
+
+_Self = TypeVar("_Self", bound="Session")
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Instructions that share key frames and are read together.
+
+    Attributes:
+        instructions: B of them, as written.
+        input_ids, roles: ``int64[B, L]``.
+        text: ``float[B, T, D]`` embeddings that guide the perceiver, and ``text_mask`` ``bool[B, T]``.
+    """
+
+    instructions: tuple[str, ...]
+    input_ids: torch.Tensor
+    roles: torch.Tensor
+    text: torch.Tensor
+    text_mask: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class KeyFrame:
+    """A frame that is ready to be segmented.
+
+    Attributes:
+        tokens: ``float[1, P, D]``, its language side.
+        features: its mask branch (F = 1).
+        geometry: undoes resize and padding.
+    """
+
+    tokens: torch.Tensor
+    features: FrameFeatures
+    geometry: Geometry
+
+
+class Session:
+    """A model with its processor, and the verbs between them.
+
+    Args:
+        model: is put into evaluation mode.
+        processor: of that model.
+    """
+
+    def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
+        self.model, self.processor = model.eval(), processor
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_Self],
+        name_or_path: str | Path | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> _Self:
+        """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`."""
+        return cls(*load(name_or_path, device, dtype))
+
+    @torch.inference_mode()
+    def tokens(self, frame: np.ndarray) -> torch.Tensor:
+        """Language side of ``uint8[H, W, 3]``: projected SigLIP tokens ``float[1, P, D]``."""
+        tokens = self.model.encode_frame(clip_pixels=self.place(self.processor.encode_clip(frame)[None])).tokens
+        assert tokens is not None
+        return tokens
+
+    @torch.inference_mode()
+    def key_frame(self, frame: np.ndarray, tokens: torch.Tensor) -> KeyFrame:
+        """Mask branch of ``uint8[H, W, 3]``, next to its :meth:`tokens`."""
+        pixels, geometry = self.processor.encode_key_frame(frame)
+        features = self.model.encode_frame(seg_pixels=self.place(pixels[None]))
+        return KeyFrame(tokens, features, geometry)
+
+    @torch.inference_mode()
+    def prompt(
+        self,
+        instructions: Sequence[str],
+        task: Task,
+        num_references: int,
+        answers: Sequence[str] | None = None,
+    ) -> Prompt:
+        """Lays out instructions on a key frame with ``num_references`` others.
+
+        Args:
+            instructions: at least one.
+            task: selects the wording.
+            num_references: 0 makes the key frame its own reference.
+            answers: explanations that stand in front of the mask tokens (``Task.REASON_SEG``).
+
+        Raises:
+            ValueError: an empty or over-long instruction, or a task without masks.
+        """
+        input_ids, roles = self.processor.encode_text(
+            instructions, task, num_references, explain=answers is not None, answers=answers
+        )
+        input_ids, roles = input_ids.to(self.model.device), roles.to(self.model.device)
+        return Prompt(tuple(instructions), input_ids, roles, *self.model.embed_text(input_ids, roles))
+
+    @torch.inference_mode()
+    def perceive(self, prompt: Prompt, tokens: torch.Tensor) -> torch.Tensor | None:
+        """A reference frame as each instruction sees it, ``float[B, K, D]``; ``None`` without a perceiver."""
+        if self.model.ovp is None:
+            return None
+        return self.model.perceive(
+            tokens.expand(len(prompt.instructions), -1, -1), prompt.text, prompt.text_mask
+        )
+
+    @torch.inference_mode()
+    def solve(self, prompt: Prompt, key: KeyFrame, references: Sequence[torch.Tensor | None]) -> SegOutput:
+        """Masks and scores of each instruction on one key frame.
+
+        Args:
+            prompt: laid out for as many references.
+            key: the frame to segment.
+            references: what :meth:`perceive` gave of each, in temporal order.
+        """
+        rows = len(prompt.instructions)
+        seen = [tokens for tokens in references if tokens is not None]
+        temporal = torch.stack(seen, 1).flatten(0, 1) if seen else None  # (B * R, K, D), row by row
+        shown = key.tokens.expand(rows, -1, -1)
+        embeds = self.model.embed(prompt.input_ids, prompt.roles, shown, temporal)
+        states = self.model.reason(embeds, prompt.roles)
+        return self.model.decode(
+            key.features, states, torch.zeros(rows, dtype=torch.int64, device=embeds.device)
+        )
+
+    def place(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``pixels`` where the model is, in its floating-point type."""
+        return pixels.to(self.model.device, self.model.dtype)
+
+
+def batches(instructions: Sequence[str], task: Task, batch_size: int) -> list[Sequence[str]]:
+    """Instructions in groups of at most ``batch_size``.
+
+    Raises:
+        ValueError: there is none, the batch size is below 1, or the task has no masks.
+    """
+    if not task.has_mask:
+        raise ValueError(f"task '{task.value}' has no mask: ask ImagePredictor.answer instead")
+    if not instructions:
+        raise ValueError("no instruction: say what to look for")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return [instructions[i : i + batch_size] for i in range(0, len(instructions), batch_size)]

@@ -1,0 +1,257 @@
+"""``instructseg image``, ``video`` and ``demo`` from end to end, and what is said when they cannot."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from instructseg.cli import app
+from instructseg.cli.outputs import ResultWriter
+from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.masks import load_index_png, rle_to_mask
+from instructseg.media import open_video
+from tests.cli.conftest import FPS, LENGTH, SIZE
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def run(*words: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def refused(*words: object) -> str:
+    """The one line of an error; nothing was written."""
+    before = sorted(Path().rglob("*"))
+    result = run(*words, code=2)
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("note:")]
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    assert sorted(Path().rglob("*")) == before
+    return lines[0]
+
+
+def files(folder: str = "out") -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_image() -> None:
+    result = run("image", "photo.png", "the red circle", "Blue; square?")
+    assert files() == ["photo_masks/1-the-red-circle.png", "photo_masks/2-blue-square.png", "photo_overlay.png"]
+    assert Image.open("out/photo_overlay.png").size == SIZE[::-1]
+    predictor = ImagePredictor.from_pretrained()
+    for name, text in (("1-the-red-circle", "the red circle"), ("2-blue-square", "Blue; square?")):
+        mask = load_index_png(f"out/photo_masks/{name}.png")
+        (expected,) = predictor.segment("photo.png", text)
+        np.testing.assert_array_equal(mask, expected.mask * 255)
+        assert f"{text}: score {expected.score:.3f}" in result.stdout
+    assert "wrote out/photo_overlay.png" in result.stdout
+    assert "add --model weic22/InstructSeg" in result.stderr
+
+
+def test_all_formats_of_an_image() -> None:
+    run(
+        "image",
+        "photo.png",
+        "the red circle",
+        "blue square",
+        "-f",
+        "palette,rle",
+        "-f",
+        "masks",
+        "--threads",
+        1,
+    )
+    assert files() == [
+        "photo.json", "photo_masks/1-the-red-circle.png", "photo_masks/2-blue-square.png", "photo_palette.png",
+    ]  # fmt: skip
+    record = json.loads(Path("out/photo.json").read_text())
+    (frame,) = record["frames"]
+    ids, best = load_index_png("out/photo_palette.png"), np.argmax([p["score"] for p in frame["predictions"]])
+    for i, found in enumerate(frame["predictions"]):
+        mask = rle_to_mask(found["rle"], SIZE)
+        np.testing.assert_array_equal(mask, load_index_png(f"out/photo_masks/{files()[1 + i][12:]}") == 255)
+        assert not (ids[~mask] == i + 1).any()
+        if i == best:
+            assert (ids[mask] == i + 1).all()
+        assert 0 <= found["score"] <= found["presence"] <= 1
+
+
+def test_soft_masks_and_one_file() -> None:
+    run("image", "photo.png", "the red circle", "--soft", "-f", "masks")
+    (expected,) = ImagePredictor.from_pretrained().segment("photo.png", "the red circle", soft=True)
+    assert expected.probability is not None
+    grey = load_index_png("out/photo_masks/1-the-red-circle.png")
+    np.testing.assert_allclose(grey / 255, expected.probability, atol=1 / 255)
+    run("image", "photo.png", "the red circle", "-f", "overlay", "-o", "red.png")
+    assert Image.open("red.png").size == SIZE[::-1]
+
+
+def test_a_folder_of_pictures_and_json() -> None:
+    result = run("image", "frames", "the red circle", "--json", "-f", "overlay")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["source"] for row in rows] == ["frames/0.png", "frames/1.png", "frames/2.png"]
+    assert files() == ["0_overlay.png", "1_overlay.png", "2_overlay.png"]
+    assert set(rows[0]["prompts"][0]) == {"prompt", "score", "presence", "area"}
+
+
+def test_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImagePredictor, "_generate", lambda self, texts, *_: ["it is red"] * len(texts))
+    assert run("image", "photo.png", "what is it?", "--task", "vqa").stdout == "what is it?\n  it is red\n"
+    assert not Path("out").exists()
+    row = json.loads(run("image", "photo.png", "what rolls?", "--explain", "--json", "-f", "rle").stdout)
+    assert row["prompts"][0]["answer"] == "it is red"
+    assert (
+        json.loads(Path("out/photo.json").read_text())["frames"][0]["predictions"][0]["answer"] == "it is red"
+    )
+
+
+def test_video() -> None:
+    result = run(
+        "video", "clip.mp4", "the red circle", "moving left", "-f", "overlay,masks,palette,rle", "--json"
+    )
+    clip = open_video("out/clip_overlay.mp4")
+    assert (clip.size, clip.length) == ((SIZE[0], SIZE[1] + 1), LENGTH)
+    assert clip.fps == pytest.approx(FPS, abs=1e-3)
+    names = [f"{t:05d}.png" for t in range(LENGTH)]
+    for folder in ("clip_masks/1-the-red-circle", "clip_masks/2-moving-left", "clip_palette"):
+        assert files(f"out/{folder}") == names
+    frames = json.loads(Path("out/clip.json").read_text())["frames"]
+    assert [frame["index"] for frame in frames] == list(range(LENGTH))
+    predictor = VideoPredictor.from_pretrained()
+    for found, frame in zip(
+        predictor.predict("clip.mp4", ["the red circle", "moving left"]), frames, strict=True
+    ):
+        for one, row in zip(found.predictions, frame["predictions"], strict=True):
+            np.testing.assert_array_equal(one.mask, rle_to_mask(row["rle"]))
+    summary = json.loads(result.stdout)
+    assert summary["frames"] == LENGTH
+    scores = [frame["predictions"][1]["score"] for frame in frames]
+    assert summary["prompts"][1]["score"] == pytest.approx(np.mean(scores), abs=1e-5)
+
+
+@pytest.mark.parametrize(("source", "count"), [("frames", 3), ("photo.png", 1)])
+def test_video_of_a_folder_or_a_picture(source: str, count: int) -> None:
+    run("video", source, "the red circle", "-f", "masks", "-o", "here")
+    assert len(files("here")) == count
+
+
+def test_demo() -> None:
+    run("demo", "--output", "out")
+    assert {"demo.mp4", "demo_overlay.mp4"} < set(files())
+    before, after = open_video("out/demo.mp4"), open_video("out/demo_overlay.mp4")
+    assert (before.size, before.fps, before.length) == (after.size, after.fps, after.length)
+    assert len(files("out/demo_masks/1-the-red-circle-moving-left")) == after.length
+    assert "out/demo.mp4 exists: choose another --output, or add --overwrite" in refused("demo")
+
+
+def test_nothing_is_overwritten_unasked() -> None:
+    run("video", "clip.mp4", "the red circle", "-f", "masks")
+    first = files()
+    assert "out/clip_masks exists: choose another --output, or add --overwrite" in refused(
+        "video", "frames/../clip.mp4", "the red circle", "-f", "masks,rle"
+    )
+    run("image", "photo.png", "the red circle")  # other names: no conflict
+    Path("clip").mkdir()
+    Path("frames/0.png").rename("clip/0.png")
+    run("video", "clip", "the red circle", "-f", "masks", "--overwrite")
+    assert set(files()) & set(first) == {
+        "clip_masks/1-the-red-circle/00000.png"
+    }  # none of the longer clip stayed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["image", "none.jpg", "a"], "no such picture: none.jpg"),
+        (["video", "none.mp4", "a"], "no such video, folder or picture: none.mp4"),
+        (["image", "photo.png", " "], "a prompt is empty"),
+        (["image", "photo.png", "red " * 600], "shorten them"),
+        (["video", "clip.mp4", "red " * 600], "shorten them"),
+        (["image", "photo.png", "a", "--model", "no/such/place"], "no/such/place"),
+        (["image", "photo.png", "a", "--model", "frames"], "frames is no checkpoint: it has no config.json"),
+        (["image", "photo.png", "a", "--device", "warp"], "device 'warp' cannot be used"),
+        (["image", "photo.png", "a", "--dtype", "fp8"], "unknown dtype 'fp8'"),
+        (["image", "photo.png", "a", "--format", "gif"], "unknown format 'gif': use overlay, masks,"),
+        (["image", "photo.png", "a", "-o", "x.mp4"], "the result of a picture is no .mp4"),
+        (["image", "photo.png", "a", "-o", "x.png"], "x.png is one file and holds the overlay alone"),
+        (["image", "frames", "a", "-o", "x.png", "-f", "overlay"], "two pictures would be written to x.png"),
+        (["image", "photo.png", "a", "--explain", "--task", "res"], "task 'res' has no explanation"),
+        (["video", "clip.mp4", "a", "--task", "vqa"], "use 'instructseg image'"),
+        (["image", "photo.png", *["a"] * 256, "-f", "palette"], "room for 255 prompts"),
+        (["train", "none.yaml"], "none.yaml"),
+        (["convert", "official", "frames", "there"], "config.json"),
+        (["convert", "mask2former", "none.pkl", "m.safetensors"], "none.pkl"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(words: list[str], message: str) -> None:
+    assert message in refused(*words)
+
+
+def test_damaged_files() -> None:
+    for name in ("photo.png", "clip.mp4"):
+        Path(name).write_bytes(Path(name).read_bytes()[:90])
+    Path("empty.png").touch()
+    assert "photo.png is damaged" in refused("image", "photo.png", "a")
+    assert "empty.png is an empty file" in refused("image", "empty.png", "a")
+    assert "clip.mp4" in refused("video", "clip.mp4", "a")
+
+
+def stop_at(count: int, error: BaseException) -> Callable[..., None]:
+    real = ResultWriter.write
+
+    def write(self: ResultWriter, result: object) -> None:
+        if self.count == count:
+            raise error
+        real(self, result)  # type: ignore[arg-type]
+
+    return write
+
+
+def test_ctrl_c_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResultWriter, "write", stop_at(3, KeyboardInterrupt()))
+    result = run("video", "clip.mp4", "the red circle", "-f", "overlay,masks,rle", code=130)
+    assert "interrupted: the first 3 frames are in out/clip_overlay.mp4" in result.stderr
+    assert len(list(open_video("out/clip_overlay.mp4"))) == 3
+    assert len(files("out/clip_masks")) == len(json.loads(Path("out/clip.json").read_text())["frames"]) == 3
+    assert not list(Path().rglob(".*"))
+
+
+def test_a_clip_that_breaks_off_leaves_what_is_done() -> None:
+    file = Path("frames/2.png")
+    file.write_bytes(file.read_bytes()[:60])
+    result = run("video", "frames", "the red circle", code=2)
+    line = next(line for line in result.stderr.splitlines() if line.startswith("error: "))
+    assert "breaks off after 2 of 3 frames" in line and "the results of the 2 frames before are in" in line
+    assert len(list(open_video("out/frames_overlay.mp4"))) == 2
+    assert len(files("out/frames_masks")) == 2
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "out/photo_overlay.png")
+    monkeypatch.setattr(ResultWriter, "write", stop_at(0, error))
+    assert refused("image", "photo.png", "a") == "error: No space left on device: out/photo_overlay.png"
+
+
+def test_a_usage_error_has_the_same_exit_code() -> None:
+    assert "Missing argument" in run("image", "photo.png", code=2).stderr
+    run("image", "photo.png", "a", "--threshold", 2, code=2)
+
+
+def test_a_demo_that_fails_does_not_stand_in_its_own_way() -> None:
+    run("demo", "--model", "no/such/place", code=2)
+    assert files() == []
+
+
+def test_a_threshold_empties_masks() -> None:
+    for threshold, empty in ((0, False), (1, True)):
+        run("image", "photo.png", "the red circle", "--threshold", threshold, "--overwrite")
+        assert load_index_png("out/photo_masks/1-the-red-circle.png").any() != empty

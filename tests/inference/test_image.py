@@ -1,0 +1,149 @@
+"""Prediction in a picture: against the plain forward on the processor's batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from instructseg.inference import ImagePredictor
+from instructseg.inference.postprocess import postprocess
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
+from instructseg.structures import MaskPrediction, Sample, Task
+from tests.inference.conftest import make_model
+
+TEXTS = ["the red circle", "big blue square", "moving left"]
+Nano = tuple[InstructSeg, InstructSegProcessor]
+Frames = Callable[[int], list[np.ndarray]]
+
+
+def same(found: MaskPrediction, expected: MaskPrediction) -> None:
+    assert found.score == pytest.approx(expected.score, abs=1e-4)
+    assert found.presence == pytest.approx(expected.presence, abs=1e-4)
+    assert found.probability is not None and expected.probability is not None
+    np.testing.assert_allclose(found.probability, expected.probability, atol=1e-4)
+
+
+@torch.no_grad()
+def plain(nano: Nano, frame: np.ndarray, texts: list[str], task: Task = Task.RES) -> list[MaskPrediction]:
+    model, processor = nano
+    inputs = processor([Sample(frame, text, task) for text in texts])
+    return postprocess(model(inputs), inputs, soft=True)
+
+
+@pytest.mark.parametrize("task", [Task.RES, Task.REASON_SEG, Task.RVOS])
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_equals_the_plain_forward(nano: Nano, frames: Frames, task: Task, batch_size: int) -> None:
+    (frame,) = frames(1)
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frame)
+    found = predictor.predict(TEXTS, task, soft=True, batch_size=batch_size)
+    assert [one.instruction for one in found] == TEXTS
+    expected = plain(nano, frame, TEXTS, task)
+    for one, other in zip(found, expected, strict=True):
+        same(one, other)
+    assert expected[0].score != expected[1].score  # the instruction matters
+
+
+def test_the_picture_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = nano[0].encode_frame
+    monkeypatch.setattr(nano[0], "encode_frame", lambda *a, **k: calls.append(1) or real(*a, **k))
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    before = len(calls)
+    predictor.predict(TEXTS, batch_size=1)
+    assert (before, len(calls)) == (2, 2)
+
+
+def test_files_pil_and_arrays_are_the_same(nano: Nano, frames: Frames, tmp_path: Path) -> None:
+    (frame,) = frames(1)
+    Image.fromarray(frame).save(tmp_path / "a.png")
+    predictor = ImagePredictor(*nano)
+    pictures = (frame, Image.fromarray(frame), tmp_path / "a.png", str(tmp_path / "a.png"))
+    (first, *others) = [predictor.segment(picture, "the red circle", soft=True)[0] for picture in pictures]
+    assert first.mask.shape == frame.shape[:2]
+    for other in others:
+        np.testing.assert_array_equal(first.mask, other.mask)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (50, 1), (1, 70)])
+def test_a_line_of_pixels_has_a_mask(nano: Nano, size: tuple[int, int]) -> None:
+    (found,) = ImagePredictor(*nano).segment(np.full((*size, 3), 99, np.uint8), "the red circle")
+    assert found.mask.shape == size
+
+
+@pytest.mark.parametrize("overrides", [{"use_ovp": False}, {"vmtf_mode": "off"}])
+def test_models_without_a_part(frames: Frames, overrides: dict[str, object]) -> None:
+    parts = make_model(**overrides)
+    (frame,) = frames(1)
+    same(ImagePredictor(*parts).segment(frame, TEXTS[0], soft=True)[0], plain(parts, frame, TEXTS[:1])[0])
+
+
+def test_an_explanation_stands_before_the_mask(
+    nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = nano
+    told: list[tuple[int, ...]] = []
+    real = model.answer
+
+    def answer(inputs: object, limit: int, stop: tuple[int, ...]) -> list[list[int]]:
+        told.append(stop)
+        assert len(real(inputs, 3, stop)) == 2  # the real one runs on these inputs
+        return [processor.tokenizer.encode(text) for text in ("the red circle", "")]
+
+    monkeypatch.setattr(model, "answer", answer)
+    predictor = ImagePredictor(model, processor)
+    predictor.set_image(frames(1)[0])
+    found = predictor.predict(TEXTS[:2], Task.REASON_SEG, answer=True)
+    assert [one.answer for one in found] == ["the red circle", ""]
+    assert told == [(processor.seg_token_id,)]
+    prompt = predictor.prompt(TEXTS[:2], Task.REASON_SEG, 0, ["the red circle", ""])
+    words = processor.tokenizer.encode("the red circle")
+    assert bytes_of([*words, processor.seg_token_id]) in bytes_of(prompt.input_ids[0].tolist())
+    with pytest.raises(ValueError, match="'res' has no explanation"):
+        predictor.predict(TEXTS[:1], Task.RES, answer=True)
+
+
+def bytes_of(ids: list[int]) -> bytes:
+    return np.array(ids, np.int32).tobytes()
+
+
+def test_a_question_is_answered_with_text(nano: Nano, frames: Frames) -> None:
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    reply = predictor.answer("what is it?", max_new_tokens=5)
+    model, processor = nano
+    expected = model.answer(
+        processor([Sample(frames(1)[0], "what is it?", Task.VQA)]), 5, (processor.seg_token_id,)
+    )
+    assert reply == processor.decode(expected[0])
+
+
+def test_errors(nano: Nano, frames: Frames, tmp_path: Path) -> None:
+    predictor = ImagePredictor(*nano)
+    for ask in (predictor.predict, predictor.answer):
+        with pytest.raises(ValueError, match="call set_image first"):
+            ask("the red circle")
+    with pytest.raises(ValueError, match=r"a picture is .* got the shape"):
+        predictor.set_image(np.zeros((0, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match="a picture is bool, uint8, uint16 or float"):
+        predictor.set_image(np.zeros((5, 5, 3), np.int64))
+    with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
+        predictor.set_image(tmp_path / "none.jpg")
+    predictor.set_image(frames(1)[0])
+    with pytest.raises(ValueError, match="no instruction"):
+        predictor.predict([])
+    with pytest.raises(ValueError, match="instruction of task 'res' is empty"):
+        predictor.predict("  ")
+    with pytest.raises(ValueError, match="shorten them"):
+        predictor.predict("red " * 600)
+    with pytest.raises(ValueError, match="'vqa' has no mask"):
+        predictor.predict("what?", Task.VQA)
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        predictor.predict("the red circle", batch_size=0)

@@ -1,0 +1,108 @@
+"""A model from a name, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from instructseg.inference import load, loading
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
+from instructseg.processing.word_tokenizer import build_tokenizer
+from tests.inference.conftest import CORPUS
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to be damaged."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def test_what_was_saved_is_loaded(nano: tuple[InstructSeg, InstructSegProcessor], checkpoint: Path) -> None:
+    model, processor = load(checkpoint, "cpu")
+    assert not model.training and model.dtype == torch.float32
+    for name, value in nano[0].state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value)
+    assert processor.config == nano[1].config
+
+
+def test_dtype(checkpoint: Path) -> None:
+    model, _ = load(checkpoint, "cpu", "bfloat16")
+    assert model.dtype == torch.bfloat16
+    assert {p.dtype for p in model.pixel_decoder.parameters()} == {torch.float32}
+    with pytest.raises(ValueError, match="unknown dtype 'fp8': use float32, bfloat16, float16"):
+        load(checkpoint, dtype="fp8")
+
+
+def test_without_a_processor_file_the_sizes_are_the_models(folder: Path) -> None:
+    (folder / "processor_config.json").unlink()
+    _, processor = load(folder, "cpu")
+    assert (processor.config.image_size, processor.config.num_mask_queries) == (128, 10)
+    assert processor.config.system  # the released sentence
+
+
+def test_the_bundled_model_is_the_default(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    for name in (None, "nano"):
+        model, _ = load(name, "cpu")
+        assert model.config.num_queries == 10
+
+
+@pytest.mark.parametrize("name", ["warp", "cuda:99", "meta9"])
+def test_unknown_devices(checkpoint: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"device '{name}' cannot be used .*: try cpu, cuda or auto") as caught:
+        load(checkpoint, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_checkpoint(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder 'no/such/place'"):
+        load("no/such/place", "cpu")
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"is no checkpoint: it has no config\.json"):
+        load(folder, "cpu")
+
+
+def test_another_model(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="holds a model of type 'bert', not an InstructSeg"):
+        load(folder, "cpu")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        load(folder, "cpu")
+
+
+def test_damaged_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="damaged or do not fit"):
+        load(folder, "cpu")
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="has no weights"):
+        load(folder, "cpu")
+
+
+def test_weights_that_are_missing_or_of_another_shape(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    lost = "mask_decoder.level_embed.weight"
+    save_file({name: value for name, value in state.items() if name != lost}, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=f"lack 1 tensors, such as {lost}"):
+        load(folder, "cpu")
+    save_file({**state, lost: torch.zeros(2, 2)}, file, {"format": "pt"})
+    with pytest.raises(ValueError, match="damaged or do not fit") as caught:
+        load(folder, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_of_another_model(folder: Path) -> None:
+    many = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzabcd"]
+    build_tokenizer(CORPUS + many, 2000).save_pretrained(folder)
+    with pytest.raises(ValueError, match="but its model 1024: give the one of that model"):
+        load(folder, "cpu")

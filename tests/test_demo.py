@@ -1,0 +1,63 @@
+"""The demo scripts run as they are."""
+
+from __future__ import annotations
+
+import sys
+from importlib import util
+from pathlib import Path
+
+import pytest
+
+from instructseg.inference import loading
+from instructseg.media import open_video
+from tests.inference.conftest import checkpoint, nano
+
+__all__ = ["checkpoint", "nano"]
+DEMO = Path(__file__).parents[1] / "demo"
+
+
+@pytest.fixture(autouse=True)
+def place(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights instead of the bundled ones, and an empty working directory."""
+    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(script: str, *words: str) -> None:
+    spec = util.spec_from_file_location(f"demo_{script}", DEMO / f"{script}.py")
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{script}.py", *words])
+        module.main()
+
+
+def test_video(capsys: pytest.CaptureFixture[str]) -> None:
+    run("video")
+    assert open_video("out/demo_overlay.mp4").length == open_video("out/demo.mp4").length
+    assert "the red circle moving left: score" in capsys.readouterr().out
+    assert len(list(Path("out/demo_masks").iterdir())) == 1
+
+
+def test_image_with_prompts() -> None:
+    run("image", "--prompt", "the green triangle", "--prompt", "the star", "--output", "there")
+    names = sorted(str(path.relative_to("there")) for path in Path("there").rglob("*.png"))
+    assert names == [
+        "demo.png",
+        "demo_masks/1-the-green-triangle.png",
+        "demo_masks/2-the-star.png",
+        "demo_overlay.png",
+    ]
+    run("image", "--input", "there/demo.png", "--prompt", "the star", "--output", "again")
+    assert Path("again/demo_overlay.png").is_file()
+    with pytest.raises(SystemExit) as caught:
+        run("image", "--output", "there")
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("script", ["image", "video"])
+def test_an_input_needs_a_prompt(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(script, "--input", "x.png")
+    assert caught.value.code == 2 and "--input needs a --prompt" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""What pip installs: declared dependencies, files that ship, licence and version."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import instructseg
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(instructseg.__file__).parent
+
+# names of imports whose distribution is called otherwise
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "open_clip": "open_clip_torch",
+    "yaml": "pyyaml",
+}
+# not on the package index; never needed to install, train or predict
+OPTIONAL_ELSEWHERE = {"detectron2", "mask2former"}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """The ``[project]`` table and its tools."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Distribution names of requirement lines, in lower case."""
+    return {re.split(r"[^\w.-]", line.strip().lower())[0] for line in requirements}
+
+
+def third_party(file: Path) -> set[tuple[str, bool]]:
+    """Top-level packages that a file imports, each with whether the import stands at the top of the file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    inside = {id(node) for parent in ast.walk(tree) if _is_late(parent) for node in ast.walk(parent)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [node.module or ""]
+        else:
+            continue
+        found |= {(module.split(".")[0], id(node) not in inside) for module in modules}
+    return {(name, top) for name, top in found if name not in {*sys.stdlib_module_names, "instructseg"}}
+
+
+def _is_late(node: ast.AST) -> bool:
+    """A function, or a block that only type checkers read."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def test_every_import_is_declared(project: dict[str, Any]) -> None:
+    core = names(project["project"]["dependencies"])
+    extras = project["project"]["optional-dependencies"]
+    optional = names([line for extra in ("openclip", "app") for line in extras[extra]])
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for name, at_the_top in third_party(file):
+            distribution = DISTRIBUTIONS.get(name, name)
+            where = f"{file.relative_to(ROOT)} imports {name}"
+            if at_the_top:
+                assert distribution in core, f"{where} at the top, which is not a dependency"
+            else:
+                assert distribution in core | optional | OPTIONAL_ELSEWHERE, f"{where}, which is not declared"
+
+
+def test_every_dependency_is_used(project: dict[str, Any]) -> None:
+    imported = {
+        DISTRIBUTIONS.get(name, name) for file in PACKAGE.rglob("*.py") for name, _ in third_party(file)
+    }
+    # by accelerate and transformers, not by name
+    indirect = {"accelerate", "huggingface_hub"}
+    assert names(project["project"]["dependencies"]) - indirect <= imported
+
+
+def test_nothing_is_compiled_and_nothing_heavy_is_required(project: dict[str, Any]) -> None:
+    required = names(project["project"]["dependencies"])
+    assert not required & {
+        "torchvision",
+        "detectron2",
+        "mmcv",
+        "deepspeed",
+        "flash-attn",
+        "triton",
+        "bitsandbytes",
+    }
+    assert not (ROOT / "setup.py").exists()
+    assert not {file.suffix for file in PACKAGE.rglob("*")} & {".c", ".cpp", ".cu", ".pyx"}
+
+
+def test_the_command_exists(project: dict[str, Any]) -> None:
+    module, _, function = project["project"]["scripts"]["instructseg"].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_every_folder_is_a_package_and_every_other_file_ships(project: dict[str, Any]) -> None:
+    files = [file for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    for folder in {file.parent for file in files if file.suffix == ".py"}:
+        assert (folder / "__init__.py").is_file(), (
+            f"{folder.relative_to(ROOT)} has no __init__.py: it does not ship"
+        )
+    patterns = project["tool"]["setuptools"]["package-data"]["instructseg"]
+    shipped = {file for pattern in patterns for file in PACKAGE.glob(pattern)}
+    left = [str(file.relative_to(ROOT)) for file in files if file.suffix != ".py" and file not in shipped]
+    assert not left, f"not in package-data: {left}"
+
+
+def test_version_changelog_and_licence(project: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", instructseg.__version__)
+    assert f"## [{instructseg.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert project["project"]["license"] == "Apache-2.0"
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in licence and "InstructSeg toolkit contributors" in licence
+
+
+def test_the_bundled_weights_are_small() -> None:
+    size = sum(file.stat().st_size for file in (PACKAGE / "weights").rglob("*") if file.is_file())
+    assert 0 < size < 20e6
