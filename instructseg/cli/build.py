@@ -16,9 +16,11 @@ from instructseg.data.synthetic import SyntheticDataset
 from instructseg.data.vocabulary import vocabulary_corpus
 from instructseg.engine import Trainer
 from instructseg.evaluation import IouSums
+from instructseg.inference import load
+from instructseg.inference.loading import processor_config
 from instructseg.inference.postprocess import postprocess
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
-from instructseg.processing import InstructSegProcessor, ProcessorConfig
+from instructseg.processing import InstructSegProcessor
 from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
 
@@ -31,16 +33,8 @@ BATCH_ROWS = 32
 
 def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
     """A processor for a model trained from random weights: its own small tokenizer, no system sentence."""
-    sizes = ProcessorConfig(
-        image_size=config.image_size,
-        clip_size=config.vision_config.image_size,
-        num_image_tokens=config.num_image_tokens,
-        num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
-        num_mask_queries=config.num_queries,
-        system="",
-        max_length=config.text_config.max_position_embeddings,
-    )
-    return InstructSegProcessor(build_tokenizer(vocabulary_corpus(), config.text_config.vocab_size), sizes)
+    tokenizer = build_tokenizer(vocabulary_corpus(), config.text_config.vocab_size)
+    return InstructSegProcessor(tokenizer, processor_config(config, system=""))
 
 
 def build_model(source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSegProcessor]:
@@ -49,8 +43,6 @@ def build_model(source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSe
         torch.manual_seed(seed)
         config = preset(source.name, **source.overrides)
         return InstructSeg(config), new_processor(config)
-    from instructseg.inference import load
-
     return load(source.name)
 
 

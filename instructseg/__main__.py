@@ -1,0 +1,5 @@
+"""``python -m instructseg``: the same program as ``instructseg``."""
+
+from instructseg.cli import main
+
+main()

@@ -1,0 +1,197 @@
+"""Clips: frames that are read when asked for, what is said of them, and the truth.
+
+The data sets of video instructions become lists of :class:`Clip`; training draws samples from them
+(``videos.py``), evaluation goes through the clips themselves, so that all expressions of a clip share its
+visual features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from instructseg.data.dataset import DataError, Fault, Problem, missing_files, read_image
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One instruction on a clip.
+
+    Attributes:
+        id: as the data set numbers it; results are stored under it.
+        text: what a person wrote.
+        objects: ids, in the clip's truth, of all that is meant; empty where nothing is, or nothing is known.
+        type: of the data set, such as ``referring`` or ``reasoning``; empty where it has no types.
+    """
+
+    id: str
+    text: str
+    objects: tuple[str, ...] = ()
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class FrameFiles(Sequence[np.ndarray]):
+    """The frames of a clip as picture files; each access reads ``uint8[H, W, 3]`` RGB.
+
+    Attributes:
+        folder: holds the files.
+        files: their names in the order of time, below ``folder``.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+
+    @classmethod
+    def named(cls, folder: Path, names: Sequence[str], suffix: str = ".jpg") -> FrameFiles:
+        """Files that are listed without their suffix."""
+        return cls(folder, tuple(name + suffix for name in names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names without folder and suffix; result masks carry them."""
+        return tuple(Path(file).stem for file in self.files)
+
+    def path(self, t: int) -> Path:
+        """The file of frame ``t``."""
+        return self.folder / self.files[t]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, t: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, t: slice) -> FrameFiles: ...
+    def __getitem__(self, t: int | slice) -> np.ndarray | FrameFiles:
+        """Frame ``t``; raises as :func:`~instructseg.data.dataset.read_image`."""
+        return replace(self, files=self.files[t]) if isinstance(t, slice) else read_image(self.path(t))
+
+    def inspect(self) -> Iterator[Problem]:
+        """The files that are missing."""
+        return missing_files(self.folder / file for file in self.files)
+
+
+class Truth(ABC):
+    """The masks of a clip's objects, decoded when asked for."""
+
+    @abstractmethod
+    def mask(self, obj: str, t: int) -> np.ndarray | None:
+        """``uint8[H, W]``, 1 on object ``obj`` in frame ``t``; ``None`` where it is recorded as not visible.
+
+        Raises:
+            FileNotFoundError: a mask file is missing.
+            DataError: a mask cannot be decoded, or there is no such object.
+        """
+
+    @abstractmethod
+    def where(self, obj: str, t: int) -> str:
+        """Names the place of a mask, for errors."""
+
+    def never_visible(self, obj: str) -> bool:
+        """Whether the records say, without a mask being decoded, that an object is in no frame."""
+        return False
+
+    def inspect(self, clip: Clip) -> Iterator[Problem]:
+        """What is wrong and can be told without decoding anything; by default nothing."""
+        return iter(())
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One video.
+
+    Attributes:
+        name: as the data set calls it; may hold ``/``.
+        frames: ``uint8[H, W, 3]`` RGB each, read when asked for.
+        frame_names: one per frame; a result mask is stored under its frame's name.
+        expressions: what is said of it.
+        truth: of the objects; ``None`` where it is not public.
+        recorded_size: ``(height, width)`` in pixels where the annotations tell; else the first frame's.
+        foreground_truth: one object, ``""``: everything that any expression of the video may mean; ``None``
+            where the data set does not record it.
+    """
+
+    name: str
+    frames: Sequence[np.ndarray]
+    frame_names: tuple[str, ...]
+    expressions: tuple[Expression, ...]
+    truth: Truth | None = None
+    recorded_size: tuple[int, int] | None = None
+    foreground_truth: Truth | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of the frames in pixels; reads the first frame where it is not recorded."""
+        if self.recorded_size is not None:
+            return self.recorded_size
+        height, width = self.frames[0].shape[:2]
+        return height, width
+
+    @property
+    def meant(self) -> tuple[str, ...]:
+        """All objects that any expression means, sorted."""
+        return tuple(sorted({obj for expression in self.expressions for obj in expression.objects}))
+
+    def masks(self, expression: Expression, t: int) -> np.ndarray | None:
+        """``uint8[N, H, W]``, one mask per object that is meant; ``None`` where the truth is not public.
+
+        Raises as :meth:`Truth.mask`, and ``DataError`` where a mask is not of the frames' size.
+        """
+        if self.truth is None:
+            return None
+        masks = np.zeros((len(expression.objects), *self.size), np.uint8)
+        for mask, obj in zip(masks, expression.objects, strict=True):
+            self._add(mask, self.truth, obj, t)
+        return masks
+
+    def mask(self, expression: Expression, t: int) -> np.ndarray | None:
+        """``uint8[H, W]``, 1 on all that is meant together; otherwise as :meth:`masks`."""
+        masks = self.masks(expression, t)
+        return None if masks is None else masks.max(axis=0, initial=0)
+
+    def foreground(self, t: int) -> np.ndarray | None:
+        """``uint8[H, W]``, 1 on everything that any expression may mean; otherwise as :meth:`masks`.
+
+        Where the data set does not record it, the union over the clip's expressions.
+        """
+        recorded = self.foreground_truth
+        truth, objects = (self.truth, self.meant) if recorded is None else (recorded, ("",))
+        if truth is None:
+            return None
+        mask = np.zeros(self.size, np.uint8)
+        for obj in objects:
+            self._add(mask, truth, obj, t)
+        return mask
+
+    def _add(self, canvas: np.ndarray, truth: Truth, obj: str, t: int) -> None:
+        mask = truth.mask(obj, t)
+        if mask is None:
+            return
+        if mask.shape != canvas.shape:
+            (h, w), (height, width) = mask.shape, canvas.shape
+            raise DataError(
+                Fault.MASK,
+                truth.where(obj, t),
+                f"a mask of {h} x {w} for frames of {height} x {width} (height x width)",
+            )
+        canvas |= mask
+
+    def inspect(self) -> Iterator[Problem]:
+        """Missing files, and what is wrong with the truth's records."""
+        if isinstance(self.frames, FrameFiles):
+            yield from self.frames.inspect()
+        if self.truth is not None:
+            yield from self.truth.inspect(self)
+        if self.foreground_truth is not None:
+            everything = (Expression("", "", ("",)),)
+            yield from self.foreground_truth.inspect(replace(self, expressions=everything))

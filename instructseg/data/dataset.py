@@ -1,0 +1,319 @@
+"""What every data set offers, and the checker that goes through one.
+
+A data set is opened from its official files and read lazily: opening keeps the annotations in a compact
+form; pictures are read and masks decoded when a sample is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.media import load_image
+from instructseg.structures import Sample
+
+COUNTS_FILE = "counts.json"
+"""In the root of a generated copy: part -> counts, which hold there instead of the published ones."""
+
+
+class Fault(str, Enum):
+    """What can be wrong with a data set on disk."""
+
+    FILE = "missing file"
+    RECORD = "unreadable record"
+    ID = "id that does not join"
+    IMAGE = "undecodable image"
+    MASK = "mask that does not fit"
+    COUNT = "unexpected count"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        fault: the kind.
+        where: the exact path, followed by what in it (an id, a line) where that is known.
+        message: what is wrong and, where that helps, what to do.
+    """
+
+    fault: Fault
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class DataError(ValueError):
+    """A :class:`Problem` that stops the reader; its text is the problem in one line."""
+
+    def __init__(self, fault: Fault, where: str | Path, message: str) -> None:
+        self.problem = Problem(fault, str(where), message)
+        super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders with its loader worker
+        return type(self), (self.problem.fault, self.problem.where, self.problem.message)
+
+
+class MissingFile(FileNotFoundError):
+    """A file that should be there; its text is the problem in one line."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.problem = Problem(Fault.FILE, str(path), "the file is missing")
+        super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem.where,)
+
+
+class Dataset(ABC):
+    """Map-style data set of :class:`~instructseg.structures.Sample`; safe to share between processes.
+
+    Attributes:
+        name: of the part that was opened, such as ``refcoco/unc/val``; samples are named below it.
+        published: what the publication says of :meth:`counts`; empty where it says nothing.
+    """
+
+    name: str
+    published: Mapping[str, int] = {}
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """Sample ``index``, always the same one.
+
+        Raises:
+            IndexError: ``index`` is outside ``0 <= index < len(self)``.
+            FileNotFoundError: a picture is missing; names the path.
+            DataError: a picture cannot be decoded, or a mask does not fit it.
+        """
+
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample ``index`` with the random choices of training (frames, wording); by default there are none.
+
+        A function of ``index`` and the generator's state alone. Raises as :meth:`__getitem__`.
+        """
+        return self[index]
+
+    @abstractmethod
+    def picture(self, index: int) -> str:
+        """Names the pixels that sample ``index`` looks at; equal for samples that may share visual features.
+
+        Costs nothing: no file is opened.
+        """
+
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """What was found, in words of the publication (``images``, ``refs``, ``sentences``, ...).
+
+        Entries that were left out on purpose are counted as well, as ``skipped: <reason>``.
+        """
+
+    def inspect(self) -> Iterator[Problem]:
+        """What is wrong and can be told without decoding anything; by default nothing."""
+        return iter(())
+
+    def describe(self) -> str:
+        """One line for logs."""
+        return f"{self.name}: " + ", ".join(f"{value:,} {what}" for what, value in self.counts().items())
+
+
+@dataclass(frozen=True)
+class Count:
+    """``found`` things called ``what`` in ``part``; ``expected`` is ``None`` where nothing is published."""
+
+    part: str
+    what: str
+    found: int
+    expected: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found; there is no fault where ``problems`` is empty."""
+
+    name: str
+    root: Path
+    counts: tuple[Count, ...]
+    problems: tuple[Problem, ...]
+
+
+def check_parts(
+    name: str, root: str | Path, parts: Mapping[str, Callable[[], Dataset]], deep: bool = False
+) -> CheckReport:
+    """Opens the parts of a data set one after the other and collects what is wrong with them.
+
+    Args:
+        name: of the data set, for the report.
+        root: its folder; a ``counts.json`` there replaces the published counts.
+        parts: name -> opener. A part that cannot be opened is a problem of the report, not an error.
+        deep: also reads every picture and decodes every mask.
+    """
+    root = Path(root)
+    counts: list[Count] = []
+    problems: dict[Problem, None] = {}  # in order, each once: parts share files
+    local = read_json(root / COUNTS_FILE, dict) if (root / COUNTS_FILE).is_file() else None
+    for part, opener in parts.items():
+        try:
+            dataset = opener()
+        except (FileNotFoundError, ValueError) as error:
+            problems[_problem(error, part)] = None
+            continue
+        problems.update(dict.fromkeys(dataset.inspect()))
+        if deep:
+            problems.update(dict.fromkeys(_decode_all(dataset)))
+        expected = dataset.published if local is None else local.get(part, {})
+        for what, found in dataset.counts().items():
+            counts.append(Count(part, what, found, expected.get(what)))
+            if expected.get(what, found) != found:
+                message = (
+                    f"{found:,} {what}, expected {expected[what]:,}: a file is incomplete or another version"
+                )
+                problems[Problem(Fault.COUNT, part, message)] = None
+    return CheckReport(name, root, tuple(counts), tuple(problems))
+
+
+def _decode_all(dataset: Dataset) -> Iterator[Problem]:
+    for index in range(len(dataset)):
+        try:
+            dataset[index]
+        except (FileNotFoundError, ValueError) as error:
+            yield _problem(error, f"{dataset.name}, sample {index}")
+
+
+def _problem(error: Exception, where: str) -> Problem:
+    if isinstance(error, DataError | MissingFile):
+        return error.problem
+    fault = Fault.FILE if isinstance(error, FileNotFoundError) else Fault.RECORD
+    return Problem(fault, where, str(error))
+
+
+def missing_files(files: Iterable[Path]) -> Iterator[Problem]:
+    """A problem per file that is not there; a missing folder is told once, with how many files it should hold.
+
+    Lists folders instead of asking for each file, which takes seconds for 100,000 files on a network disk.
+    """
+    by_folder: dict[Path, set[str]] = {}
+    for file in files:
+        by_folder.setdefault(file.parent, set()).add(file.name)
+    for folder, names in by_folder.items():
+        if not folder.is_dir():
+            yield Problem(
+                Fault.FILE, str(folder), f"the folder is missing; it should hold {len(names):,} files"
+            )
+            continue
+        present = {entry.name for entry in folder.iterdir()}
+        for name in sorted(names - present):
+            yield Problem(Fault.FILE, str(folder / name), "the file is missing")
+
+
+def require_file(path: Path) -> Path:
+    """``path``; raises :class:`MissingFile` where there is no such file."""
+    if not path.is_file():
+        raise MissingFile(path)
+    return path
+
+
+def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: a file in UTF-8.
+        kind: what it must hold: ``list`` or ``dict``.
+        object_hook: applied to every object as it is parsed, so that it need not be kept as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is not JSON, or holds something else.
+    """
+    try:
+        value = json.loads(require_file(path).read_text(encoding="utf-8"), object_hook=object_hook)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(Fault.RECORD, path, f"not valid JSON ({error}); download it again") from error
+    if not isinstance(value, kind):
+        raise DataError(Fault.RECORD, path, f"holds a {type(value).__name__}, expected a {kind.__name__}")
+    return value
+
+
+def read_image(path: Path) -> np.ndarray:
+    """``uint8[H, W, 3]`` RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it cannot be decoded.
+    """
+    try:
+        return load_image(require_file(path))
+    except ValueError as error:
+        raise DataError(Fault.IMAGE, path, str(error).removeprefix(f"{path} ")) from error
+
+
+def fit(mask: np.ndarray, picture: np.ndarray, where: str | Path) -> np.ndarray:
+    """``mask`` ``[..., H, W]``; raises :class:`DataError` where the sizes differ from the picture's."""
+    if mask.shape[-2:] != picture.shape[:2]:
+        (h, w), (height, width) = mask.shape[-2:], picture.shape[:2]
+        raise DataError(
+            Fault.MASK, where, f"a mask of {h} x {w} on a picture of {height} x {width} (height x width)"
+        )
+    return mask
+
+
+class Concatenated(Dataset):
+    """Data sets one after the other.
+
+    Args:
+        name: of the whole.
+        parts: at least one.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Dataset]) -> None:
+        if not parts:
+            raise ValueError(f"{name}: nothing to concatenate")
+        self.name, self.parts = name, tuple(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        part, inside = self._locate(index)
+        return part[inside]
+
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
+        """See :meth:`Dataset.draw`."""
+        part, inside = self._locate(index)
+        return part.draw(inside, rng)
+
+    def picture(self, index: int) -> str:
+        """See :meth:`Dataset.picture`."""
+        part, inside = self._locate(index)
+        return part.picture(inside)
+
+    def counts(self) -> dict[str, int]:
+        """Sums; a picture that two parts share counts twice."""
+        total: dict[str, int] = {}
+        for part in self.parts:
+            for what, found in part.counts().items():
+                total[what] = total.get(what, 0) + found
+        return total
+
+    def inspect(self) -> Iterator[Problem]:
+        """What is wrong with any of the parts."""
+        for part in self.parts:
+            yield from part.inspect()
+
+    def _locate(self, index: int) -> tuple[Dataset, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self.parts[number], index - int(self._ends[number]) + len(self.parts[number])

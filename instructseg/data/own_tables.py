@@ -1,0 +1,61 @@
+"""Tables of one's own data: ``.csv``, ``.json`` (a list of objects) or ``.jsonl``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from instructseg.data.dataset import DataError, Fault, read_json, require_file
+from instructseg.data.vqa import read_jsonl
+
+
+def read_table(
+    table: Path, columns: Sequence[str], required: Sequence[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where and what of each row.
+
+    Args:
+        table: the file, in UTF-8.
+        columns: that a row may have.
+        required: those of them that a row must have, not empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is no table, or a row lacks a column or has an unknown one; names the line.
+    """
+    for where, entry in _rows(table):
+        if not isinstance(entry, dict):
+            raise DataError(Fault.RECORD, where, f"expected an object with {', '.join(columns)}")
+        for name in entry:
+            if name not in columns:
+                message = (
+                    f"unknown column {name!r}: there are {', '.join(columns)} (quote a text that has commas)"
+                )
+                raise DataError(Fault.RECORD, where, message)
+        for name in required:
+            if not entry.get(name):
+                raise DataError(Fault.RECORD, where, f"it has no {name}")
+        yield where, entry
+
+
+def _rows(table: Path) -> Iterator[tuple[str, Any]]:
+    kind = table.suffix.lower()
+    if kind == ".csv":
+        with require_file(table).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for entry in reader:
+                yield f"{table}, line {reader.line_num}", entry
+    elif kind in (".json", ".jsonl"):
+        entries = read_json(table, list) if kind == ".json" else read_jsonl(table)
+        for number, entry in enumerate(entries, 1):
+            yield f"{table}, entry {number}", entry
+    else:
+        raise DataError(Fault.RECORD, table, "give a table as .csv, .json or .jsonl")
+
+
+def several(value: Any) -> list[str]:
+    """The entries of a field: a list as it is, a text cut at semicolons; empty ones are dropped."""
+    parts = value if isinstance(value, list) else str(value or "").split(";")
+    return [text for part in parts if (text := str(part).strip())]

@@ -1,0 +1,213 @@
+"""The truth of clips as the data sets store it: palette pictures, or run lengths in a JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from instructseg.data.clips import Clip, Truth
+from instructseg.data.dataset import DataError, Fault, Problem, missing_files, read_json, require_file
+from instructseg.masks import load_index_png, rle_to_mask
+
+ANY_OBJECT = "any"
+"""Stands for everything but the background of a :class:`PaletteTruth`."""
+
+
+class Rle(NamedTuple):
+    """A mask as run lengths in COCO's compressed form; ``size`` is ``(height, width)`` in pixels."""
+
+    size: tuple[int, int]
+    counts: bytes
+
+
+Track = tuple["Rle | None", ...]
+"""One object's mask per frame; ``None`` where it is not visible."""
+
+
+def compact_rle(entry: dict[str, Any]) -> Any:
+    """An object hook for :func:`~instructseg.data.dataset.read_json`: RLE dictionaries become :class:`Rle`.
+
+    They take a third of the memory; uncompressed run lengths are compressed.
+    """
+    if entry.keys() != {"size", "counts"}:
+        return entry
+    height, width = entry["size"]
+    counts = entry["counts"]
+    if isinstance(counts, list):
+        from pycocotools import mask as coco
+
+        counts = coco.frPyObjects(entry, height, width)["counts"]
+    return Rle((height, width), counts if isinstance(counts, bytes) else counts.encode())
+
+
+def to_track(segmentations: Sequence[Any], height: int, width: int) -> Track:
+    """The track of a YTVIS annotation.
+
+    Args:
+        segmentations: per frame ``None``, an :class:`Rle`, or polygons, ``x, y`` in turn. Polygons of fewer
+            than three corners are dropped; a frame of which nothing is left has no mask.
+        height: of the frames, in pixels.
+        width: of the frames, in pixels.
+    """
+    from pycocotools import mask as coco
+
+    track: list[Rle | None] = []
+    for entry in segmentations:
+        if isinstance(entry, list):
+            closed = [polygon for polygon in entry if len(polygon) >= 6 and len(polygon) % 2 == 0]
+            union = coco.merge(coco.frPyObjects(closed, height, width)) if closed else None
+            track.append(union and Rle((height, width), union["counts"]))
+        else:
+            track.append(entry)
+    return tuple(track)
+
+
+@dataclass(frozen=True, eq=False)
+class RleTruth(Truth):
+    """Objects as tracks of run lengths.
+
+    Attributes:
+        file: where they come from, for errors.
+        tracks: object id -> its track, one entry per frame of the clip; usually shared by all clips.
+    """
+
+    file: Path
+    tracks: Mapping[str, Track]
+
+    def mask(self, obj: str, t: int) -> np.ndarray | None:
+        """See :meth:`Truth.mask`."""
+        track = self._track(obj)
+        if t >= len(track):
+            raise DataError(Fault.MASK, self.where(obj, t), f"there are masks of {len(track)} frames only")
+        rle = track[t]
+        if rle is None:
+            return None
+        try:
+            return rle_to_mask(rle._asdict()).astype(np.uint8)
+        except ValueError as error:
+            raise DataError(Fault.MASK, self.where(obj, t), str(error)) from error
+
+    def where(self, obj: str, t: int) -> str:
+        """See :meth:`Truth.where`."""
+        return f"{self.file}, object {obj}, frame {t}"
+
+    def never_visible(self, obj: str) -> bool:
+        """Whether the track is all null."""
+        return not any(self.tracks.get(obj, (True,)))
+
+    def inspect(self, clip: Clip) -> Iterator[Problem]:
+        """Ids that do not join, tracks of another length than the clip, masks of another size."""
+        for obj in clip.meant:
+            track, where = self.tracks.get(obj), f"{self.file}, object {obj}"
+            if track is None:
+                yield Problem(Fault.ID, where, f"is not there, but {clip.name} speaks of it")
+                continue
+            if len(track) != len(clip):
+                message = f"masks of {len(track)} frames, but {clip.name} has {len(clip)}"
+                yield Problem(Fault.MASK, where, message)
+            sizes = {rle.size for rle in track if rle is not None}
+            expected = clip.recorded_size or next(iter(sizes), (0, 0))
+            for h, w in sorted(sizes - {expected}):
+                message = (
+                    f"a mask of {h} x {w} for {clip.name} of {expected[0]} x {expected[1]} (height x width)"
+                )
+                yield Problem(Fault.MASK, where, message)
+
+    def _track(self, obj: str) -> Track:
+        if obj not in self.tracks:
+            raise DataError(
+                Fault.ID, f"{self.file}, object {obj}", "is not there, but an expression speaks of it"
+            )
+        return self.tracks[obj]
+
+
+@dataclass(frozen=True, eq=False)
+class PaletteTruth(Truth):
+    """Objects as pictures of one channel, one per frame: a pixel is the number of its object.
+
+    Attributes:
+        folder: holds the pictures.
+        names: their names without ``.png``, one per frame of the clip.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def mask(self, obj: str, t: int) -> np.ndarray | None:
+        """See :meth:`Truth.mask`."""
+        numbers = read_palette(self.folder / f"{self.names[t]}.png")
+        if obj == ANY_OBJECT:
+            return (numbers > 0).astype(np.uint8)
+        if not obj.isdecimal() or not 0 < int(obj) < 256:
+            raise DataError(Fault.ID, self.where(obj, t), f"object {obj!r} is not a number of 1 to 255")
+        return (numbers == int(obj)).astype(np.uint8)
+
+    def where(self, obj: str, t: int) -> str:
+        """See :meth:`Truth.where`."""
+        return str(self.folder / f"{self.names[t]}.png")
+
+    def inspect(self, clip: Clip) -> Iterator[Problem]:
+        """The files that are missing."""
+        return missing_files(self.folder / f"{name}.png" for name in self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class FolderTruth(Truth):
+    """Objects as folders of pictures: every pixel above 0 belongs to the folder's object.
+
+    Attributes:
+        folder: holds a folder per object.
+        names: of the pictures without ``.png``, one per frame of the clip.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def mask(self, obj: str, t: int) -> np.ndarray | None:
+        """See :meth:`Truth.mask`."""
+        return (read_palette(Path(self.where(obj, t))) > 0).astype(np.uint8)
+
+    def where(self, obj: str, t: int) -> str:
+        """See :meth:`Truth.where`."""
+        return str(self.folder / obj / f"{self.names[t]}.png")
+
+    def inspect(self, clip: Clip) -> Iterator[Problem]:
+        """The files that are missing."""
+        return missing_files(self.folder / obj / f"{name}.png" for obj in clip.meant for name in self.names)
+
+
+def read_palette(path: Path) -> np.ndarray:
+    """``uint8[H, W]``, the object numbers in a picture of one channel, with a palette or without.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it cannot be decoded, or has colours instead of numbers.
+    """
+    try:
+        return load_index_png(require_file(path))
+    except ValueError as error:
+        raise DataError(Fault.MASK, path, str(error).removeprefix(f"{path} ")) from error
+
+
+def read_tracks(path: Path, wanted: set[str]) -> dict[str, Track]:
+    """The tracks of a ``mask_dict.json``: ``{"<annotation id>": [null | {"size", "counts"}, ...]}``.
+
+    Args:
+        path: the file.
+        wanted: ids to keep; the rest of the file is dropped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is damaged, or holds something else.
+    """
+    found = read_json(path, dict, compact_rle)
+    tracks = {obj: tuple(track) for obj, track in found.items() if obj in wanted and isinstance(track, list)}
+    for obj, track in tracks.items():
+        if not all(rle is None or isinstance(rle, Rle) for rle in track):
+            message = "is not a list of nulls and {size, counts}"
+            raise DataError(Fault.RECORD, f"{path}, object {obj}", message)
+    return tracks

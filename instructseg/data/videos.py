@@ -1,0 +1,262 @@
+"""Instructions on videos as a data set: what the video benchmarks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from instructseg.data.clips import Clip, Expression
+from instructseg.data.dataset import COUNTS_FILE, DataError, Dataset, Fault, Problem, fit, read_json
+from instructseg.data.frames import neighbour_references, training_frames
+from instructseg.structures import Sample, Task
+
+Sentences = Literal["each", "joined"]
+"""``each``: every expression by itself. ``joined``: all expressions of the same objects at once."""
+
+REFERENCES = 4
+"""Reference frames of a sample, as released."""
+
+TRIALS = 200
+"""Draws of frames before the visible ones are looked for, as released."""
+
+
+class ReferringVideos(Dataset):
+    """Clips; a sample is one expression on a key frame where the meant objects are visible.
+
+    Evaluation goes through :attr:`clips` instead, so that the expressions of a clip share its features.
+
+    Args:
+        name: of the part; samples are named ``<name>/<clip>/<expression>``.
+        clips: with all their expressions.
+        task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
+        references: reference frames of a sample; a shorter clip gives all its frames.
+        reverse: chance that a sample's time runs backwards. Released: 0.3.
+        no_target: whether expressions that mean nothing in the clip are samples too, with no mask.
+            Released: they are left out.
+        exclude: patterns of clips (``TAO/*``) and expressions (``003234408d/2``) to leave out.
+        published: see :class:`~instructseg.data.dataset.Dataset`; nothing is where some are left out.
+        skipped: what was left out when the clips were made, and how often.
+
+    Attributes:
+        clips: in the order of the file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clips: Sequence[Clip],
+        task: Task = Task.RVOS,
+        references: int = REFERENCES,
+        reverse: float = 0.3,
+        no_target: bool = False,
+        exclude: Sequence[str] = (),
+        published: Mapping[str, int] | None = None,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        if references < 0 or not 0 <= reverse <= 1:
+            raise ValueError(
+                f"references must not be negative and reverse be 0..1, got {references} and {reverse}"
+            )
+        self.name, self.task = name, task
+        self.references, self.reverse = references, reverse
+        self.clips = tuple(without(clips, exclude))
+        self.published = {} if exclude else published or {}
+        self._skipped = dict(skipped or {})
+        if exclude:
+            self._skipped["excluded"] = _sentences(clips) - _sentences(self.clips)
+        items: list[tuple[int, int]] = []
+        for c, clip in enumerate(self.clips):
+            for e, expression in enumerate(clip.expressions):
+                reason = _unfit(clip, expression, no_target)
+                if reason is None:
+                    items.append((c, e))
+                else:
+                    self._skipped[reason] = self._skipped.get(reason, 0) + 1
+        self._items = np.array(items, np.int32).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample ``index``, always with the same frames; see :meth:`Dataset.__getitem__`."""
+        return self.draw(index, np.random.default_rng(max(index, 0)))
+
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample ``index`` with frames drawn by the released rule; see :meth:`Dataset.draw`.
+
+        Raises:
+            DataError: as :meth:`Dataset.draw`, and where nothing of what is meant is visible in any frame.
+        """
+        clip, expression = self._locate(index)
+        key, references, mask = self._choose(clip, expression, rng)
+        pixels = clip.frames[key]
+        name = f"{self.name}/{clip.name}/{expression.id}"
+        masks = None
+        if mask is not None:
+            masks = fit(mask[None] if expression.objects else mask[None][:0], pixels, f"{name}, frame {key}")
+        meta = {
+            "clip": clip.name,
+            "expression": expression.id,
+            "objects": expression.objects,
+            "type": expression.type,
+            "frame": clip.frame_names[key],
+        }
+        reference_frames = tuple(clip.frames[t] for t in references)
+        return Sample(pixels, expression.text, self.task, reference_frames, masks, name=name, meta=meta)
+
+    def picture(self, index: int) -> str:
+        """Names the sample itself: each draws frames of its own."""
+        clip, expression = self._locate(index)
+        return f"{self.name}/{clip.name}/{expression.id}"
+
+    def counts(self) -> dict[str, int]:
+        """Videos and expressions, whether samples or not, and what was skipped."""
+        skipped = {f"skipped: {reason}": count for reason, count in self._skipped.items()}
+        return {"videos": len(self.clips), "expressions": _sentences(self.clips), **skipped}
+
+    def inspect(self) -> Iterator[Problem]:
+        """What is wrong with any clip; a problem that clips share comes once for each."""
+        for clip in self.clips:
+            yield from clip.inspect()
+
+    def _locate(self, index: int) -> tuple[Clip, Expression]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        c, e = self._items[index]
+        return self.clips[c], self.clips[c].expressions[e]
+
+    def _choose(
+        self, clip: Clip, expression: Expression, rng: np.random.Generator
+    ) -> tuple[int, list[int], np.ndarray | None]:
+        """A key frame, its references, and what is meant in it, together."""
+        for _ in range(TRIALS):
+            key, references = training_frames(len(clip), rng, self.references + 1, self.reverse)
+            mask = clip.mask(expression, key)
+            if mask is None or not expression.objects or mask.any():
+                return key, references, mask
+        for key in rng.permutation(len(clip)).tolist():
+            mask = clip.mask(expression, key)
+            if mask is not None and mask.any():
+                return key, neighbour_references(key, len(clip), self.references), mask
+        where = f"{self.name}/{clip.name}/{expression.id}"
+        raise DataError(Fault.MASK, where, f"{expression.text!r} is visible in no frame")
+
+
+def _unfit(clip: Clip, expression: Expression, no_target: bool) -> str | None:
+    """Why an expression is no sample."""
+    if clip.truth is None:
+        return None
+    if not expression.objects:
+        return None if no_target else "means nothing in the clip"
+    if all(clip.truth.never_visible(obj) for obj in expression.objects):
+        return "never visible"
+    return None
+
+
+def joined(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips with all expressions of the same objects made one; its id is that of the first.
+
+    What reads the instruction puts a full stop behind it, as is put here between the expressions.
+    """
+    result = []
+    for clip in clips:
+        groups: dict[tuple[str, ...], list[Expression]] = {}
+        for expression in clip.expressions:
+            groups.setdefault(expression.objects, []).append(expression)
+        expressions = tuple(
+            replace(group[0], text=". ".join(one.text for one in group)) for group in groups.values()
+        )
+        result.append(replace(clip, expressions=expressions))
+    return result
+
+
+def check_sentences(sentences: str) -> None:
+    """Raises ``ValueError`` where it is none of :data:`Sentences`."""
+    if sentences not in ("each", "joined"):
+        raise ValueError(f"sentences must be 'each' or 'joined', got {sentences!r}")
+
+
+def without(clips: Iterable[Clip], exclude: Sequence[str]) -> list[Clip]:
+    """The clips without expressions whose ``<clip>/<id>`` matches a pattern; a clip with none left is dropped.
+
+    A ``*`` matches slashes too: ``TAO/*`` are all clips below ``TAO``, and ``street/*`` is all of one clip.
+    """
+    result = []
+    for clip in clips:
+        kept = tuple(
+            expression
+            for expression in clip.expressions
+            if not any(fnmatchcase(f"{clip.name}/{expression.id}", pattern) for pattern in exclude)
+        )
+        if len(kept) == len(clip.expressions):
+            result.append(clip)
+        elif kept:
+            result.append(replace(clip, expressions=kept))
+    return result
+
+
+def _sentences(clips: Iterable[Clip]) -> int:
+    return sum(len(clip.expressions) for clip in clips)
+
+
+def expected_count(root: Path, part: str, what: str, published: int) -> int | None:
+    """How many there should be: as published, or as a generated copy at ``root`` says of itself."""
+    local = root / COUNTS_FILE
+    return read_json(local, dict).get(part, {}).get(what) if local.is_file() else published
+
+
+class EveryFrame(Dataset):
+    """What a thorough check decodes: all frames with everything that is meant in them, then all samples.
+
+    Args:
+        videos: whose frames and samples.
+    """
+
+    def __init__(self, videos: ReferringVideos) -> None:
+        self.videos, self.name, self.published = videos, videos.name, videos.published
+        self._ends = np.cumsum([0, *(len(clip) for clip in videos.clips)])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) + len(self.videos)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index >= self._ends[-1]:  # tells what is visible in no frame
+            return self.videos[index - int(self._ends[-1])]
+        clip, t = self._locate(index)
+        pixels = clip.frames[t]
+        where = f"{self.name}/{clip.name}, frame {clip.frame_names[t]}"
+        meant = Expression("", "everything that is meant", clip.meant)
+        mask = clip.mask(meant, t)
+        masks = None if mask is None else fit(mask[None], pixels, where)
+        return Sample(pixels, meant.text, self.videos.task, masks=masks, name=where)
+
+    def picture(self, index: int) -> str:
+        """Names the frame or the sample."""
+        if index >= self._ends[-1]:
+            return self.videos.picture(index - int(self._ends[-1]))
+        clip, t = self._locate(index)
+        return f"{clip.name}/{clip.frame_names[t]}"
+
+    def counts(self) -> dict[str, int]:
+        """Those of the videos."""
+        return self.videos.counts()
+
+    def inspect(self) -> Iterator[Problem]:
+        """What is wrong with the videos."""
+        return self.videos.inspect()
+
+    def _locate(self, index: int) -> tuple[Clip, int]:
+        if index < 0:
+            raise IndexError(f"frame {index} in {self.name}")
+        number = int(np.searchsorted(self._ends, index, side="right")) - 1
+        return self.videos.clips[number], index - int(self._ends[number])
+
+
+def every_frame(opener: Callable[..., ReferringVideos], *arguments: Any) -> Callable[[], Dataset]:
+    """Opens the :class:`EveryFrame` of what ``opener(*arguments)`` opens, when called."""
+    return lambda: EveryFrame(opener(*arguments))

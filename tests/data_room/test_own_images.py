@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from instructseg.data import own_images
+from instructseg.data.dataset import DataError, Fault
+from instructseg.data.layouts_scenes import draw_pictures, pixel_contours
+from instructseg.data.layouts_text import write_own
+from instructseg.data.own_images import OwnImages
+from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
+from instructseg.media import save_image
+from instructseg.structures import Task
+
+COUNT, SEED = 3, 8
+IDS = np.array([[0, 1, 1, 2], [0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)
+
+
+def test_the_generated_table(tmp_path: Path) -> None:
+    write_own(tmp_path, COUNT, SEED)
+    part, index = OwnImages(tmp_path), 0
+    for picture in draw_pictures(COUNT, SEED):
+        for i, texts in picture.said.items():
+            sample, index = part[index], index + 1
+            assert sample.instruction == texts[0]
+            np.testing.assert_array_equal(sample.masks, picture.mask(i)[None])
+        shape = next(i for i in picture.visible if pixel_contours(picture.mask(i)))
+        np.testing.assert_array_equal(part[index].masks, picture.mask(shape)[None])  # LabelMe
+        everything = part[index + 1].masks
+        assert everything is not None and len(everything) == len(picture.visible)
+        np.testing.assert_array_equal(
+            everything.any(axis=0), np.isin(picture.scene.ids[0] - 1, picture.visible)
+        )
+        absent, unknown = part[index + 2].masks, part[index + 3].masks
+        assert absent is not None and absent.shape == (0, *picture.pixels.shape[:2])
+        assert unknown is None
+        index += 4
+    assert index == len(part)
+    assert not own_images.check(tmp_path, deep=True).problems
+
+
+def own(root: Path, rows: Any, name: str = "instructions.json") -> Path:
+    """A picture of 3 x 4 with :data:`IDS` as its masks."""
+    save_image(root / "a.png", np.full((3, 4, 3), 9, np.uint8))
+    save_palette_png(root / "ids.png", IDS)
+    (root / name).write_text(rows if isinstance(rows, str) else json.dumps(rows))
+    return root / name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeffimage,instruction,mask,object\na.png,"the dog, left",ids.png,1;3\n',
+        [{"image": "a.png", "instruction": "the dog, left", "mask": "ids.png", "object": [1, 3]}],
+        '{"image": "a.png", "instruction": "the dog, left", "mask": ["ids.png"], "object": "1;3"}\n',
+    ],
+)
+def test_tables(tmp_path: Path, text: Any) -> None:
+    suffix = ".json" if isinstance(text, list) else ".csv" if "image,in" in text else ".jsonl"
+    file = own(tmp_path, text, f"instructions{suffix}")
+    for source in (file, tmp_path):
+        (sample,) = list(_samples(OwnImages(source)))
+        assert (sample.instruction, sample.task) == ("the dog, left", Task.RES)
+        np.testing.assert_array_equal(sample.masks, np.stack([IDS == 1, IDS == 3]))
+
+
+def _samples(part: OwnImages) -> list[Any]:
+    return [part[index] for index in range(len(part))]
+
+
+def test_other_columns(tmp_path: Path) -> None:
+    rows = [
+        {
+            "image": "a.png",
+            "instruction": "why?",
+            "task": "reason_seg",
+            "answer": "so",
+            "split": "val",
+            "name": "x",
+        },
+        {"image": "a.png", "instruction": "who?", "task": "vqa", "answer": "me"},
+    ]
+    one, other = _samples(OwnImages(own(tmp_path, rows)))
+    assert (one.task, one.answer, one.explain, one.name) == (Task.REASON_SEG, "so", True, "x")
+    assert (other.task, other.answer, other.explain, other.masks) == (Task.VQA, "me", False, None)
+    assert len(OwnImages(tmp_path, split="val")) == 1
+    with pytest.raises(DataError, match="no row of split 'test'"):
+        OwnImages(tmp_path, split="test")
+
+
+def test_masks_of_grey_or_black_and_white(tmp_path: Path) -> None:
+    file = own(tmp_path, [{"image": "a.png", "instruction": "it", "mask": "m.png"}])
+    save_binary_png(tmp_path / "m.png", IDS == 2)
+    np.testing.assert_array_equal(OwnImages(file)[0].masks, (IDS == 2)[None])
+    for mode in ("1", "RGB", "P"):
+        Image.fromarray((IDS == 2).astype(np.uint8) * 255).convert(mode).save(tmp_path / "m.png")
+        np.testing.assert_array_equal(OwnImages(file)[0].masks, (IDS == 2)[None])
+
+
+def test_labelme_beside_the_pictures(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    shapes = [
+        {"label": "box", "shape_type": "rectangle", "points": [[4, 5], [2, 3]]},
+        {"label": "disc", "shape_type": "circle", "points": [[20, 10], [24, 10]]},
+        {"label": "ignore", "points": [[2, 3], [2, 3]]},
+    ]
+    content = {"imageHeight": 20, "imageWidth": 30, "shapes": shapes}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    box, disc = _samples(OwnImages(tmp_path))
+    assert (box.instruction, disc.instruction) == ("box", "disc")
+    expected = np.zeros((20, 30), np.uint8)
+    expected[3:6, 2:5] = 1
+    expected[3, 2] = 255
+    np.testing.assert_array_equal(box.masks[0], expected)
+    assert abs((disc.masks == 1).sum() - np.pi * 16) < 14 and disc.masks[0, 10, 20] == 1
+    (tmp_path / "a.json").write_text(json.dumps({**content, "imageHeight": 21}))
+    with pytest.raises(DataError, match="a mask of 21 x 30 on a picture of 20 x 30"):
+        OwnImages(tmp_path)[0]
+    shapes[0]["shape_type"] = "line"
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r'a\.json: shape_type "line": give a polygon'):
+        OwnImages(tmp_path)[0]
+
+
+def coco(root: Path) -> dict[str, Any]:
+    save_image(root / "images" / "a.png", np.zeros((3, 4, 3), np.uint8))
+    one = {"image_id": 1, "category_id": 5, "iscrowd": 0}
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "height": 3, "width": 4}],
+        "annotations": [
+            {**one, "id": 1, "segmentation": mask_to_rle(IDS == 1), "instruction": ["left one", "both"]},
+            {**one, "id": 2, "segmentation": mask_to_rle(IDS == 2), "instruction": "both"},
+            {**one, "id": 3, "segmentation": mask_to_rle(IDS == 3)},
+        ],
+        "categories": [{"id": 5, "name": "dog"}],
+    }
+
+
+def test_coco_with_instructions(tmp_path: Path) -> None:
+    (tmp_path / "annotations.json").write_text(json.dumps(coco(tmp_path)))
+    found = {sample.instruction: sample.masks for sample in _samples(OwnImages(tmp_path))}
+    expected = {"left one": [IDS == 1], "both": [IDS == 1, IDS == 2], "dog": [IDS == 3]}
+    assert list(found) == list(expected)
+    for text, masks in expected.items():
+        np.testing.assert_array_equal(found[text], np.stack(masks))
+
+
+def test_a_table_may_point_into_a_coco_file(tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text(json.dumps(coco(tmp_path)))
+    row = {"image": "images/a.png", "instruction": "it", "mask": "coco.json"}
+    file = own(tmp_path, [{**row, "object": 2}, row, {**row, "object": 9}])
+    part = OwnImages(file)
+    np.testing.assert_array_equal(part[0].masks, (IDS == 2)[None])
+    np.testing.assert_array_equal(part[1].masks, (IDS > 0)[None])
+    with pytest.raises(DataError, match=r"coco\.json: there is no annotation 9 of a\.png") as caught:
+        part[2]
+    assert caught.value.problem.fault is Fault.ID
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"instruction": "x"}, r"instructions\.json, entry 1: it has no image"),
+        ({"image": "a.png"}, "entry 1: it has no instruction"),
+        (
+            {"image": "a.png", "instruction": "x", "maks": "b"},
+            "unknown column 'maks': there are image, instruction",
+        ),
+        ({"image": "a.png", "instruction": "x", "task": "rvos"}, "task is res, reason_seg or vqa, got 'rvos'"),
+        ("a.png", "entry 1: expected an object with image"),
+    ],
+)
+def test_bad_rows(tmp_path: Path, row: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        OwnImages(own(tmp_path, [row]))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"mask": "ids.tif"}, r"ids\.tif: masks are read from \.png files and COCO or LabelMe \.json files"),
+        ({"mask": "ids.png", "object": "dog"}, "the object of a PNG is a pixel value, got 'dog'"),
+        ({"mask": "a.png", "object": 1}, r"a\.png.*colours"),
+        ({"mask": "gone.png"}, r"gone\.png: the file is missing"),
+        ({"mask": "small.png"}, r"entry 1: .*small\.png: a mask of 2 x 2 on a picture of 3 x 4"),
+    ],
+)
+def test_bad_masks(tmp_path: Path, mask: dict[str, Any], message: str) -> None:
+    save_palette_png(tmp_path / "small.png", IDS[:2, :2])
+    part = OwnImages(own(tmp_path, [{"image": "a.png", "instruction": "x", **mask}]))
+    with pytest.raises((DataError, FileNotFoundError), match=message):
+        part[0]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone is missing: give a table, a COCO file or a folder"):
+        OwnImages(tmp_path / "gone")
+    with pytest.raises(DataError, match="no instructions"):
+        OwnImages(tmp_path)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DataError, match=r"a\.txt: give a table as \.csv, \.json or \.jsonl"):
+        OwnImages(tmp_path / "a.txt")
+
+
+def test_check(tmp_path: Path) -> None:
+    rows = [
+        {"image": f"{n}.png", "instruction": "x", "mask": m} for n, m in (("a", "ids.png"), ("b", "no.png"))
+    ]
+    report = own_images.check(own(tmp_path, rows))
+    assert [Path(problem.where).name for problem in report.problems] == ["b.png", "no.png"]
