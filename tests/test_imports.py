@@ -43,6 +43,7 @@ RANKS = {
     "config": 4,
     "interop": 5,
     "cli": 5,
+    "__main__": 5,
     "weights": 5,
 }
 

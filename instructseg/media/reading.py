@@ -1,8 +1,6 @@
 """Any clip to frames, one at a time: a video file, a folder of frames, a picture, or frames in memory.
 
-PyAV reads the files. It tells the frames that a file has from those that it only announces: of a damaged
-file all the good frames come out, then an error; decord cannot open such a file, and repeats the last frame
-where an edit list hides some.
+How a file becomes frames is told in :mod:`instructseg.media.decoding`.
 """
 
 from __future__ import annotations
@@ -15,17 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.media.decoding import DEFAULT_FPS, TruncatedVideoError, decode, probe
 from instructseg.media.images import ImageLike, load_image
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Files of a folder that are frames; others are passed over, and so are hidden ones."""
-
-DEFAULT_FPS = 24.0
-"""Frames per second of a clip that does not tell (a folder, a picture): that of cinema and of DAVIS."""
-
-
-class TruncatedVideoError(ValueError):
-    """A clip ends before its announced end, or a frame of it cannot be read; the frames before were good."""
 
 
 class VideoSource:
@@ -170,101 +162,11 @@ def _open_folder(folder: Path, fps: float) -> VideoSource:
 
 
 def _open_file(path: Path, fps: float | None) -> VideoSource:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = _video_stream(container)
-            if stream is None:
-                raise ValueError(f"{path} has no video in it")
-            rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
-            length = _announced(stream, rate)
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} is no video that can be read, or a damaged one: {error.strerror}") from error
-    first = next(_decode(path, length), None)
-    if first is None:
-        raise ValueError(f"{path} has no frames")
+    header = probe(path)
     return VideoSource(
-        lambda: _decode(path, length),
-        size=first.shape[:2],
-        fps=fps or rate,
-        length=length,
+        lambda: decode(path, header),
+        size=header.size,
+        fps=fps or header.fps,
+        length=header.length,
         name=path.name,
     )
-
-
-def _video_stream(container: Any) -> Any:
-    """The first video of a file; the cover picture of a song is none. ``None`` where there is none."""
-    from av.stream import Disposition
-
-    streams = container.streams.video
-    return next((one for one in streams if not one.disposition & Disposition.attached_pic), None)
-
-
-def _announced(stream: Any, rate: float) -> int | None:
-    """Frames that the header promises to show; fewer than it stores where an edit list hides some."""
-    if not stream.frames:
-        return None
-    if not stream.duration:
-        return int(stream.frames)
-    shown = round(float(stream.duration * stream.time_base) * rate)
-    return shown if 0 < shown < stream.frames - 1 else int(stream.frames)
-
-
-def _decode(path: Path, announced: int | None) -> Iterator[np.ndarray]:
-    """The good frames of a file, upright.
-
-    Raises:
-        TruncatedVideoError: at the first damaged packet, or when the packets end before the announced end.
-    """
-    import av
-
-    count, end, last_dts, damage = 0, 0.0, None, ""
-    with av.open(str(path)) as container:
-        stream = _video_stream(container)
-        stream.thread_type = "AUTO"
-        try:
-            for packet in container.demux():
-                if packet.is_corrupt:  # usually the last one, cut in two
-                    damage = "damaged data"
-                    break
-                if not packet.size:  # a frame that was dropped in recording, or the end
-                    continue
-                end = max(end, _end(packet))
-                if packet.stream is stream:
-                    for frame in packet.decode():
-                        yield _pixels(frame)
-                        count += 1
-                    last_dts = packet.dts if packet.pts is not None else None
-            damage = damage or _missing(container, stream, end)
-            for frame in stream.decode(None):
-                # frames are stored in another order than shown: of what is lost, some may belong in between
-                if damage and (last_dts is None or frame.pts is None or frame.pts > last_dts):
-                    break
-                yield _pixels(frame)
-                count += 1
-        except av.error.FFmpegError as error:
-            damage = error.strerror or "damaged data"
-    if damage:
-        of = f" of {announced}" if announced else ""
-        raise TruncatedVideoError(f"{path} breaks off after {count}{of} frames: {damage}")
-
-
-def _end(packet: Any) -> float:
-    """When a packet's frame or sound has been shown, in seconds."""
-    start = packet.pts if packet.pts is not None else packet.dts
-    return 0.0 if start is None else float((start + (packet.duration or 0)) * packet.time_base)
-
-
-def _missing(container: Any, stream: Any, end: float) -> str:
-    """What to say of packets that end earlier than announced, by more than muxers' roundings explain."""
-    if not container.duration:
-        return ""
-    missing = (container.duration + (container.start_time or 0)) / 1_000_000 - end
-    tolerance = max(0.25, 2 / float(stream.average_rate or DEFAULT_FPS))
-    return f"the last {missing:.2f} seconds are missing" if missing > tolerance else ""
-
-
-def _pixels(frame: Any) -> np.ndarray:
-    """``uint8[H, W, 3]`` RGB; phones store upright pictures lying, with a note of the rotation."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))

@@ -55,7 +55,9 @@ def test_instruct_names_pictures_alone(root: Path) -> None:
     assert elsewhere.picture(0) == part.picture(0)
 
 
-@pytest.mark.parametrize("place", ["coco/train2017", "data/coco/train2017", "data/coco/coco/train2017"])
+@pytest.mark.parametrize(
+    "place", ["coco/train2017", "data/coco/train2017", "data/coco/coco/train2017", "coco/coco/train2017"]
+)
 def test_places_of_coco(root: Path, place: str) -> None:
     (root / "data").mkdir()
     (root / place).parent.mkdir(parents=True, exist_ok=True)

@@ -181,6 +181,34 @@ def test_bad_rows(tmp_path: Path, row: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "image,instruction\na.png,the dog, left\n",
+            r"csv, line 2: unknown column None.*quote a text that has commas",
+        ),
+        ("image,instruction\na.png,caf\udce9\n", r"csv: not UTF-8 .*: save it as UTF-8"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, table: str, message: str) -> None:
+    file = own(tmp_path, "", "instructions.csv")
+    file.write_bytes(table.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=message):
+        OwnImages(file)
+
+
+@pytest.mark.parametrize("content", ['{"shapes": [{}]}', '{"shapes": 3}', '{"images": [], "annotations": []}'])
+def test_bad_labelme(tmp_path: Path, content: str) -> None:
+    save_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=r"a\.json: .*LabelMe"):
+        OwnImages(tmp_path)
+    (tmp_path / "a.json").write_text('{"shapes": [{"label": "x", "points": [[1, 2, 3]]}]}')
+    with pytest.raises(DataError, match=r"a\.json: not a LabelMe file"):
+        OwnImages(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
     ("mask", "message"),
     [
         ({"mask": "ids.tif"}, r"ids\.tif: masks are read from \.png files and COCO or LabelMe \.json files"),

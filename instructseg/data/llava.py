@@ -1,0 +1,178 @@
+"""LLaVA-1.5 mix and LLaVA-Instruct-150k: conversations about pictures.
+
+::
+
+    <root>/llava_v1_5_mix665k.json                           or llava_instruct_150k.json
+           coco/train2017/000000033471.jpg
+           gqa/images/  ocr_vqa/images/  textvqa/train_images/  vg/VG_100K/  vg/VG_100K_2/
+
+An entry; one without ``image`` is text alone::
+
+    {"id": "000000033471", "image": "coco/train2017/000000033471.jpg",
+     "conversations": [{"from": "human", "value": "<image>\\nWhat is this?"},
+                       {"from": "gpt", "value": "A bus."}, ...]}
+
+There is one split. In the Instruct file ``image`` is the bare name of a picture of COCO train2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.data.dataset import (
+    CheckReport,
+    DataError,
+    Dataset,
+    Fault,
+    Problem,
+    check_parts,
+    missing_files,
+    read_image,
+    read_json,
+)
+from instructseg.structures import Sample, Task
+
+FILES = (
+    "llava_v1_5_mix665k.json",
+    "llava_v1_5_mix665k_onlyMM_filtered.json",
+    "llava_instruct_150k.json",
+)
+PUBLISHED = {FILES[0]: {"entries": 665298}, FILES[2]: {"entries": 157712}}
+_IMAGE = "<image>"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Questions and replies in turn about the picture ``image``, a path below the root."""
+
+    id: str
+    image: str
+    rounds: tuple[tuple[str, str], ...]
+
+
+class Llava(Dataset):
+    """Each round of a conversation is a sample; rounds of one conversation share its picture.
+
+    ``meta["history"]`` holds the rounds before, pairs of question and reply.
+
+    Args:
+        root: holds the pictures and, unless given, ``file``.
+        file: the annotations: a name in ``root``, or a path; by default the first of :data:`FILES` there.
+        coco: the folder for pictures whose path speaks of ``coco``, and for bare names; by default
+            ``root`` is searched. The released code joins it with the whole ``coco/train2017/...``: pictures
+            of ``.../coco/coco/train2017`` are found as well.
+
+    Raises:
+        FileNotFoundError: the annotations are missing.
+        DataError: they are damaged.
+    """
+
+    def __init__(
+        self, root: str | Path, file: str | Path | None = None, coco: str | Path | None = None
+    ) -> None:
+        self.root = Path(root)
+        names = [name for name in FILES if (self.root / name).is_file()] or [FILES[0]]
+        self.file = self.root / (names[0] if file is None else file)
+        self._coco = self.root if coco is None else Path(coco)
+        self.name = f"llava/{self.file.stem}"
+        self.published = PUBLISHED.get(self.file.name, {})
+        self._entries = 0
+        self.conversations = self._read()
+        self._ends = np.cumsum([len(found.rounds) for found in self.conversations], dtype=np.int64)
+        self._folders: dict[str, Path] = {}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: int) -> Sample:
+        found, turn = self._locate(index)
+        question, reply = found.rounds[turn]
+        return Sample(
+            key_frame=read_image(self.path(found.image)),
+            instruction=question,
+            task=Task.VQA,
+            answer=reply,
+            name=f"{self.name}/{found.id}/{turn}",
+            meta={"id": found.id, "file_name": found.image, "history": found.rounds[:turn]},
+        )
+
+    def path(self, image: str) -> Path:
+        """Where the picture ``image`` is, or should be."""
+        folder, _, name = image.rpartition("/")
+        if folder not in self._folders:
+            self._folders[folder] = self._find(folder)
+        return self._folders[folder] / name
+
+    def picture(self, index: int) -> str:
+        """The path of the picture."""
+        return str(self.path(self._locate(index)[0].image))
+
+    def counts(self) -> dict[str, int]:
+        """Entries, conversations with a picture and their rounds, pictures, and entries of text alone."""
+        return {
+            "entries": self._entries,
+            "conversations": len(self.conversations),
+            "rounds": len(self),
+            "images": len({found.image for found in self.conversations}),
+            "skipped: text only": self._entries - len(self.conversations),
+        }
+
+    def inspect(self) -> Iterator[Problem]:
+        """Missing pictures."""
+        return missing_files(self.path(image) for image in dict.fromkeys(c.image for c in self.conversations))
+
+    def _find(self, folder: str) -> Path:
+        if not folder:  # LLaVA-Instruct
+            places = [self._coco / "train2017", self._coco / "coco/train2017"]
+        elif "coco" in folder:
+            inside = folder.partition("coco/")[2] or folder
+            places = [self._coco / folder, self._coco / inside, self._coco / "coco" / folder]
+        else:
+            places = [self.root / folder]
+        return next((place for place in places if place.is_dir()), places[0])
+
+    def _read(self) -> list[Conversation]:
+        def compact(entry: dict[str, Any]) -> Any:
+            if "conversations" not in entry:
+                return (entry["from"], entry["value"]) if "from" in entry else entry
+            self._entries += 1
+            return _conversation(entry) if entry.get("image") else None
+
+        try:
+            return [found for found in read_json(self.file, list, compact) if found is not None]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(Fault.RECORD, self.file, f"not a list of conversations ({error})") from error
+
+    def _locate(self, index: int) -> tuple[Conversation, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        found = self.conversations[number]
+        return found, index - int(self._ends[number]) + len(found.rounds)
+
+
+def _conversation(entry: dict[str, Any]) -> Conversation:
+    """From an entry whose turns are pairs of speaker and text; turns before the first question are dropped."""
+    turns = entry["conversations"]
+    while turns and turns[0][0] != "human":
+        turns = turns[1:]
+    rounds = tuple(
+        (question.replace(_IMAGE, "").strip(), reply.strip())
+        for (_, question), (_, reply) in zip(turns[::2], turns[1::2], strict=False)
+    )
+    return Conversation(str(entry["id"]), entry["image"], rounds)
+
+
+def check(root: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through every file of :data:`FILES` in ``root``; the first must be there if no other is.
+
+    See :func:`~instructseg.data.dataset.check_parts`.
+    """
+    present = [name for name in FILES if (Path(root) / name).is_file()] or [FILES[0]]
+    return check_parts("llava", root, {f"llava/{Path(n).stem}": partial(Llava, root, n) for n in present}, deep)

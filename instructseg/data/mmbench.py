@@ -1,0 +1,148 @@
+"""MMBench: multiple choice about pictures that are inside the file.
+
+::
+
+    <root>/mmbench/mmbench_dev_20230712.tsv
+
+A row, columns parted by tabs; ``hint``, ``C``, ``D`` and ``answer`` may be empty, ``nan`` or ``none``::
+
+    index  question  hint  A  B  C  D  answer  category  image  source  l2-category  comment  split
+
+``image`` is a picture in base64, or the ``index`` of another row that has it. The split is the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from instructseg.data.dataset import CheckReport, DataError, Dataset, Fault, Problem, check_parts, require_file
+from instructseg.data.vqa import LETTER_ANSWER, Question
+from instructseg.media import load_image
+from instructseg.structures import Sample, Task
+
+FILE = "mmbench_dev_20230712.tsv"
+_LETTERS = ("A", "B", "C", "D")
+_KEPT = ("category", "l2-category", "source", "split")
+_LONGEST_INDEX = 64  # a picture is longer
+
+
+class MMBench(Dataset):
+    """One file; pictures stay encoded until they are asked for.
+
+    ``meta``: ``question_id``, ``options`` (letter -> text), ``category``, ``l2-category``, ``source``,
+    ``split``.
+
+    Args:
+        root: the folder that holds ``mmbench``.
+        file: a name there.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        DataError: a column is missing.
+    """
+
+    def __init__(self, root: str | Path, file: str = FILE) -> None:
+        self.file = require_file(Path(root) / "mmbench" / file)
+        self.name = f"mmbench/{self.file.stem}"
+        self.questions: list[Question] = []
+        self._encoded: dict[str, str] = {}
+        for row in _rows(self.file):
+            image = row["image"] or ""
+            if len(image) > _LONGEST_INDEX:
+                self._encoded[row["index"]] = image
+                image = row["index"]
+            self.questions.append(_question(row, image))
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        question = self.questions[index]
+        return Sample(
+            key_frame=self._pixels(question),
+            instruction=question.text,
+            task=Task.VQA,
+            answer=question.answer,
+            name=f"{self.name}/{question.id}",
+            meta={"question_id": question.id, **question.meta},
+        )
+
+    def picture(self, index: int) -> str:
+        """The file and the row that holds the picture."""
+        return f"{self.file}, {self.questions[index].image}"
+
+    def counts(self) -> dict[str, int]:
+        """Questions and pictures."""
+        return {"questions": len(self), "images": len(self._encoded)}
+
+    def inspect(self) -> Iterator[Problem]:
+        """Rows whose picture is in no row."""
+        for question in self.questions:
+            if question.image not in self._encoded:
+                yield self._no_picture(question)
+
+    def _pixels(self, question: Question) -> np.ndarray:
+        from PIL import Image
+
+        if question.image not in self._encoded:
+            problem = self._no_picture(question)
+            raise DataError(problem.fault, problem.where, problem.message)
+        try:
+            raw = base64.b64decode(self._encoded[question.image], validate=False)
+            return load_image(Image.open(io.BytesIO(raw)))
+        except (OSError, ValueError) as error:  # base64's own error is a ValueError
+            where = f"{self.file}, index {question.image}"
+            raise DataError(Fault.IMAGE, where, f"the picture cannot be decoded ({error})") from error
+
+    def _no_picture(self, question: Question) -> Problem:
+        message = f"its picture should be in row {question.image!r}, which has none"
+        return Problem(Fault.ID, f"{self.file}, index {question.id}", message)
+
+
+def _rows(file: Path) -> Iterator[Mapping[str, str]]:
+    limit = csv.field_size_limit(1 << 30)  # a picture is one field
+    try:
+        with file.open(encoding="utf-8", newline="") as handle:
+            rows = csv.DictReader(handle, delimiter="\t")
+            missing = {"index", "question", "A", "B", "image"} - set(rows.fieldnames or ())
+            if missing:
+                raise DataError(Fault.RECORD, file, f"no column {', '.join(sorted(missing))}")
+            yield from rows
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _question(row: Mapping[str, str], image: str) -> Question:
+    """A row as the official prompt; the first empty option ends the list."""
+    options: dict[str, str] = {}
+    for letter in _LETTERS:
+        if not _given(row.get(letter)):
+            break
+        options[letter] = row[letter]
+    text = "\n".join([row["question"], *(f"{letter}. {option}" for letter, option in options.items())])
+    if _given(row.get("hint")):
+        text = f"{row['hint']}\n{text}"
+    answer = row["answer"] if _given(row.get("answer")) else None
+    meta = {"options": options, **{name: row.get(name) or "" for name in _KEPT}}
+    return Question(row["index"], text + LETTER_ANSWER, image, answer, meta)
+
+
+def _given(value: str | None) -> bool:
+    return value is not None and value.lower() not in ("", "nan", "none")
+
+
+def check(root: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through every ``.tsv`` in ``<root>/mmbench``; see :func:`~instructseg.data.dataset.check_parts`."""
+    names = sorted(path.name for path in (Path(root) / "mmbench").glob("*.tsv")) or [FILE]
+    return check_parts(
+        "mmbench", root, {f"mmbench/{Path(name).stem}": partial(MMBench, root, name) for name in names}, deep
+    )

@@ -1,0 +1,264 @@
+"""Your own pictures with instructions and, for training and evaluation, masks.
+
+A table, ``.csv``, ``.json`` (a list of objects) or ``.jsonl``, with paths relative to it::
+
+    my_data/  instructions.csv
+              images/park.jpg
+              masks/park.png
+
+    image,instruction,mask,object
+    images/park.jpg,the dog on the left,masks/park.png,1       a pixel value of a PNG; empty: all that is not 0
+    images/park.jpg,everything that barks,masks/park.png,1;2   several objects
+    images/park.jpg,the ball,labels/park.json,ball             a label of a LabelMe file
+    images/park.jpg,the tree,coco.json,17                      an annotation id of a COCO file
+    images/park.jpg,the elephant,none,                         nothing in the picture answers
+    images/park.jpg,the bench,,                                the truth is unknown
+
+Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``, ``reason_seg`` or ``vqa``),
+``name``, ``split``. Without a table:
+
+- a COCO file whose annotations have an ``instruction``, a text or a list of texts; annotations without one are
+  asked for by their category, all of a picture at once;
+- a folder of pictures with a LabelMe file beside each (``park.jpg``, ``park.json``), of which every label is an
+  instruction.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.data.dataset import (
+    CheckReport,
+    DataError,
+    Dataset,
+    Fault,
+    Problem,
+    check_parts,
+    fit,
+    missing_files,
+    read_image,
+    read_json,
+    require_file,
+)
+from instructseg.data.own_masks import CocoFile, MaskFiles, MaskRef
+from instructseg.data.vqa import read_jsonl
+from instructseg.structures import Sample, Task
+
+TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
+COCO = "annotations.json"
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "split")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One instruction; ``masks`` is empty where nothing answers and ``None`` where the truth is unknown."""
+
+    image: Path
+    instruction: str
+    masks: tuple[MaskRef, ...] | None
+    where: str
+    task: Task = Task.RES
+    answer: str | None = None
+    name: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OwnImages(Dataset):
+    """Instructions on your own pictures.
+
+    Args:
+        source: a table, a COCO file, or a folder that holds ``instructions.*``, ``annotations.json`` or
+            pictures with LabelMe files.
+        split: of a table, the rows whose ``split`` says so; ``None`` for all.
+
+    Raises:
+        FileNotFoundError: there is nothing to read.
+        DataError: a row lacks something or has an unknown column; names the line.
+    """
+
+    def __init__(self, source: str | Path, split: str | None = None) -> None:
+        self.source = _find(Path(source))
+        self._files = MaskFiles()
+        rows = self._read()
+        self.rows = [row for row in rows if split is None or row.meta.get("split") == split]
+        stem = self.source.parent.name if self.source.is_file() else self.source.name
+        self.name = stem if split is None else f"{stem}/{split}"
+        if not self.rows:
+            raise DataError(
+                Fault.RECORD, self.source, f"no row of split {split!r}" if rows else "no instructions"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        row = self.rows[index]
+        pixels = read_image(row.image)
+        return Sample(
+            key_frame=pixels,
+            instruction=row.instruction,
+            task=row.task,
+            masks=None if row.masks is None else self._masks(row.masks, row, pixels),
+            answer=row.answer,
+            explain=row.task is Task.REASON_SEG and row.answer is not None,
+            name=row.name or f"{self.name}/{index}",
+            meta={"file_name": str(row.image), **row.meta},
+        )
+
+    def picture(self, index: int) -> str:
+        """The path of the picture."""
+        return str(self.rows[index].image)
+
+    def counts(self) -> dict[str, int]:
+        """Instructions, pictures, and how many instructions have masks or ask for nothing that is there."""
+        return {
+            "instructions": len(self.rows),
+            "images": len({row.image for row in self.rows}),
+            "with masks": sum(bool(row.masks) for row in self.rows),
+            "without target": sum(row.masks == () for row in self.rows),
+        }
+
+    def inspect(self) -> Iterator[Problem]:
+        """Missing pictures and mask files."""
+        yield from missing_files(dict.fromkeys(row.image for row in self.rows))
+        yield from missing_files(dict.fromkeys(ref.file for row in self.rows for ref in row.masks or ()))
+
+    def _masks(self, refs: Sequence[MaskRef], row: Row, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        masks = np.zeros((len(refs), height, width), np.uint8)
+        for mask, ref in zip(masks, refs, strict=True):
+            found = self._files.read(ref, row.image.name, height, width)
+            mask[:] = fit(found, pixels, f"{row.where}: {ref}")
+        return masks
+
+    def _read(self) -> list[Row]:
+        if self.source.is_dir():
+            return self._read_labelme()
+        if self.source.suffix.lower() == ".json" and self.source.read_bytes().lstrip()[:1] == b"{":
+            return self._read_coco()  # a table is a list
+        entries = _entries(self.source)
+        return [_row(entry, self.source.parent, where) for where, entry in entries]
+
+    def _read_labelme(self) -> list[Row]:
+        rows = []
+        for image in sorted(path for path in self.source.iterdir() if path.suffix.lower() in PICTURES):
+            file = image.with_suffix(".json")
+            if not file.is_file():
+                continue
+            rows += [
+                Row(image, label, (MaskRef(file, label),), str(file)) for label in self._files.labels(file)
+            ]
+        return rows
+
+    def _read_coco(self) -> list[Row]:
+        content = self._files.parsed(self.source)
+        if not isinstance(content, CocoFile):
+            raise DataError(Fault.RECORD, self.source, "a single LabelMe file: give its folder")
+        said: dict[tuple[int, str], list[int]] = {}  # the same words in a picture mean all of them
+        for number, annotation in content.annotations.items():
+            if annotation.image_id not in content.pictures:
+                message = f"image_id {annotation.image_id} is not in 'images'"
+                raise DataError(Fault.ID, f"{self.source}, annotation {number}", message)
+            for text in content.instructions[number]:
+                said.setdefault((annotation.image_id, text), []).append(number)
+        rows = []
+        for (image_id, text), numbers in said.items():
+            image = _below(self.source.parent, content.pictures[image_id].file_name)
+            refs = tuple(MaskRef(self.source, str(number)) for number in numbers)
+            rows.append(Row(image, text, refs, f"{self.source}, image {image_id}"))
+        return rows
+
+
+def _find(source: Path) -> Path:
+    """The file to read; a folder where it holds neither table nor COCO file."""
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source} is missing: give a table, a COCO file or a folder")
+    for name in (*TABLES, COCO):
+        if (source / name).is_file():
+            return source / name
+    return source
+
+
+def _below(folder: Path, image: str) -> Path:
+    """A picture of a COCO file: beside it, or in ``images`` beside it."""
+    return folder / "images" / image if not (folder / image).is_file() else folder / image
+
+
+def _entries(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where and what of each row."""
+    kind = table.suffix.lower()
+    if kind == ".csv":
+        try:
+            with require_file(table).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                for entry in reader:
+                    yield f"{table}, line {reader.line_num}", entry
+        except UnicodeDecodeError as error:
+            raise DataError(Fault.RECORD, table, f"not UTF-8 ({error}): save it as UTF-8") from error
+    elif kind in (".json", ".jsonl"):
+        entries = read_json(table, list) if kind == ".json" else read_jsonl(table)
+        for number, entry in enumerate(entries, 1):
+            yield f"{table}, entry {number}", entry
+    else:
+        raise DataError(Fault.RECORD, table, "give a table as .csv, .json or .jsonl")
+
+
+def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
+    if not isinstance(entry, dict):
+        raise DataError(Fault.RECORD, where, f"expected an object with {', '.join(_COLUMNS)}")
+    for name in entry:
+        if name not in _COLUMNS:
+            message = f"unknown column {name!r}: there are {', '.join(_COLUMNS)} (quote a text that has commas)"
+            raise DataError(Fault.RECORD, where, message)
+    for name in ("image", "instruction"):
+        if not entry.get(name):
+            raise DataError(Fault.RECORD, where, f"it has no {name}")
+    task = entry.get("task") or Task.RES.value
+    if task not in (Task.RES.value, Task.REASON_SEG.value, Task.VQA.value):
+        raise DataError(Fault.RECORD, where, f"task is res, reason_seg or vqa, got {task!r}")
+    return Row(
+        image=folder / entry["image"],
+        instruction=entry["instruction"],
+        masks=_refs(entry.get("mask"), entry.get("object"), folder),
+        where=where,
+        task=Task(task),
+        answer=entry.get("answer") or None,
+        name=entry.get("name") or "",
+        meta={"split": entry["split"]} if entry.get("split") else {},
+    )
+
+
+def _refs(mask: Any, objects: Any, folder: Path) -> tuple[MaskRef, ...] | None:
+    files = _several(mask)
+    if not files:
+        return None
+    if files == ["none"]:
+        return ()
+    names: list[str | None] = [*_several(objects)] or [None]
+    return tuple(MaskRef(folder / file, name) for file in files for name in names)
+
+
+def _several(value: Any) -> list[str]:
+    """A list as it is; of a text the parts between semicolons."""
+    if isinstance(value, list):
+        return [str(part) for part in value]
+    parts = [] if value is None else str(value).split(";")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def check(source: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through one's own data; see :func:`~instructseg.data.dataset.check_parts`."""
+    source = Path(source)
+    root = source if source.is_dir() else source.parent
+    return check_parts("own images", root, {root.name: lambda: OwnImages(source)}, deep)

@@ -1,0 +1,204 @@
+"""ReasonSeg: a question about a picture whose answer is a region.
+
+::
+
+    <root>/train/  <name>.jpg  <name>.json          239 pictures
+           val/    <name>.jpg  <name>.json          200
+           test/   <name>.jpg  <name>.json          779
+           explanatory/train.json                   answers in words for some pictures of train
+
+A picture's JSON, in UTF-8 or, where that fails, cp1252::
+
+    {"text": ["what in this picture ...?", ...], "is_sentence": true,
+     "shapes": [{"label": "target", "points": [[x, y], ...]}, {"label": "ignore", ...}, {"label": "flag", ...}]}
+
+An entry of ``explanatory/train.json``: ``{"image": "<name>.jpg", "query": "...", "outputs": "..."}``. The split
+is the folder. ``text`` says the same thing in other words: evaluation reads the first, training draws one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.data.dataset import (
+    CheckReport,
+    DataError,
+    Dataset,
+    Fault,
+    Problem,
+    check_parts,
+    missing_files,
+    read_image,
+    read_json,
+)
+from instructseg.structures import IGNORE_PIXEL, Sample, Task
+
+SPLITS = ("train", "val", "test")
+PUBLISHED = {"train": {"images": 239}, "val": {"images": 200}, "test": {"images": 779}}
+EXPLAINED = 0.5
+"""Chance that training asks a picture that has an explanation for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """The JSON of a picture: the wordings, and the shapes ``(label, int32[n, 2] of x, y)`` without flags."""
+
+    texts: tuple[str, ...]
+    is_sentence: bool
+    shapes: tuple[tuple[str, np.ndarray], ...]
+
+
+class ReasonSeg(Dataset):
+    """One split, in the order of the names.
+
+    Args:
+        root: the folder that holds ``train``, ``val`` and ``test``.
+        split: one of :data:`SPLITS`.
+        official_ignore_as_background: what is to be ignored becomes background, as in the released
+            evaluation, so that predicting it counts as wrong. By default it is neither right nor wrong.
+
+    Raises:
+        FileNotFoundError: the folder, or the explanations of ``train``, are missing.
+        DataError: a JSON is damaged.
+        ValueError: there is no such split.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str = "val", official_ignore_as_background: bool = False
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"ReasonSeg has no split {split!r}: there are {', '.join(SPLITS)}")
+        root = Path(root)
+        self.folder = root / split
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"{self.folder}: the folder is missing")
+        self.name, self.published = f"reasonseg/{split}", PUBLISHED[split]
+        self.files = sorted(self.folder.glob("*.json"))
+        self.records = [read_record(file) for file in self.files]
+        self.explanations = _read_explanations(root) if split == "train" else {}
+        self._ignore = 0 if official_ignore_as_background else IGNORE_PIXEL
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        record, image = self.records[index], self.files[index].with_suffix(".jpg")
+        pixels = read_image(image)
+        height, width = pixels.shape[:2]
+        mask = draw_shapes(record.shapes, height, width, self._ignore)
+        meta = {"file_name": image.name, "is_sentence": record.is_sentence, "texts": record.texts}
+        return Sample(
+            key_frame=pixels,
+            instruction=record.texts[0],
+            task=Task.REASON_SEG,
+            masks=mask[None],
+            answer=self.explanations.get(image.name),
+            name=f"{self.name}/{image.stem}",
+            meta=meta,
+        )
+
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
+        """One of the wordings; where there is an explanation, it is asked for half of the time."""
+        sample, texts = self[index], self.records[index].texts
+        text = texts[int(rng.integers(len(texts)))]
+        explain = bool(rng.random() < EXPLAINED) and sample.answer is not None
+        return replace(sample, instruction=text, explain=explain)
+
+    def picture(self, index: int) -> str:
+        """The path of the picture."""
+        return str(self.files[index].with_suffix(".jpg"))
+
+    def counts(self) -> dict[str, int]:
+        """Images, wordings, and how many images have an explanation."""
+        counts = {"images": len(self.files), "texts": sum(len(record.texts) for record in self.records)}
+        return {**counts, "explanations": len(self.explanations)} if self.explanations else counts
+
+    def inspect(self) -> Iterator[Problem]:
+        """Pictures without JSON and the other way round; explanations of no picture; shapes outside."""
+        yield from missing_files(file.with_suffix(".jpg") for file in self.files)
+        yield from missing_files(image.with_suffix(".json") for image in sorted(self.folder.glob("*.jpg")))
+        known = {file.with_suffix(".jpg").name for file in self.files}
+        for name in sorted(set(self.explanations) - known):
+            where = f"{self.folder.parent / 'explanatory' / 'train.json'}, image {name}"
+            yield Problem(Fault.ID, where, f"there is no such picture in {self.folder}")
+        for file, record in zip(self.files, self.records, strict=True):
+            if any(len(points) == 0 or points.min() < -1 for _, points in record.shapes):
+                yield Problem(Fault.MASK, str(file), "a shape has no points, or some outside the picture")
+
+
+def read_record(file: Path) -> Record:
+    """Reads the JSON of a picture.
+
+    Raises:
+        DataError: it is neither UTF-8 nor cp1252, not JSON, or lacks something.
+    """
+    raw = file.read_bytes()
+    try:
+        content: Any = json.loads(_text(raw))
+        shapes = tuple(
+            # cut, not rounded, as the official reader does
+            (shape["label"].lower(), np.array(shape["points"], np.float64).reshape(-1, 2).astype(np.int32))
+            for shape in content["shapes"]
+            if shape["label"].lower() != "flag"
+        )
+        texts = tuple(text.strip() for text in content["text"])
+        is_sentence = bool(content["is_sentence"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(Fault.RECORD, file, f"not a record of ReasonSeg ({error})") from error
+    if not texts:
+        raise DataError(Fault.RECORD, file, "it has no text")
+    return Record(texts, is_sentence, shapes)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252")
+
+
+def draw_shapes(
+    shapes: tuple[tuple[str, np.ndarray], ...], height: int, width: int, ignore: int = IGNORE_PIXEL
+) -> np.ndarray:
+    """``uint8[height, width]``: 1 on targets, ``ignore`` where a label says so, 0 elsewhere.
+
+    Shapes are painted from the largest to the smallest, outline and inside, so that a small one shows on a
+    large one.
+    """
+    import cv2
+
+    def paint(mask: np.ndarray, points: np.ndarray, value: int) -> np.ndarray:
+        cv2.polylines(mask, [points], True, value, 1)
+        return cv2.fillPoly(mask, [points], value)
+
+    areas = [paint(np.zeros((height, width), np.uint8), points, 1).sum() for _, points in shapes]
+    mask = np.zeros((height, width), np.uint8)
+    # among equals the official order is the reverse of numpy's ascending sort
+    for number in np.argsort(areas)[::-1]:
+        label, points = shapes[number]
+        paint(mask, points, ignore if "ignore" in label else 1)
+    return mask
+
+
+def _read_explanations(root: Path) -> dict[str, str]:
+    """Name of the picture -> the answer in words."""
+    file = root / "explanatory" / "train.json"
+    try:
+        return {entry["image"]: entry["outputs"] for entry in read_json(file, list)}
+    except (KeyError, TypeError) as error:
+        raise DataError(Fault.RECORD, file, f"not a list of explanations (no {error})") from error
+
+
+def check(root: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
+    parts = {f"reasonseg/{split}": partial(ReasonSeg, root, split) for split in SPLITS}
+    return check_parts("reasonseg", root, parts, deep)

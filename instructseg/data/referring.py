@@ -1,0 +1,276 @@
+"""Expressions that refer to COCO annotations: what RefCOCO and gRefCOCO have in common.
+
+A *ref* names a picture, the annotations that are meant, and the sentences that say so. Pictures and
+annotations are those of a COCO ``instances.json``, of which only what the refs need is kept, compactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from instructseg.data.dataset import (
+    DataError,
+    Dataset,
+    Fault,
+    Problem,
+    fit,
+    missing_files,
+    read_image,
+    read_json,
+)
+from instructseg.masks import draw_polygons_official, segmentation_to_mask
+from instructseg.structures import Sample, Task
+
+Sentences = Literal["each", "joined"]
+"""``each``: a sample per sentence, as the field evaluates. ``joined``: a sample per ref that reads all its
+sentences at once, as the official code trains and evaluates."""
+
+_SLACK = 1.0  # pixels by which a polygon may leave its picture
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An entry of ``images``; ``height`` and ``width`` in pixels."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """An entry of ``annotations``.
+
+    ``segmentation``: a list of polygons ``float64[2n]``, x and y in turn, an RLE, or a list of RLEs; the union
+    is the mask.
+    """
+
+    id: int
+    image_id: int
+    iscrowd: bool
+    segmentation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What is meant, and the sentences that say so; no ``ann_ids``: nothing in the picture is meant."""
+
+    id: int
+    image_id: int
+    ann_ids: tuple[int, ...]
+    split: str
+    sentences: tuple[str, ...]
+    sent_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The needed part of an ``instances.json``, by id."""
+
+    file: Path
+    pictures: Mapping[int, Picture]
+    annotations: Mapping[int, Annotation]
+
+
+def read_instances(path: Path, keep: Container[int]) -> Instances:
+    """Reads a COCO file; annotations whose id is not in ``keep`` are dropped as they are parsed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is not a COCO file.
+    """
+
+    def compact(entry: dict[str, Any]) -> Any:
+        if "segmentation" in entry:
+            return to_annotation(entry) if entry["id"] in keep else None
+        return to_picture(entry) if "file_name" in entry else entry
+
+    try:
+        content = read_json(path, dict, compact)
+        pictures = {picture.id: picture for picture in content["images"]}
+        annotations = {found.id: found for found in content["annotations"] if found is not None}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(Fault.RECORD, path, f"not a COCO instances file: no {error}") from error
+    return Instances(path, pictures, annotations)
+
+
+def to_picture(entry: Mapping[str, Any]) -> Picture:
+    """From a record of ``images``."""
+    return Picture(entry["id"], entry["file_name"], entry["height"], entry["width"])
+
+
+def to_annotation(entry: Mapping[str, Any]) -> Annotation:
+    """From a record of ``annotations``: polygons, a list of RLE dictionaries, or a single one."""
+    found = entry["segmentation"]
+    packed = (
+        found
+        if isinstance(found, dict)
+        else [p if isinstance(p, dict) else np.asarray(p, float) for p in found]
+    )
+    return Annotation(entry["id"], entry["image_id"], bool(entry.get("iscrowd", 0)), packed)
+
+
+def decode(annotation: Annotation, picture: Picture, where: str, official_polygons: bool = False) -> np.ndarray:
+    """``uint8[H, W]``, 1 on the union of the annotation's parts; empty where it has none.
+
+    Args:
+        annotation: what to decode.
+        picture: it is on.
+        where: for the error.
+        official_polygons: fills polygons as the released RefCOCO evaluation does.
+
+    Raises:
+        DataError: an RLE is of another size than the picture, or something is damaged.
+    """
+    parts, size = annotation.segmentation, (picture.height, picture.width)
+    drawn = isinstance(parts, list) and not any(isinstance(part, dict) for part in parts)
+    try:
+        if official_polygons and drawn:
+            return draw_polygons_official(parts, *size).view(np.uint8)
+        return segmentation_to_mask(parts, *size).view(np.uint8)
+    except (ValueError, TypeError) as error:
+        raise DataError(Fault.MASK, where, str(error)) from error
+
+
+class ReferringImages(Dataset):
+    """Refs as samples.
+
+    Args:
+        name: of the part; samples are named ``<name>/<ref id>`` and, for ``each``, ``/<sentence id>``.
+        refs: in the order of the file.
+        instances: what they refer to.
+        folder: holds the pictures.
+        sentences: one of :data:`Sentences`.
+        official_polygons: fills polygons as the released RefCOCO evaluation does, points cut to whole pixels;
+            by default as COCO does.
+        published: see :class:`~instructseg.data.dataset.Dataset`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        refs: Sequence[Ref],
+        instances: Instances,
+        folder: Path,
+        sentences: Sentences = "each",
+        official_polygons: bool = False,
+        published: Mapping[str, int] | None = None,
+    ) -> None:
+        if sentences not in ("each", "joined"):
+            raise ValueError(f"sentences must be 'each' or 'joined', got {sentences!r}")
+        self.name, self.refs, self.instances, self.folder = name, refs, instances, folder
+        self.published = published or {}
+        lengths = [1 if sentences == "joined" else len(ref.sentences) for ref in refs]
+        self._official_polygons = official_polygons
+        self._joined = sentences == "joined"
+        self._ref = np.repeat(np.arange(len(refs)), lengths)
+        self._first = np.cumsum([0, *lengths])
+
+    def __len__(self) -> int:
+        return len(self._ref)
+
+    def __getitem__(self, index: int) -> Sample:
+        ref, sentence = self._locate(index)
+        picture = self._picture(ref)
+        pixels = read_image(self.folder / picture.file_name)
+        masks = self._masks(ref, picture)
+        where = f"{self.instances.file}, ref {ref.id} on {picture.file_name}"
+        meta = {
+            "ref_id": ref.id,
+            "image_id": ref.image_id,
+            "ann_ids": ref.ann_ids,
+            "file_name": picture.file_name,
+            "sent_id": None if sentence is None else ref.sent_ids[sentence],
+        }
+        return Sample(
+            key_frame=pixels,
+            # what reads the instruction puts a full stop behind it
+            instruction=". ".join(ref.sentences) if sentence is None else ref.sentences[sentence],
+            task=Task.RES,
+            masks=fit(masks, pixels, where),
+            name=f"{self.name}/{ref.id}" + ("" if sentence is None else f"/{ref.sent_ids[sentence]}"),
+            meta=meta,
+        )
+
+    def picture(self, index: int) -> str:
+        """The path of the picture."""
+        return str(self.folder / self._picture(self._locate(index)[0]).file_name)
+
+    def counts(self) -> dict[str, int]:
+        """Refs, sentences and images."""
+        return {
+            "refs": len(self.refs),
+            "sentences": sum(len(ref.sentences) for ref in self.refs),
+            "images": len({ref.image_id for ref in self.refs}),
+        }
+
+    def inspect(self) -> Iterator[Problem]:
+        """Missing pictures, ids that do not join, segmentations that leave their picture."""
+        pictures, file = self.instances.pictures, self.instances.file
+        used = {ref.image_id: pictures[ref.image_id] for ref in self.refs if ref.image_id in pictures}
+        yield from missing_files(self.folder / picture.file_name for picture in used.values())
+        for ref in self.refs:
+            if ref.image_id not in pictures:
+                yield Problem(Fault.ID, f"{file}, ref {ref.id}", f"image_id {ref.image_id} is not in 'images'")
+                continue
+            for number in ref.ann_ids:
+                found = self.instances.annotations.get(number)
+                if found is None or found.image_id != ref.image_id:
+                    yield _not_joined(file, ref, number, found)
+                elif message := _misfit(found, pictures[ref.image_id]):
+                    yield Problem(Fault.MASK, f"{file}, annotation {number}", message)
+
+    def _locate(self, index: int) -> tuple[Ref, int | None]:
+        """The ref of a sample and the place of its sentence; ``None`` for all sentences."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        number = int(self._ref[index])
+        return self.refs[number], None if self._joined else index - int(self._first[number])
+
+    def _picture(self, ref: Ref) -> Picture:
+        if ref.image_id not in self.instances.pictures:
+            where = f"{self.instances.file}, ref {ref.id}"
+            raise DataError(Fault.ID, where, f"image_id {ref.image_id} is not in 'images'")
+        return self.instances.pictures[ref.image_id]
+
+    def _masks(self, ref: Ref, picture: Picture) -> np.ndarray:
+        """``uint8[N, H, W]``, a mask per annotation that is meant; of several, crowds are left out."""
+        file, masks = self.instances.file, []
+        for number in ref.ann_ids:
+            found = self.instances.annotations.get(number)
+            if found is None or found.image_id != ref.image_id:
+                problem = _not_joined(file, ref, number, found)
+                raise DataError(problem.fault, problem.where, problem.message)
+            if not found.iscrowd or len(ref.ann_ids) == 1:
+                where = f"{file}, annotation {number}"
+                masks.append(decode(found, picture, where, self._official_polygons))
+        return np.stack(masks) if masks else np.zeros((0, picture.height, picture.width), np.uint8)
+
+
+def _not_joined(file: Path, ref: Ref, number: int, found: Annotation | None) -> Problem:
+    message = f"ann_id {number} is not in 'annotations'"
+    if found is not None:
+        message = f"ann_id {number} belongs to image {found.image_id}, not to {ref.image_id}"
+    return Problem(Fault.ID, f"{file}, ref {ref.id}", message)
+
+
+def _misfit(annotation: Annotation, picture: Picture) -> str | None:
+    """Why a segmentation does not fit its picture, as far as its numbers tell."""
+    size = (picture.width, picture.height)
+    named = f"{picture.file_name}, {picture.height} x {picture.width} (height x width)"
+    parts = annotation.segmentation
+    for part in [parts] if isinstance(parts, dict) else parts:
+        if isinstance(part, dict):
+            if tuple(part["size"]) != size[::-1]:
+                return f"an RLE of {part['size'][0]} x {part['size'][1]} on {named}"
+        elif len(part) < 6 or len(part) % 2:
+            return f"a polygon of {len(part)} numbers"
+        elif part.min() < -_SLACK or (part.reshape(-1, 2).max(axis=0) > np.add(size, _SLACK)).any():
+            return f"a polygon leaves {named}"
+    return None

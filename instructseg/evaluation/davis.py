@@ -1,0 +1,215 @@
+"""The DAVIS 2017 benchmark: J and F of whole sequences of label maps, semi-supervised and unsupervised.
+
+The annotations, as distributed, and the predictions::
+
+    <root>/ImageSets/2017/<split>.txt                              a sequence per line
+           Annotations[_unsupervised]/480p/<sequence>/<frame>.png  palette PNG: 1.. objects, 255 void
+    <predictions>/<sequence>/<frame>.png                           palette PNG: 1.. objects or proposals
+
+The objects of a sequence are those of its first frame. ``semi-supervised`` compares equal labels, without the
+first and the last frame, and void is background. ``unsupervised`` compares all frames, leaves out void, and
+gives each object one proposal, so that the sum of J and F is largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from instructseg.evaluation.jf import Statistics, score_pairs, statistics
+from instructseg.evaluation.parallel import each
+from instructseg.evaluation.sums import mean
+from instructseg.masks import load_index_png
+from instructseg.structures import IGNORE_PIXEL
+
+DavisTask = Literal["semi-supervised", "unsupervised"]
+
+MAX_PROPOSALS = 20
+"""Labels that the unsupervised benchmark allows in a sequence."""
+
+_FOLDERS = {"semi-supervised": "Annotations", "unsupervised": "Annotations_unsupervised"}
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceScores:
+    """J and F of the objects of a sequence.
+
+    Attributes:
+        name: of the sequence.
+        region: J, ``float64[O, T]``, 0..1, objects in the order of their labels.
+        boundary: F, likewise.
+        labels: the label of the prediction that answers each object.
+    """
+
+    name: str
+    region: np.ndarray
+    boundary: np.ndarray
+    labels: tuple[int, ...]
+
+    @property
+    def official_order(self) -> list[int]:
+        """Objects as the official tables list them: by the label of their proposal, numbered anew."""
+        return sorted(range(len(self.labels)), key=lambda index: self.labels[index])
+
+
+def semi_supervised(prediction: np.ndarray, truth: np.ndarray, objects: int, name: str = "") -> SequenceScores:
+    """Scores labels 1..``objects`` against themselves.
+
+    Args:
+        prediction: ``uint8[T, H, W]``, without the first and the last frame.
+        truth: the same shape; void (255) is background.
+        objects: the largest label of the first frame.
+        name: of the sequence.
+
+    Raises:
+        ValueError: the sizes differ, or the prediction has a label beyond ``objects``.
+    """
+    if (largest := int(prediction.max(initial=0))) > objects:
+        raise ValueError(f"{name}: the prediction has label {largest}, but there are {objects} objects")
+    labels = tuple(range(1, objects + 1))
+    region, boundary = score_pairs(prediction, truth, list(zip(labels, labels, strict=True)))
+    return SequenceScores(name, region, boundary, labels)
+
+
+def unsupervised(prediction: np.ndarray, truth: np.ndarray, objects: int, name: str = "") -> SequenceScores:
+    """Scores each of the objects 1..``objects`` with the proposal that suits it best, each used once.
+
+    Args:
+        prediction: ``uint8[T, H, W]``, labels 1..20, any of them a proposal.
+        truth: the same shape; void is 255.
+        objects: the largest label of the first frame.
+        name: of the sequence.
+
+    Raises:
+        ValueError: the sizes differ, or the prediction has a label above 20.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if (largest := int(prediction.max(initial=0))) > MAX_PROPOSALS:
+        raise ValueError(f"{name}: the prediction has label {largest}, at most {MAX_PROPOSALS} are allowed")
+    if prediction.shape != truth.shape:
+        raise ValueError(f"{name}: the prediction is {prediction.shape} but the truth is {truth.shape}")
+    proposals, frames = max(largest, objects), len(truth)  # missing proposals are empty
+    pairs = [(one, other) for one in range(1, proposals + 1) for other in range(1, objects + 1)]
+    region, boundary = score_pairs(np.where(truth == IGNORE_PIXEL, 0, prediction), truth, pairs)
+    region = region.reshape(proposals, objects, frames)
+    boundary = boundary.reshape(proposals, objects, frames)
+    rows, columns = linear_sum_assignment(-(region.mean(axis=2) + boundary.mean(axis=2)) / 2)
+    order = np.argsort(columns)
+    rows, columns = rows[order], columns[order]
+    labels = tuple(int(row) + 1 for row in rows)
+    return SequenceScores(name, region[rows, columns], boundary[rows, columns], labels)
+
+
+@dataclass
+class DavisSums:
+    """Statistics per object, to be merged over processes; the benchmark takes the mean over objects.
+
+    Attributes:
+        official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
+        objects: name (``<sequence>_<number>``, as in the official table) to the statistics of J and of F.
+    """
+
+    official_decay: bool = False
+    objects: dict[str, tuple[Statistics, Statistics]] = field(default_factory=dict)
+
+    def add(self, scores: SequenceScores) -> None:
+        """Counts the objects of a sequence.
+
+        Raises:
+            ValueError: the sequence has no frame to score.
+        """
+        for number, index in enumerate(scores.official_order, start=1):
+            self.objects[f"{scores.name}_{number}"] = (
+                statistics(scores.region[index], self.official_decay),
+                statistics(scores.boundary[index], self.official_decay),
+            )
+
+    def merge(self, other: DavisSums) -> None:
+        """Counts all that ``other`` did; a sequence that both have counts once."""
+        self.objects.update(other.objects)
+
+    def results(self) -> dict[str, float]:
+        """The official table, -1..1: ``J&F-Mean``, then ``J-`` and ``F-`` ``Mean``, ``Recall``, ``Decay``."""
+        table: dict[str, float] = {"J&F-Mean": 0.0}
+        for index, measure in enumerate("JF"):
+            rows = [pair[index] for pair in self.objects.values()]
+            table[f"{measure}-Mean"] = mean(row.mean for row in rows)
+            table[f"{measure}-Recall"] = mean(row.recall for row in rows)
+            table[f"{measure}-Decay"] = mean(row.decay for row in rows)
+        table["J&F-Mean"] = (table["J-Mean"] + table["F-Mean"]) / 2
+        return table
+
+
+def mean_results(results: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of several tables.
+
+    Ref-DAVIS17 has four sets of expressions (two annotators, first frame or full video), each a folder of
+    predictions; its figure is the mean of the four unsupervised results. InstructSeg's released script scores
+    one folder only, which is :func:`evaluate_davis` as it is.
+
+    Raises:
+        ValueError: there is no table, or they have different rows.
+    """
+    if not results or any(table.keys() != results[0].keys() for table in results):
+        raise ValueError("give one or more tables with the same rows")
+    return {key: mean(table[key] for table in results) for key in results[0]}
+
+
+def evaluate_davis(
+    root: Path,
+    predictions: Path,
+    task: DavisTask = "unsupervised",
+    split: str = "val",
+    sequences: Sequence[str] | None = None,
+    processes: int = 1,
+    official_decay: bool = False,
+) -> DavisSums:
+    """Scores a folder of palette PNGs against the DAVIS annotations.
+
+    Args:
+        root: of DAVIS, see the top of this file.
+        predictions: a folder per sequence.
+        task: ``unsupervised`` is what Ref-DAVIS17 uses.
+        split: name of the list of sequences.
+        sequences: these only.
+        processes: to score sequences in; 1 for this one.
+        official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
+
+    Raises:
+        FileNotFoundError: the list, the annotations or a predicted frame is missing.
+        ValueError: a prediction does not fit.
+    """
+    if task not in _FOLDERS:
+        raise ValueError(f"no DAVIS task '{task}': use one of {', '.join(_FOLDERS)}")
+    if sequences is None:
+        listing = root / "ImageSets" / "2017" / f"{split}.txt"
+        if not listing.is_file():
+            raise FileNotFoundError(f"no list of sequences at {listing}: give the root of DAVIS")
+        sequences = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    sums = DavisSums(official_decay)
+    for scores in each(partial(score_sequence, root, predictions, task), sequences, processes):
+        sums.add(scores)
+    return sums
+
+
+def score_sequence(root: Path, predictions: Path, task: DavisTask, name: str) -> SequenceScores:
+    """Scores one sequence; see :func:`evaluate_davis`."""
+    folder = root / _FOLDERS[task] / "480p" / name
+    frames = sorted(path.name for path in folder.glob("*.png"))
+    if not frames:
+        raise FileNotFoundError(f"no annotations in {folder}")
+    truth = np.stack([load_index_png(folder / frame) for frame in frames])
+    objects = int(np.where(truth[0] == IGNORE_PIXEL, 0, truth[0]).max())
+    if task == "semi-supervised":
+        frames, truth = frames[1:-1], truth[1:-1]
+    if not frames:
+        raise ValueError(f"{name}: no frame is left between the first and the last")
+    prediction = np.stack([load_index_png(predictions / name / frame) for frame in frames])
+    score = semi_supervised if task == "semi-supervised" else unsupervised
+    return score(prediction, truth, objects, name)
