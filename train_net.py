@@ -12,6 +12,7 @@ from instructseg.cli.errors import reported
 
 
 def main() -> int:
+    """Reads the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="YAML, see configs/")
     parser.add_argument("--resume", action="store_true", help="go on with the run in output_dir")

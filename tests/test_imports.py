@@ -43,7 +43,7 @@ RANKS = {
     "config": 4,
     "interop": 5,
     "cli": 5,
-    "__main__": 5,
+    "__main__": 6,
     "weights": 5,
 }
 

@@ -74,7 +74,9 @@ class SyntheticBatches:
         return [sample.name for sample in self.samples(index)]
 
 
-def synthetic_dataset(config: DataConfig, split: str, clips: bool, length: int | None = None) -> SyntheticDataset:
+def synthetic_dataset(
+    config: DataConfig, split: str, clips: bool, length: int | None = None
+) -> SyntheticDataset:
     """Generated images or five-frame clips, as ``config`` describes them."""
     return SyntheticDataset(
         length or config.length,

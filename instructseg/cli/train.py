@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import typer
 
 from instructseg.cli.build import build_model, build_trainer, held_out
 from instructseg.config import ModelSource, RunConfig, load_config
@@ -39,7 +40,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     config = load_config(config_file, overrides)
     output = config.output_dir
     if not resume and output.is_dir() and any(output.iterdir()):
-        raise ValueError(f"{output} already holds a run: add --resume to go on with it, or choose output_dir=...")
+        raise ValueError(f"{output} already holds a run: add --resume to go on, or choose output_dir=...")
 
     def build(stage: RunConfig, folder: Path) -> Trainer:
         model, processor = build_model(stage.model, stage.seed)
@@ -66,5 +67,5 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed)
     values = held_out(config.data, processor)(model.eval())
-    print(json.dumps({"model": source.name, **values}, indent=2))
+    typer.echo(json.dumps({"model": source.name, **values}, indent=2))
     return values
