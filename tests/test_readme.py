@@ -145,7 +145,7 @@ def test_a_wrong_command_is_found(text: str, expected: str) -> None:
 def test_the_two_commands() -> None:
     blocks = [block for block in blocks_of(ROOT / "README.md", "bash") if block.heading == "Two commands"]
     install, check = (block.text for block in blocks)
-    assert install == 'python -m pip install "torch==2.13.0" -e . && instructseg demo --output out'
+    assert install == 'python -m pip install "torch==2.13.0" -e . && instructseg demo --output out --overwrite'
     assert check == 'python -m pip install "torch==2.13.0" -e ".[dev]" && python -m pytest'
 
 

@@ -15,8 +15,8 @@ Colour = tuple[int, int, int]
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; those that stand out of photos first
 PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
     (86, 180, 233),
+    (230, 159, 0),
     (0, 158, 115),
     (204, 121, 167),
     (213, 94, 0),
