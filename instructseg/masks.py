@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from instructseg.files import atomic_path
 
 Polygons = Sequence[Sequence[float]] | Sequence[np.ndarray]
 """The outlines of one object, ``[x0, y0, x1, y1, ...]`` each, in pixels."""
@@ -236,12 +237,5 @@ def _two_axes(mask: np.ndarray) -> np.ndarray:
 
 
 def _save_png(path: str | Path, image: Any) -> None:
-    """Writes beside the target first, so that a picture is there whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.png")
-    try:
+    with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ RANKS = {
     "distributed": 0,
     "safe_pickle": 0,
     "typed_yaml": 0,
+    "files": 0,
     "masks": 1,
     "media": 1,
     "model": 2,

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from instructseg.cli.convert import convert_app
+from instructseg.cli.data import data_app
 from instructseg.cli.demo import drawn_video
 from instructseg.cli.errors import reported
 from instructseg.cli.outputs import Format
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(convert_app, name="convert")
+app.add_typer(data_app, name="data")
 
 
 class TaskChoice(str, Enum):

@@ -69,7 +69,7 @@ def mask2former(source: Path, target: Path, overwrite: Overwrite = False) -> Non
         from safetensors.torch import save_file
 
         from instructseg.convert import load_mask2former
-        from instructseg.media import atomic_path
+        from instructseg.files import atomic_path
 
         weights = load_mask2former(source)
         with atomic_path(target) as temporary:

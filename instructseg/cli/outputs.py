@@ -12,7 +12,6 @@ rle         ``photo.json``                  ``clip.json``                       
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -25,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
-from instructseg.media import VideoWriter, atomic_path, save_image, write_text_atomic
+from instructseg.media import VideoWriter, save_image
 from instructseg.structures import MaskPrediction
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class ResultWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         if self.layout.rle and self.count:
-            write_text_atomic(self.layout.rle, json.dumps(self._record, ensure_ascii=False) + "\n")
+            write_json_atomic(self.layout.rle, self._record)
 
     def _start(self, frame: np.ndarray) -> None:
         """Makes room and opens the video."""

@@ -84,13 +84,16 @@ class GRefCoco(ReferringImages):
         return {**super().counts(), "multi-target sentences": several, "no-target sentences": none}
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through the four splits; see :func:`~instructseg.data.dataset.check_parts`."""
+def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
+    """Goes through the four splits; see :func:`~instructseg.data.dataset.check_parts`.
+
+    ``images`` as of :meth:`GRefCoco.open`.
+    """
     root = Path(root)
     files = cache(partial(_read, root))
 
     def opened(split: str) -> GRefCoco:
-        return GRefCoco.of_split(*files(), find_images(root), split, "joined")
+        return GRefCoco.of_split(*files(), find_images(root, images), split, "joined")
 
     return check_parts(
         "grefcoco", root, {f"grefcoco/unc/{split}": partial(opened, split) for split in SPLITS}, deep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from instructseg.data.dataset import COUNTS_FILE
 from instructseg.data.expressions import draw_expressions, meanings
 from instructseg.data.objects import COLOURS, SHAPES
 from instructseg.data.scenes import Scene, SceneConfig, draw_scene, render
+from instructseg.files import write_json_atomic
 from instructseg.masks import mask_to_rle, save_palette_png
-from instructseg.media import save_image, write_text_atomic
+from instructseg.media import save_image
 
 FRAMES = 8
 HIDDEN = (0, 1, 5)
@@ -109,15 +109,10 @@ def _hide_first(scene: Scene) -> Scene:
     return render(background, (replace(first, centres=centres), *scene.objects[1:]))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as JSON in UTF-8."""
-    write_text_atomic(path, json.dumps(value, ensure_ascii=False))
-
-
 def write_counts(root: Path, counts: Mapping[str, Sequence[int]]) -> None:
     """Part -> videos, expressions: what the adapters' checks expect of this copy."""
     named = {part: dict(zip(("videos", "expressions"), found, strict=True)) for part, found in counts.items()}
-    write_json(root / COUNTS_FILE, named)
+    write_json_atomic(root / COUNTS_FILE, named)
 
 
 def frame_names(clip: DrawnClip, step: int = 1, digits: int = 5) -> list[str]:

@@ -10,7 +10,7 @@ import io
 import json
 import pickle
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,20 +24,24 @@ from instructseg.data.layouts_scenes import DrawnPicture, coco_polygons, draw_pi
 from instructseg.data.layouts_text import write_llava, write_mmbench, write_own, write_vqa
 from instructseg.data.objects import SHAPES
 from instructseg.data.vocabulary import COLOUR_KNOWLEDGE
+from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.masks import mask_to_rle
-from instructseg.media import atomic_path, save_image, write_text_atomic
+from instructseg.media import save_image
 
 CATEGORY = {name: number for number, name in enumerate(SHAPES, 1)}
 _OBJECTS_PER_PICTURE = 1000  # an annotation's id is the picture's times this plus the object's
 
 
-def write_image_layouts(folder: str | Path, pictures: int = 4, seed: int = 0) -> dict[str, Path]:
-    """Writes every layout of :data:`WRITERS` below ``folder``.
+def write_image_layouts(
+    folder: str | Path, pictures: int = 4, seed: int = 0, names: Collection[str] = ()
+) -> dict[str, Path]:
+    """Writes layouts of :data:`WRITERS` below ``folder``.
 
     Args:
         folder: made if it is missing; files of an earlier copy are replaced.
         pictures: of each split.
         seed: of the scenes.
+        names: of the layouts; others are passed over, none means all.
 
     Returns:
         Name of the benchmark -> its root, to be handed to its adapter. A ``counts.json`` there tells what was
@@ -50,6 +54,8 @@ def write_image_layouts(folder: str | Path, pictures: int = 4, seed: int = 0) ->
         raise ValueError(f"pictures must be at least 1, got {pictures}")
     roots = {}
     for name, (place, writer, check) in WRITERS.items():
+        if names and name not in names:
+            continue
         roots[name] = root = Path(folder) / place
         writer(root, pictures, seed)
         _write_counts(root, check(root))
@@ -63,7 +69,7 @@ def _write_counts(root: Path, report: CheckReport) -> None:
     counts: dict[str, dict[str, int]] = json.loads(file.read_bytes()) if file.is_file() else {}
     for part in dict.fromkeys(count.part for count in report.counts):
         counts[part] = {count.what: count.found for count in report.counts if count.part == part}
-    write_text_atomic(file, json.dumps(counts, indent=1))
+    write_json_atomic(file, counts, indent=1)
 
 
 def coco_name(number: int) -> str:
@@ -88,12 +94,13 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
                 refs += [ref_record(p, i, len(refs) + n, own) for p in part for n, i in enumerate(p.said)]
         number_sentences(refs)
         write_python2_pickle(root / name / f"refs({split_by}).p", refs)
-        write_text_atomic(root / name / "instances.json", json.dumps(instances_json(everything)))
+        write_json_atomic(root / name / "instances.json", instances_json(everything))
         if split_by == refcoco.default_split_by(name):
             for split in splits:
                 chosen = [ref for ref in refs if ref["split"] == split]
                 file = root / "RES" / name / f"{name}_{split}.json"
-                write_text_atomic(file, json.dumps(converted_json(chosen, instances_json(everything))))
+                write_json_atomic(file, converted_json(chosen, instances_json(everything)))
+    _write_counts(root / "RES", refcoco.check_converted(root / "RES", root / refcoco.IMAGES[0]))
 
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
@@ -114,8 +121,8 @@ def write_grefcoco(root: Path, count: int, seed: int) -> None:
         ref["file_name"] = coco_name(ref["image_id"])
     number_sentences(refs)
     save_pictures(root / "images" / "train2014", drawn)
-    write_text_atomic(root / "grefcoco" / "grefs(unc).json", json.dumps(refs))
-    write_text_atomic(root / "grefcoco" / "instances.json", json.dumps(instances_json(drawn)))
+    write_json_atomic(root / "grefcoco" / "grefs(unc).json", refs)
+    write_json_atomic(root / "grefcoco" / "instances.json", instances_json(drawn))
 
 
 def write_reasonseg(root: Path, count: int, seed: int) -> None:
@@ -147,11 +154,13 @@ def write_reasonseg(root: Path, count: int, seed: int) -> None:
         record = {"text": texts, "is_sentence": True, "shapes": shapes}
         save_image(root / split / f"{name}.jpg", picture.pixels)
         encoding = "cp1252" if number % 3 == 2 else "utf-8"
-        write_bytes(root / split / f"{name}.json", json.dumps(record, ensure_ascii=False).encode(encoding))
+        write_bytes_atomic(
+            root / split / f"{name}.json", json.dumps(record, ensure_ascii=False).encode(encoding)
+        )
         if split == "train":
             answer = f"It is the {picture.words(target)}, since a {hints[0]} is {thing.colour} as well."
             explained.append({"image": f"{name}.jpg", "query": texts[0], "outputs": answer})
-    write_text_atomic(root / "explanatory" / "train.json", json.dumps(explained))
+    write_json_atomic(root / "explanatory" / "train.json", explained)
 
 
 def hull(mask: np.ndarray) -> np.ndarray:
@@ -165,12 +174,6 @@ def save_pictures(folder: Path, pictures: Sequence[DrawnPicture]) -> None:
     """As ``COCO_train2014_*.jpg``."""
     for picture in pictures:
         save_image(folder / coco_name(picture.number), picture.pixels)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def annotation_id(picture: DrawnPicture, i: int) -> int:
@@ -271,7 +274,7 @@ def write_python2_pickle(path: Path, content: Any) -> None:
     """A pickle of protocol 2 with the byte strings of Python 2."""
     buffer = io.BytesIO()
     _Python2Pickler(buffer, protocol=2).dump(content)
-    write_bytes(path, buffer.getvalue())
+    write_bytes_atomic(path, buffer.getvalue())
 
 
 Writer = Callable[[Path, int, int], None]
@@ -285,7 +288,7 @@ WRITERS: Mapping[str, tuple[str, Writer, Checker]] = MappingProxyType(
         "llava": ("llava_dataset", write_llava, llava.check),
         **{name: ("eval", write_vqa[name], partial(vqa.check, name)) for name in vqa.BENCHMARKS},
         "mmbench": ("eval", write_mmbench, mmbench.check),
-        "own": ("own", write_own, own_images.check),
+        "own-images": ("own-images", write_own, own_images.check),
     }
 )
 """Name -> folder below the root of all, writer of ``(root, pictures per split, seed)``, and its check."""

@@ -13,10 +13,10 @@ from instructseg.data.layouts_clips import (
     sentences,
     write_counts,
     write_frames,
-    write_json,
     write_palette,
 )
 from instructseg.data.refytvos import CONVERTED
+from instructseg.files import write_json_atomic
 from instructseg.masks import save_binary_png
 
 Splits = Mapping[str, Sequence[DrawnClip]]
@@ -46,8 +46,8 @@ def write_refytvos(root: Path, splits: Splits) -> None:
                         save_binary_png(path, clip.mask([i], t))
     metas["valid"] |= metas["test"]
     for split, videos in metas.items():
-        write_json(root / "meta_expressions" / split / "meta_expressions.json", {"videos": videos})
-    write_json(root / "train" / "meta.json", {"videos": {c.name: _objects(c) for c in splits["train"]}})
+        write_json_atomic(root / "meta_expressions" / split / "meta_expressions.json", {"videos": videos})
+    write_json_atomic(root / "train" / "meta.json", {"videos": {c.name: _objects(c) for c in splits["train"]}})
     counts = {split: (len(splits[split]), sentences(splits[split])) for split in ("train", "valid")}
     write_counts(root, counts)
 
@@ -73,7 +73,7 @@ def write_refytvos_2020(root: Path, splits: Splits) -> None:
             write_frames(root / split / "JPEGImages" / clip.name, clip, names)
             write_palette(root / split / "Annotations" / clip.name, clip, names)
         meta = {"videos": {clip.name: _objects(clip, said=True) for clip in clips}}
-        write_json(root / "meta_expressions" / split / "meta_expressions.json", meta)
+        write_json_atomic(root / "meta_expressions" / split / "meta_expressions.json", meta)
     write_counts(root, {split: (len(clips), sentences(clips)) for split, clips in splits.items()})
 
 
@@ -97,8 +97,8 @@ def write_refytvos_converted(root: Path, splits: Splits) -> None:
                     annotations.append({"id": number, "video_id": number, **annotation})
     categories = [{"supercategory": "object", "id": 1, "name": "object"}]
     train = {"videos": videos["train"], "annotations": annotations, "categories": categories}
-    write_json(root / CONVERTED["train"], train)
-    write_json(root / CONVERTED["valid"], {"videos": videos["valid"]})
+    write_json_atomic(root / CONVERTED["train"], train)
+    write_json_atomic(root / CONVERTED["valid"], {"videos": videos["valid"]})
     said = sentences(splits["train"]), sentences(splits["valid"])
     found = {
         "converted/train": (len(annotations), said[0]),

@@ -16,8 +16,9 @@ import numpy as np
 from instructseg.data.layouts_scenes import DrawnPicture, draw_pictures, pixel_contours
 from instructseg.data.objects import COLOURS
 from instructseg.data.vqa import POPE_CATEGORIES, SHORT_ANSWER
+from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.masks import save_palette_png
-from instructseg.media import atomic_path, save_image, write_text_atomic
+from instructseg.media import save_image
 
 _MIX_FOLDERS = (
     "coco/train2017",
@@ -62,8 +63,8 @@ def write_llava(root: Path, count: int, seed: int) -> None:
             mix.append({"id": f"talk_{number}", "model": "", "conversations": talk})
         if image.startswith("coco"):
             instruct.append({**entry, "image": Path(image).name})
-    write_text_atomic(root / "llava_v1_5_mix665k.json", json.dumps(mix))
-    write_text_atomic(root / "llava_instruct_150k.json", json.dumps(instruct))
+    write_json_atomic(root / "llava_v1_5_mix665k.json", mix)
+    write_json_atomic(root / "llava_instruct_150k.json", instruct)
 
 
 def write_vqav2(root: Path, count: int, seed: int) -> None:
@@ -92,10 +93,8 @@ def write_vqav2_val(root: Path, count: int, seed: int) -> None:
             questions.append({"image_id": picture.number, "question": text, "question_id": number})
             given = [{"answer": answer if i else "maybe", "answer_id": i + 1} for i in range(10)]
             annotations.append({"question_id": number, "image_id": picture.number, "answers": given})
-    write_text_atomic(
-        folder / "v2_OpenEnded_mscoco_val2014_questions.json", json.dumps({"questions": questions})
-    )
-    write_text_atomic(folder / "v2_mscoco_val2014_annotations.json", json.dumps({"annotations": annotations}))
+    write_json_atomic(folder / "v2_OpenEnded_mscoco_val2014_questions.json", {"questions": questions})
+    write_json_atomic(folder / "v2_mscoco_val2014_annotations.json", {"annotations": annotations})
 
 
 def write_gqa(root: Path, count: int, seed: int) -> None:
@@ -110,7 +109,7 @@ def write_gqa(root: Path, count: int, seed: int) -> None:
             asked.append({"question_id": number, "image": f"{image}.jpg", "text": text + SHORT_ANSWER})
             known[number] = {"imageId": image, "question": text, "answer": answer}
     write_jsonl(folder / "llava_gqa_testdev_balanced.jsonl", asked)
-    write_text_atomic(folder / "data" / "testdev_balanced_questions.json", json.dumps(known))
+    write_json_atomic(folder / "data" / "testdev_balanced_questions.json", known)
 
 
 def write_pope(root: Path, count: int, seed: int) -> None:
@@ -152,9 +151,9 @@ def write_scienceqa(root: Path, count: int, seed: int) -> None:
             image = {"image": f"{number}/image.png"} if head else {}
             asked.append({"id": number, **image, "conversations": turns})
         save_image(folder / "images" / "test" / with_image / "image.png", picture.pixels)
-    write_text_atomic(folder / "problems.json", json.dumps(problems))
-    write_text_atomic(folder / "pid_splits.json", json.dumps({"test": list(problems)}))
-    write_text_atomic(folder / "llava_test_CQM-A.json", json.dumps(asked))
+    write_json_atomic(folder / "problems.json", problems)
+    write_json_atomic(folder / "pid_splits.json", {"test": list(problems)})
+    write_json_atomic(folder / "llava_test_CQM-A.json", asked)
 
 
 def colour_choice(picture: DrawnPicture) -> tuple[str, list[str], int]:
@@ -219,7 +218,7 @@ def write_own(root: Path, count: int, seed: int) -> None:
             for part in pixel_contours(picture.mask(i)) or ()
         ]
         content = {"imagePath": f"../{image}", "imageHeight": height, "imageWidth": width, "shapes": shapes}
-        write_text_atomic(root / labels, json.dumps(content))
+        write_json_atomic(root / labels, content)
         for i, texts in picture.said.items():
             rows.append([image, texts[0], png, i + 1])
         if shapes:
@@ -234,9 +233,7 @@ def write_own(root: Path, count: int, seed: int) -> None:
 
 def write_jsonl(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """One object a line."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for entry in entries:
-            file.write(json.dumps(entry) + "\n")
+    write_text_atomic(path, "".join(json.dumps(entry) + "\n" for entry in entries))
 
 
 write_vqa: Mapping[str, Callable[[Path, int, int], None]] = MappingProxyType(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,6 @@ from instructseg.data.layouts_clips import (
     sentences,
     write_counts,
     write_frames,
-    write_json,
     write_palette,
 )
 from instructseg.data.layouts_refytvos import (
@@ -27,7 +26,8 @@ from instructseg.data.layouts_refytvos import (
     write_refytvos_converted,
 )
 from instructseg.data.refdavis import CONVERTED, MISSPELT, SETS
-from instructseg.media import VideoWriter, atomic_path, write_text_atomic
+from instructseg.files import write_bytes_atomic, write_json_atomic, write_text_atomic
+from instructseg.media import VideoWriter
 
 VIDEO_FPS = 12.0
 """Of the video file among one's own videos."""
@@ -51,7 +51,8 @@ def write_refdavis(root: Path, splits: Splits) -> None:
         listed = root / "DAVIS" / "ImageSets" / "2017" / f"{'val' if split == 'valid' else split}.txt"
         write_text_atomic(listed, "".join(f"{clip.name}\n" for clip in clips))
     for (name, encoding), line in zip(SETS, lines, strict=True):
-        _write_encoded(root / "davis_text_annotations" / name, "\n".join(line) + "\n", encoding)
+        text = "\n".join(line) + "\n"
+        write_bytes_atomic(root / "davis_text_annotations" / name, text.encode(encoding))
     write_counts(root, {split: _davis_counts(clips) for split, clips in splits.items()})
 
 
@@ -62,11 +63,6 @@ def _four(clip: DrawnClip, i: int) -> list[str]:
 
 def _davis_counts(clips: Sequence[DrawnClip]) -> tuple[int, int]:
     return len(clips), len(SETS) * sum(len(clip.objects) for clip in clips)
-
-
-def _write_encoded(path: Path, text: str, encoding: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.encode(encoding))
 
 
 def write_refdavis_referformer(root: Path, splits: Splits) -> None:
@@ -80,7 +76,7 @@ def write_refdavis_referformer(root: Path, splits: Splits) -> None:
             said = [(text, str(i + 1)) for i in clip.objects for text in _four(clip, i)]
             entries = {str(number): {"exp": text, "obj_id": obj} for number, (text, obj) in enumerate(said)}
             videos[clip.name] = {"expressions": entries, "frames": names}
-        write_json(root / "meta_expressions" / split / "meta_expressions.json", {"videos": videos})
+        write_json_atomic(root / "meta_expressions" / split / "meta_expressions.json", {"videos": videos})
     write_counts(root, {split: _davis_counts(clips) for split, clips in splits.items()})
 
 
@@ -96,7 +92,7 @@ def write_refdavis_converted(root: Path, clips: Sequence[DrawnClip]) -> None:
         video = {"id": number, "video": clip.name, "height": clip.size[0], "width": clip.size[1]}
         files = [f"{clip.name}/{name}.jpg" for name in names]
         videos.append({**video, "length": len(clip), "file_names": files, "expressions": [said]})
-    write_json(root / CONVERTED, {"videos": videos})
+    write_json_atomic(root / CONVERTED, {"videos": videos})
     write_counts(root, {"converted/valid": (len(clips), sum(len(clip.objects) for clip in clips))})
 
 
@@ -126,10 +122,10 @@ def write_revos(root: Path, splits: Splits, folder: str = "JPEGImages") -> None:
             }
             video = {"vid_id": len(areas) - 1, "height": clip.size[0], "width": clip.size[1]}
             videos[clip.name] = {**video, "frames": names, "expressions": entries}
-        write_json(root / f"meta_expressions_{split}_.json", {"videos": videos})
+        write_json_atomic(root / f"meta_expressions_{split}_.json", {"videos": videos})
         counts[split] = len(clips), sentences(clips) + 2 * len(clips)
-    write_json(root / "mask_dict.json", masks)
-    write_json(root / "mask_dict_foreground.json", areas)
+    write_json_atomic(root / "mask_dict.json", masks)
+    write_json_atomic(root / "mask_dict_foreground.json", areas)
     write_counts(root, counts)
 
 
@@ -150,9 +146,9 @@ def write_mevis(root: Path, splits: Splits) -> None:
                 truth = {"obj_id": objs, "anno_id": [first + i for i in objs]}
                 entries[str(n)] = {"exp": text, **({} if split == "valid" else truth)}
             videos[clip.name] = {"vid_id": number, "frames": names, "expressions": entries}
-        write_json(root / split / "meta_expressions.json", {"videos": videos})
+        write_json_atomic(root / split / "meta_expressions.json", {"videos": videos})
         if split != "valid":
-            write_json(root / split / "mask_dict.json", masks)
+            write_json_atomic(root / split / "mask_dict.json", masks)
     write_counts(root, {split: (len(clips), sentences(clips) + len(clips)) for split, clips in splits.items()})
 
 
@@ -176,7 +172,7 @@ def write_own_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
         (f"videos/{film.name}.mp4", text, f"masks/{film.name}", str(i + 1)) for _, text, i in numbered(film)
     ]
     tracks = _ytvis(others)
-    write_json(root / "tracks.json", tracks)
+    write_json_atomic(root / "tracks.json", tracks)
     found = {(entry["video_id"], entry["category_id"]): entry["id"] for entry in tracks["annotations"]}
     for number, clip in enumerate(others, 1):
         write_frames(root / "videos" / clip.name, clip, frame_names(clip))
@@ -200,7 +196,7 @@ def write_own_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
         if i != clip.objects[-1]:
             entry["instruction"] = list(clip.said[i])
         asked += len(entry.get("instruction", [""]))
-    write_json(root / "annotations.json", content)
+    write_json_atomic(root / "annotations.json", content)
     write_counts(root, {root.name: (len(clips), asked)})
 
 
@@ -249,15 +245,18 @@ def video_layouts(seed: int = 0) -> Mapping[str, tuple[Callable[..., None], Any]
     )
 
 
-def write_video_layouts(root: str | Path, seed: int = 0) -> list[Path]:
-    """Writes a copy of every video layout; returns their folders.
+def write_video_layouts(root: str | Path, seed: int = 0, places: Collection[str] = ()) -> list[Path]:
+    """Writes copies of video layouts; returns their folders.
 
     Args:
         root: gets a folder for each.
         seed: of the drawn clips, not negative.
+        places: folders of :func:`video_layouts`; others are passed over, none means all.
     """
     folders = []
     for name, (write, clips) in video_layouts(seed).items():
+        if places and name not in places:
+            continue
         write(Path(root) / name, clips)
         folders.append(Path(root) / name)
     return folders

@@ -22,10 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.data.dataset import CheckReport, DataError, Dataset, Fault, Problem, check_parts, require_file
-from instructseg.data.vqa import LETTER_ANSWER, Question
+from instructseg.data.dataset import CheckReport, DataError, Fault, Problem, check_parts, require_file
+from instructseg.data.vqa import LETTER_ANSWER, Question, Questions
 from instructseg.media import load_image
-from instructseg.structures import Sample, Task
 
 FILE = "mmbench_dev_20230712.tsv"
 _LETTERS = ("A", "B", "C", "D")
@@ -33,11 +32,11 @@ _KEPT = ("category", "l2-category", "source", "split")
 _LONGEST_INDEX = 64  # a picture is longer
 
 
-class MMBench(Dataset):
+class MMBench(Questions):
     """One file; pictures stay encoded until they are asked for.
 
-    ``meta``: ``question_id``, ``options`` (letter -> text), ``category``, ``l2-category``, ``source``,
-    ``split``.
+    ``meta``: ``question_id``, ``file_name`` (the row that holds the picture), ``options`` (letter -> text),
+    ``category``, ``l2-category``, ``source``, ``split``.
 
     Args:
         root: the folder that holds ``mmbench``.
@@ -50,31 +49,15 @@ class MMBench(Dataset):
 
     def __init__(self, root: str | Path, file: str = FILE) -> None:
         self.file = require_file(Path(root) / "mmbench" / file)
-        self.name = f"mmbench/{self.file.stem}"
-        self.questions: list[Question] = []
+        questions: list[Question] = []
         self._encoded: dict[str, str] = {}
         for row in _rows(self.file):
             image = row["image"] or ""
             if len(image) > _LONGEST_INDEX:
                 self._encoded[row["index"]] = image
                 image = row["index"]
-            self.questions.append(_question(row, image))
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
-        question = self.questions[index]
-        return Sample(
-            key_frame=self._pixels(question),
-            instruction=question.text,
-            task=Task.VQA,
-            answer=question.answer,
-            name=f"{self.name}/{question.id}",
-            meta={"question_id": question.id, **question.meta},
-        )
+            questions.append(_question(row, image))
+        super().__init__(f"mmbench/{self.file.stem}", questions, self.file.parent)
 
     def picture(self, index: int) -> str:
         """The file and the row that holds the picture."""

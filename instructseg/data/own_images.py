@@ -25,7 +25,6 @@ Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``,
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,17 +42,15 @@ from instructseg.data.dataset import (
     fit,
     missing_files,
     read_image,
-    read_json,
-    require_file,
 )
 from instructseg.data.own_masks import CocoFile, MaskFiles, MaskRef
-from instructseg.data.vqa import read_jsonl
+from instructseg.data.own_tables import read_table, several
 from instructseg.structures import Sample, Task
 
 TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
 COCO = "annotations.json"
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "split")
+COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +142,7 @@ class OwnImages(Dataset):
             return self._read_labelme()
         if self.source.suffix.lower() == ".json" and self.source.read_bytes().lstrip()[:1] == b"{":
             return self._read_coco()  # a table is a list
-        entries = _entries(self.source)
+        entries = read_table(self.source, COLUMNS, ("image", "instruction"))
         return [_row(entry, self.source.parent, where) for where, entry in entries]
 
     def _read_labelme(self) -> list[Row]:
@@ -195,35 +192,7 @@ def _below(folder: Path, image: str) -> Path:
     return folder / "images" / image if not (folder / image).is_file() else folder / image
 
 
-def _entries(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where and what of each row."""
-    kind = table.suffix.lower()
-    if kind == ".csv":
-        try:
-            with require_file(table).open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                for entry in reader:
-                    yield f"{table}, line {reader.line_num}", entry
-        except UnicodeDecodeError as error:
-            raise DataError(Fault.RECORD, table, f"not UTF-8 ({error}): save it as UTF-8") from error
-    elif kind in (".json", ".jsonl"):
-        entries = read_json(table, list) if kind == ".json" else read_jsonl(table)
-        for number, entry in enumerate(entries, 1):
-            yield f"{table}, entry {number}", entry
-    else:
-        raise DataError(Fault.RECORD, table, "give a table as .csv, .json or .jsonl")
-
-
 def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
-    if not isinstance(entry, dict):
-        raise DataError(Fault.RECORD, where, f"expected an object with {', '.join(_COLUMNS)}")
-    for name in entry:
-        if name not in _COLUMNS:
-            message = f"unknown column {name!r}: there are {', '.join(_COLUMNS)} (quote a text that has commas)"
-            raise DataError(Fault.RECORD, where, message)
-    for name in ("image", "instruction"):
-        if not entry.get(name):
-            raise DataError(Fault.RECORD, where, f"it has no {name}")
     task = entry.get("task") or Task.RES.value
     if task not in (Task.RES.value, Task.REASON_SEG.value, Task.VQA.value):
         raise DataError(Fault.RECORD, where, f"task is res, reason_seg or vqa, got {task!r}")
@@ -240,21 +209,13 @@ def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
 
 
 def _refs(mask: Any, objects: Any, folder: Path) -> tuple[MaskRef, ...] | None:
-    files = _several(mask)
+    files = several(mask)
     if not files:
         return None
     if files == ["none"]:
         return ()
-    names: list[str | None] = [*_several(objects)] or [None]
+    names: list[str | None] = [*several(objects)] or [None]
     return tuple(MaskRef(folder / file, name) for file in files for name in names)
-
-
-def _several(value: Any) -> list[str]:
-    """A list as it is; of a text the parts between semicolons."""
-    if isinstance(value, list):
-        return [str(part) for part in value]
-    parts = [] if value is None else str(value).split(";")
-    return [part.strip() for part in parts if part.strip()]
 
 
 def check(source: str | Path, deep: bool = False) -> CheckReport:

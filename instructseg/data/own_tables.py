@@ -43,10 +43,13 @@ def read_table(
 def _rows(table: Path) -> Iterator[tuple[str, Any]]:
     kind = table.suffix.lower()
     if kind == ".csv":
-        with require_file(table).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            for entry in reader:
-                yield f"{table}, line {reader.line_num}", entry
+        try:
+            with require_file(table).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                for entry in reader:
+                    yield f"{table}, line {reader.line_num}", entry
+        except UnicodeDecodeError as error:
+            raise DataError(Fault.RECORD, table, f"not UTF-8 ({error}): save it as UTF-8") from error
     elif kind in (".json", ".jsonl"):
         entries = read_json(table, list) if kind == ".json" else read_jsonl(table)
         for number, entry in enumerate(entries, 1):
@@ -57,5 +60,5 @@ def _rows(table: Path) -> Iterator[tuple[str, Any]]:
 
 def several(value: Any) -> list[str]:
     """The entries of a field: a list as it is, a text cut at semicolons; empty ones are dropped."""
-    parts = value if isinstance(value, list) else str(value or "").split(";")
+    parts = value if isinstance(value, list) else [] if value is None else str(value).split(";")
     return [text for part in parts if (text := str(part).strip())]

@@ -285,16 +285,16 @@ def training_set(root: str | Path, sentences: Sentences = "joined", names: Seque
     )
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
+def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
     """Goes through every split of every ``refs(*).p`` below ``root``; the default ones must be there.
 
-    See :func:`~instructseg.data.dataset.check_parts`.
+    See :func:`~instructseg.data.dataset.check_parts`; ``images`` as of :meth:`RefCoco.open`.
     """
     root = Path(root)
     parts = {}
     for (name, split_by), splits in SPLITS.items():
         if split_by == default_split_by(name) or (root / name / f"refs({split_by}).p").is_file():
-            files = cache(partial(_Original, root, name, split_by))
+            files = cache(partial(_Original, root, name, split_by, images))
             for split in splits:
                 parts[f"{name}/{split_by}/{split}"] = partial(_open_split, files, split)
     return check_parts("refcoco", root, parts, deep)

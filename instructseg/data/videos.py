@@ -92,7 +92,7 @@ class ReferringVideos(Dataset):
         Raises:
             DataError: as :meth:`Dataset.draw`, and where nothing of what is meant is visible in any frame.
         """
-        clip, expression = self._locate(index)
+        clip, expression = self.locate(index)
         key, references, mask = self._choose(clip, expression, rng)
         pixels = clip.frames[key]
         name = f"{self.name}/{clip.name}/{expression.id}"
@@ -111,7 +111,7 @@ class ReferringVideos(Dataset):
 
     def picture(self, index: int) -> str:
         """Names the sample itself: each draws frames of its own."""
-        clip, expression = self._locate(index)
+        clip, expression = self.locate(index)
         return f"{self.name}/{clip.name}/{expression.id}"
 
     def counts(self) -> dict[str, int]:
@@ -124,7 +124,8 @@ class ReferringVideos(Dataset):
         for clip in self.clips:
             yield from clip.inspect()
 
-    def _locate(self, index: int) -> tuple[Clip, Expression]:
+    def locate(self, index: int) -> tuple[Clip, Expression]:
+        """The clip and the expression of sample ``index``; raises ``IndexError``."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.name}")
         c, e = self._items[index]

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from instructseg.data.dataset import (
     CheckReport,
     DataError,
@@ -89,13 +91,16 @@ class Questions(Dataset):
             raise IndexError(f"sample {index} of {len(self)} in {self.name}")
         question = self.questions[index]
         return Sample(
-            key_frame=read_image(self.folder / question.image),
+            key_frame=self._pixels(question),
             instruction=question.text,
             task=Task.VQA,
             answer=question.answer,
             name=f"{self.name}/{question.id}",
             meta={"question_id": question.id, "file_name": question.image, **question.meta},
         )
+
+    def _pixels(self, question: Question) -> np.ndarray:
+        return read_image(self.folder / question.image)
 
     def picture(self, index: int) -> str:
         """The path of the picture."""

@@ -10,6 +10,8 @@ from types import TracebackType
 
 import torch
 
+from instructseg.files import write_text_atomic
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,13 +53,10 @@ class MetricsFile:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         # a process killed while writing leaves half a line, and that one comes after every checkpoint
         whole = [line for line in lines if line.endswith("\n")]
-        temporary = path.with_name(f".tmp-{path.name}")
-        temporary.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
-        temporary.replace(path)
+        write_text_atomic(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Appends one line."""

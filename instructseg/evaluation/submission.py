@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.evaluation.files import replacing
+from instructseg.files import atomic_path
 from instructseg.masks import save_binary_png, save_palette_png
 
 
@@ -91,7 +91,7 @@ def pack(folder: Path, target: Path, layout: Layout) -> None:
     pictures = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
     if not pictures:
         raise FileNotFoundError(f"no pictures below {folder}")
-    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in pictures:
             # no date, and stored: PNG is compressed already
             name = f"{layout.top}/{path.relative_to(folder).as_posix()}".lstrip("/")

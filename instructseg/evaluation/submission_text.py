@@ -12,9 +12,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from instructseg.evaluation.files import write_json
 from instructseg.evaluation.vqa import vqa_answer
 from instructseg.evaluation.xlsx import Cell, read_xlsx, write_xlsx
+from instructseg.files import write_json_atomic
 
 _MMBENCH_LEFT_OUT = {"hint", "category", "source", "image", "comment", "l2-category"}
 _MMBENCH_PREDICTION_AT = 6
@@ -33,7 +33,8 @@ def write_vqav2(path: Path, texts: Mapping[int, str], question_ids: Sequence[int
     """
     if unknown := texts.keys() - set(question_ids):
         raise ValueError(f"question {min(unknown)} and {len(unknown) - 1} more are not in the question file")
-    write_json(path, [{"question_id": key, "answer": vqa_answer(texts.get(key, ""))} for key in question_ids])
+    answers = [{"question_id": key, "answer": vqa_answer(texts.get(key, ""))} for key in question_ids]
+    write_json_atomic(path, answers, indent=2)
 
 
 def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:

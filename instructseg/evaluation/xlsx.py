@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from instructseg.evaluation.files import replacing
+from instructseg.files import atomic_path
 
 Cell = str | int | None
 
@@ -42,7 +42,7 @@ def write_xlsx(path: Path, rows: Iterable[Sequence[Cell]]) -> None:
         for number, row in enumerate(rows, start=1)
     ]
     sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {**_FRAME, _SHEET: sheet}.items():
             archive.writestr(name, _HEAD + content)
 

@@ -1,6 +1,5 @@
 """Pictures and video, in and out: everything becomes ``uint8[H, W, 3]`` RGB, one frame at a time."""
 
-from instructseg.media.files import atomic_path, write_text_atomic
 from instructseg.media.images import ImageLike, load_image, save_image
 from instructseg.media.reading import TruncatedVideoError, VideoSource, open_video
 from instructseg.media.writing import VideoWriter
@@ -10,9 +9,7 @@ __all__ = [
     "TruncatedVideoError",
     "VideoSource",
     "VideoWriter",
-    "atomic_path",
     "load_image",
     "open_video",
     "save_image",
-    "write_text_atomic",
 ]

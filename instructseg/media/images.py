@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from instructseg.media.files import atomic_path
+from instructseg.files import atomic_path
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.media.files import temporary_path
+from instructseg.files import temporary_path
 
 
 class VideoWriter:

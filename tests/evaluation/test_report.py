@@ -1,11 +1,9 @@
 """Logs that survive being cut off, and the table beside the paper."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from instructseg.evaluation.files import replacing, write_json
 from instructseg.evaluation.report import PAPER, TABLE_HEADER, SampleLog, markdown_rows, read_samples
 
 
@@ -79,14 +77,3 @@ def test_the_papers_figures_agree_with_each_other() -> None:
     groups = [PAPER[f"revos_{name}"].percent for name in ("reasoning", "referring", "overall")]
     for metric in ("J", "F", "J&F"):
         assert groups[2][metric] == pytest.approx((groups[0][metric] + groups[1][metric]) / 2, abs=0.06)
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "results.json"
-    write_json(path, {"cIoU": 0.5, "name": "ü"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"cIoU": 0.5, "name": "ü"}
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert json.loads(path.read_text(encoding="utf-8"))["cIoU"] == 0.5
-    assert [file.name for file in path.parent.iterdir()] == ["results.json"]

@@ -63,7 +63,7 @@ def test_the_inputs_are_not_modified() -> None:
 def test_colours_are_distinct_and_stable() -> None:
     many = [colour(i) for i in range(14)]
     assert len(set(many)) == 14
-    assert many[0] == colour(0) == (230, 159, 0)
+    assert many[0] == colour(0) == (86, 180, 233)
     assert all(0 <= value <= 255 for i in range(100) for value in colour(i))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def temporary_path(path: str | Path) -> Path:
@@ -38,7 +40,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes_atomic(path: str | Path, content: bytes) -> None:
+    """Writes ``content``; see :func:`atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text_atomic(path: str | Path, text: str) -> None:
     """Writes ``text`` as UTF-8 with plain line feeds; see :func:`atomic_path`."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: str | Path, content: Any, indent: int | None = None) -> None:
+    """Writes ``content`` as JSON that ends in a line feed; see :func:`atomic_path`.
+
+    Args:
+        path: the file to write.
+        content: what :mod:`json` can write; letters beyond ASCII stay as they are.
+        indent: spaces per level; ``None`` for one line.
+    """
+    write_text_atomic(path, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")

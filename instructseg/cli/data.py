@@ -1,0 +1,158 @@
+"""``instructseg data``: check data sets on disk, look into them, draw small copies of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from instructseg.cli.errors import reported
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from instructseg.data.dataset import CheckReport, Dataset
+
+FAULTY = 1
+"""Exit code of a check that found something wrong."""
+
+FRAMES = 8
+"""Frames of a clip that are shown."""
+
+data_app = typer.Typer(help="Check data sets, look into them, draw small copies.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="See 'instructseg data list'.")]
+Root = Annotated[Path, typer.Option("--root", help="The folder of the data set; of your own data also a file.")]
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", help="COCO train2014, where it is not below the root (RefCOCO family)."),
+]
+
+
+@data_app.command("list")
+def list_command() -> None:
+    """The data sets, and their splits; the first is the usual one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from instructseg.data.catalogue import CATALOGUE
+
+    table = Table("name", "data set", "splits")
+    for name, entry in CATALOGUE.items():
+        table.add_row(name, entry.title, ", ".join(entry.splits))
+    Console(markup=False).print(table)
+
+
+@data_app.command("check")
+def check_command(
+    name: Name,
+    root: Root,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every picture and decode every mask.")
+    ] = False,
+    images: Images = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Problems of each kind to print.")] = 20,
+) -> None:
+    """Say what is missing or wrong in a data set; exit code 1 where something is.
+
+    instructseg data check reasonseg --root data/ReasonSeg
+    """
+    with reported():
+        from instructseg.data.catalogue import check
+
+        report = check(name, root, deep, images)
+        _print_counts(report)
+        _print_problems(report, limit)
+    if report.problems:
+        raise typer.Exit(FAULTY)
+
+
+@data_app.command("show")
+def show_command(
+    name: Name,
+    root: Root,
+    index: Annotated[int, typer.Option("--index", "-i", min=0, help="Of the sample, from 0.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("sample.png"),
+    split: Annotated[str | None, typer.Option("--split", help="Default: the usual one.")] = None,
+    images: Images = None,
+) -> None:
+    """Draw a sample with its instruction and mask; of a clip several frames.
+
+    instructseg data show mevis --root data/mevis --index 3 --out sample.png
+    """
+    with reported():
+        from instructseg.data.catalogue import open_split
+        from instructseg.media import save_image
+
+        dataset = open_split(name, root, split, images)
+        if index >= len(dataset):
+            raise ValueError(f"--index {index}: {dataset.name} has {len(dataset):,} samples, counted from 0")
+        picture, text = _draw(dataset, index)
+        save_image(out, picture)
+        typer.echo(f"{dataset.name}, sample {index} of {len(dataset):,}: {text}\nwrote {out}")
+
+
+@data_app.command("synth")
+def synth_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="This data set; may be repeated.")
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Of each split of an image data set.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other scenes for another number.")] = 0,
+) -> None:
+    """Draw small copies of the data sets, in every layout that is read.
+
+    instructseg data synth copies --only refcoco
+    """
+    with reported():
+        from instructseg.data.catalogue import write_copies
+
+        for name, roots in write_copies(folder, only or (), pictures, seed).items():
+            for root in roots:
+                typer.echo(f"{name}: {root}")
+
+
+def _print_counts(report: CheckReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("part", "what", title=f"{report.name} in {report.root}")
+    table.add_column("found", justify="right")
+    table.add_column("expected", justify="right")
+    for count in report.counts:
+        wrong = count.expected not in (None, count.found)
+        expected = "" if count.expected is None else f"{count.expected:,}"
+        table.add_row(count.part, count.what, f"{count.found:,}", expected, style="red" if wrong else None)
+    Console(markup=False).print(table)
+
+
+def _print_problems(report: CheckReport, limit: int) -> None:
+    """One line each, never broken, so that paths can be copied."""
+    printed: Counter[str] = Counter()
+    for problem in report.problems:
+        printed[problem.fault.value] += 1
+        if printed[problem.fault.value] <= limit:
+            typer.echo(f"{problem.fault.value}: {problem}")
+    for fault, count in printed.items():
+        if count > limit:
+            typer.echo(f"{fault}: {count - limit:,} more; --limit prints them")
+    faults = ", ".join(f"{count:,} x {fault}" for fault, count in printed.items())
+    typer.echo(f"{report.name}: {faults or 'no problems'}")
+
+
+def _draw(dataset: Dataset, index: int) -> tuple[np.ndarray, str]:
+    """The picture of a sample, and its instruction."""
+    from instructseg.data.videos import ReferringVideos
+    from instructseg.visualization import draw_clip, draw_sample
+
+    if not isinstance(dataset, ReferringVideos):
+        sample = dataset[index]
+        return draw_sample(sample), sample.instruction
+    clip, expression = dataset.locate(index)
+    shown = min(FRAMES, len(clip))
+    chosen = [k * (len(clip) - 1) // max(1, shown - 1) for k in range(shown)]
+    frames = [clip.frames[t] for t in chosen]
+    return draw_clip(frames, [clip.masks(expression, t) for t in chosen], [expression.text]), expression.text

@@ -1,0 +1,422 @@
+"""Every benchmark on its generated layout, with random weights: the numbers are small, the way is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from instructseg.cli import evaluate
+from instructseg.cli.app import app
+from instructseg.cli.benchmark import Benchmark, Record, Runner
+from instructseg.cli.benchmark_images import Segmentation, compare, generalized_metrics, own_metrics, union_of
+from instructseg.cli.benchmark_text import answers, mmbench_metrics, pope_metrics
+from instructseg.cli.benchmark_videos import Expressions, merge_hard, merge_soft, shown_frames
+from instructseg.cli.benchmarks import BENCHMARKS, completed
+from instructseg.cli.train import evaluate as evaluate_file
+from instructseg.config import load_config
+from instructseg.data.layouts_images import write_image_layouts
+from instructseg.data.layouts_videos import write_video_layouts
+from instructseg.data.refcoco import RefCoco
+from instructseg.data.refdavis import RefDavis
+from instructseg.data.refytvos import RefYtVos
+from instructseg.data.revos import ReVos
+from instructseg.evaluation import IouSums
+from instructseg.evaluation.davis import evaluate_davis, mean_results
+from instructseg.evaluation.jf import region_and_boundary
+from instructseg.evaluation.report import read_samples
+from instructseg.evaluation.submission import REF_YOUTUBE_VOS, ExpectedVideo, validate
+from instructseg.evaluation.submission_text import validate_mmbench, validate_vqav2
+from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.structures import MaskPrediction, Task
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs" / "eval"
+
+RUNS = [
+    # benchmark, folder of the layout, words, samples, of which are scored
+    ("refcoco", "refer_seg", ["eval.split=testA", "eval.options.sentences=each"], 3, 3),
+    ("refcoco", "refer_seg/RES", ["eval.options.converted=true"], 3, 3),
+    ("refcoco+", "refer_seg", [], 3, 3),
+    ("refcocog", "refer_seg", ["eval.options.split_by=google"], 3, 3),
+    ("grefcoco", "grefer_seg", ["eval.options.official_size=true"], 3, 3),
+    ("reasonseg", "ReasonSeg", ["eval.options.official_sums=true"], 2, 2),
+    ("own_images", "own-images", [], 3, 3),
+    ("refytvos", "ref-youtube-vos", [], 2, 2),
+    ("refytvos", "rvos/YouTube", ["eval.options.converted=true"], 2, 0),
+    ("refdavis", "ref-davis-referformer", ["eval.options.annotation=2", "eval.options.soft=false"], 1, 1),
+    ("refdavis", "rvos/DAVIS", ["eval.options.converted=true"], 1, 1),
+    ("revos", "ReVOS", ["eval.options.corrected=true", "eval.options.threshold=0.5"], 2, 2),
+    ("mevis", "mevis", [], 2, 2),
+    ("mevis", "mevis", ["eval.split=valid"], 2, 0),
+    ("own_videos", "own-videos", [], 2, 2),
+    ("vqav2", "eval", [], 2, 0),
+    ("vqav2", "eval", ["eval.split=val"], 2, 2),
+    ("gqa", "eval", [], 2, 2),
+    ("pope", "eval", [], 2, 2),
+    ("scienceqa", "eval", [], 2, 2),
+    ("mmbench", "eval", [], 2, 2),
+]
+
+Run = Callable[..., dict[str, float]]
+
+
+@pytest.fixture(scope="session")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("layouts")
+    write_image_layouts(root, 2)
+    write_video_layouts(root)
+    return root
+
+
+@pytest.fixture
+def run(layouts: Path, checkpoint: Path, tmp_path: Path) -> Run:
+    """Runs a benchmark; its results go below ``tmp_path``."""
+
+    def call(benchmark: str, place: str, *words: str, out: str = "out") -> dict[str, float]:
+        return evaluate_file(
+            CONFIGS / f"{benchmark}.yaml",
+            [*basics(checkpoint, layouts / place, tmp_path / out, benchmark), *words],
+        )
+
+    return call
+
+
+def basics(checkpoint: Path, root: Path, out: Path, benchmark: str) -> list[str]:
+    words = [f"model.name={checkpoint}", f"eval.root={root}", f"output_dir={out}", "eval.device=cpu"]
+    if "max_new_tokens" in BENCHMARKS[benchmark].options:
+        words.append("eval.options.max_new_tokens=3")
+    if place := {"RES": "../images/mscoco/images/train2014"}.get(root.name):
+        words.append(f"eval.options.images={root / place}")
+    return words
+
+
+def only(folder: Path) -> Path:
+    (found,) = folder.iterdir()
+    return found
+
+
+def test_every_benchmark_has_a_configuration_and_every_configuration_a_benchmark() -> None:
+    names = set()
+    for path in CONFIGS.glob("*.yaml"):
+        config = load_config(path)
+        assert config.eval is not None and config.model.name
+        assert completed(config.eval).benchmark == path.stem
+        names.add(path.stem)
+    assert names == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "place", "words", "samples", "scored"), RUNS, ids=lambda value: str(value)
+)
+def test_benchmark(
+    run: Run, tmp_path: Path, benchmark: str, place: str, words: list[str], samples: int, scored: int
+) -> None:
+    values = run(benchmark, place, *words, f"eval.limit={samples}", "eval.pictures=1")
+    folder = only(tmp_path / "out")
+    content = json.loads((folder / "results.json").read_text())
+    assert (content["samples"], content["scored"]) == (samples, scored)
+    table = {f"{row}/{name}": value for row, r in content["results"].items() for name, value in r.items()}
+    assert values == table and bool(values) == (scored > 0)
+    assert all(0 <= value <= 1 for name, value in values.items() if "Decay" not in name)
+    records = read_samples(folder / "samples.jsonl")
+    assert [record["index"] for record in records.values()] == list(range(samples))
+    assert sum("score" in record for record in records.values()) == scored
+    assert (folder / "results.md").read_text().count(f", first {samples} |") == len(values)
+    assert len(list(folder.glob("cases/*.png"))) == 2 * bool(scored)
+    assert not list(folder.glob("samples.rank*"))
+
+
+def test_refcoco_equals_a_plain_loop(run: Run, layouts: Path, nano: Any) -> None:
+    values = run("refcoco", "refer_seg")
+    sums = IouSums()
+    predictor = ImagePredictor(*nano)
+    dataset = RefCoco.open(layouts / "refer_seg", "refcoco", "val", sentences="joined")
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        assert sample.masks is not None
+        sums.add(predictor.segment(sample.key_frame, sample.instruction)[0].mask, sample.masks[0])
+    assert sums.intersection > 0
+    assert values["refcoco_val/cIoU"] == pytest.approx(sums.ciou, abs=1e-6)
+    assert values["refcoco_val/gIoU"] == pytest.approx(sums.giou, abs=1e-6)
+
+
+def test_revos_equals_a_plain_loop(run: Run, layouts: Path, nano: Any) -> None:
+    values = run("revos", "ReVOS", "eval.options.corrected=true")
+    rows: dict[str, list[tuple[float, float]]] = {}
+    predictor = VideoPredictor(*nano)
+    for clip in ReVos.open(layouts / "ReVOS").clips:
+        for expression in clip.expressions:
+            found = predictor.predict(clip.frames, expression.text, Task.REASON_VOS)
+            masks = np.stack([frame.predictions[0].mask for frame in found])
+            truth = [clip.mask(expression, t) for t in range(len(clip))]
+            region, boundary = region_and_boundary(masks, np.stack([t for t in truth if t is not None]))
+            rows.setdefault(expression.type, []).append((region.mean(), boundary.mean()))
+    for group in ("referring", "reasoning"):
+        region, boundary = np.mean(rows[group], axis=0)
+        assert region > 0
+        assert values[f"revos_{group}/J"] == pytest.approx(region, abs=1e-6)
+        assert values[f"revos_{group}/F"] == pytest.approx(boundary, abs=1e-6)
+
+
+def test_refdavis_equals_the_davis_benchmark_on_the_written_pictures(
+    run: Run, layouts: Path, tmp_path: Path
+) -> None:
+    values = run("refdavis", "ref-davis")
+    pictures = only(tmp_path / "out") / "predictions"
+    root = layouts / "ref-davis" / "DAVIS"
+    tables = [evaluate_davis(root, pictures / f"anno_{number}").results() for number in range(4)]
+    mean = mean_results(tables)
+    assert len({table["J-Mean"] for table in tables}) > 1
+    assert values["refdavis_val/J&F"] == mean["J&F-Mean"]
+    assert values["refdavis_val/F-Recall"] == mean["F-Recall"]
+    assert values["refdavis_val_anno3/J"] == tables[3]["J-Mean"]
+    clips = RefDavis.open(layouts / "ref-davis").clips
+    assert sorted(path.name for path in (pictures / "anno_0").iterdir()) == sorted(c.name for c in clips)
+
+
+def test_sentences_of_a_picture_share_its_features(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures: list[int] = []
+    set_image = ImagePredictor.set_image
+
+    def counted(self: ImagePredictor, image: Any) -> None:
+        pictures.append(1)
+        set_image(self, image)
+
+    monkeypatch.setattr(ImagePredictor, "set_image", counted)
+    run("refcoco", "refer_seg", "eval.options.sentences=each")
+    assert len(pictures) == 2
+
+
+def test_expressions_of_a_clip_share_its_features(
+    run: Run, layouts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[int] = []
+    tokens = VideoPredictor.tokens
+
+    def counted(self: VideoPredictor, frame: np.ndarray) -> Any:
+        frames.append(1)
+        return tokens(self, frame)
+
+    monkeypatch.setattr(VideoPredictor, "tokens", counted)
+    run("refdavis", "ref-davis")  # four sets of expressions
+    assert len(frames) == sum(len(clip) for clip in RefDavis.open(layouts / "ref-davis").clips)
+
+
+@pytest.mark.parametrize(
+    ("kind", "benchmark", "place", "stop"),
+    [(Segmentation, "refcoco", "refer_seg", 6), (Expressions, "refytvos", "ref-youtube-vos", 1)],
+)
+def test_interrupted_run_goes_on_and_ends_the_same(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Benchmark],
+    benchmark: str,
+    place: str,
+    stop: int,
+) -> None:
+    whole = run(benchmark, place, out="whole")
+    original: Any = kind.run
+    yielded: list[Record] = []
+
+    def failing(self: Benchmark, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+        for record in original(self, runner, indices):
+            if len(yielded) == stop:
+                raise KeyboardInterrupt
+            yielded.append(record)
+            yield record
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "run", failing)
+        with pytest.raises(KeyboardInterrupt):
+            run(benchmark, place)
+    log = only(tmp_path / "out") / "samples.rank0.jsonl"
+    assert len(read_samples(log)) == stop
+    with log.open("ab") as file:
+        file.write(b'{"name": "cut o')
+    assert run(benchmark, place) == whole
+    for name in ("samples.jsonl", "results.json"):
+        assert (only(tmp_path / "out") / name).read_bytes() == (only(tmp_path / "whole") / name).read_bytes()
+    assert len(read_samples(only(tmp_path / "out") / "samples.jsonl")) > stop
+
+
+def test_a_finished_run_does_nothing_again_and_a_higher_limit_adds(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("reasonseg", "ReasonSeg", "eval.limit=1")
+    whole = run("reasonseg", "ReasonSeg")
+
+    def never(*_: Any) -> None:
+        raise AssertionError("ran again")
+
+    monkeypatch.setattr(Segmentation, "run", never)
+    assert run("reasonseg", "ReasonSeg") == whole
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "place"),
+    [("refcoco", "refer_seg"), pytest.param("refdavis", "ref-davis", marks=pytest.mark.slow)],
+)
+def test_two_processes_are_identical_to_one(
+    run: Run, layouts: Path, checkpoint: Path, tmp_path: Path, benchmark: str, place: str
+) -> None:
+    run(benchmark, place, out="one")
+    words = basics(checkpoint, layouts / place, tmp_path / "two", benchmark)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    program = ["train_net.py", "--config-file", f"configs/eval/{benchmark}.yaml", "--eval-only"]
+    done = subprocess.run(
+        [*launcher, *program, *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["samples"] > 1  # printed once
+    for name in ("results.json", "samples.jsonl", "results.md"):
+        assert (only(tmp_path / "two") / name).read_bytes() == (only(tmp_path / "one") / name).read_bytes()
+
+
+def test_submissions_are_what_the_servers_take(run: Run, layouts: Path, tmp_path: Path) -> None:
+    run("refytvos", "ref-youtube-vos", out="a")
+    clips = RefYtVos.open(layouts / "ref-youtube-vos").clips
+    videos = [ExpectedVideo(c.name, c.frame_names, tuple(e.id for e in c.expressions), c.size) for c in clips]
+    assert validate(only(tmp_path / "a") / "submission.zip", REF_YOUTUBE_VOS, videos) == []
+    run("vqav2", "eval", out="b")
+    texts = read_samples(only(tmp_path / "b") / "samples.jsonl").values()
+    ids = [record["question_id"] for record in texts]
+    assert validate_vqav2(only(tmp_path / "b") / "submission.json", ids) == []
+    run("mmbench", "eval", out="c")
+    asked = [record["question_id"] for record in read_samples(only(tmp_path / "c") / "samples.jsonl").values()]
+    faults = validate_mmbench(only(tmp_path / "c") / "submission.xlsx", asked)
+    assert all("no prediction" in fault for fault in faults)  # random weights may have nothing to say
+
+
+def test_questions_that_share_a_picture_are_answered_as_alone(nano: Any, tmp_path: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    asked = ["what is red?", "which shape is left of the big blue square?"]
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frame)
+    assert answers(Runner(*nano, tmp_path), frame, asked, 5) == [predictor.answer(text, 5) for text in asked]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["eval.benchmark=refcocoo"], r"eval.benchmark: no benchmark 'refcocoo': use refcoco, refcoco\+"),
+        (["eval.split=valid"], r"eval.split: refcoco has no split 'valid': there are val, testA"),
+        (
+            ["eval.options.sentence=each"],
+            r"eval.options.sentence: .* no such option; the closest is 'sentences'",
+        ),
+        (["eval.options.converted=1"], r"eval.options.converted: expected bool, got 1"),
+        (["eval.options.sentences=some"], r"sentences must be 'each' or 'joined', got 'some'"),
+        (["eval.limit=0"], r"limit must be at least 1, got 0"),
+        (["model.overrides.depth=2"], r"model.overrides: a model is measured as it is"),
+    ],
+)
+def test_mistakes_are_named(run: Run, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run("refcoco", "refer_seg", *words)
+
+
+def test_a_folder_of_other_settings_is_refused(run: Run) -> None:
+    run("reasonseg", "ReasonSeg", "eval.limit=1")
+    with pytest.raises(ValueError, match=r"reasonseg_val holds an evaluation with options .*False"):
+        run("reasonseg", "ReasonSeg", "eval.options.official_ignore_as_background=false")
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (["eval.root={tmp}/no"], "{tmp}/no is missing"),
+        (["eval.root={tmp}"], "{tmp}/val: the folder is missing"),
+    ],
+)
+def test_missing_files_are_named_and_exit_2(tmp_path: Path, words: list[str], path: str) -> None:
+    given = [word.format(tmp=tmp_path) for word in [*words, "output_dir={tmp}/out"]]
+    done = CliRunner().invoke(app, ["eval", str(CONFIGS / "reasonseg.yaml"), *given])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {path.format(tmp=tmp_path)}") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def prediction(mask: list[list[bool]], probability: list[list[float]]) -> MaskPrediction:
+    return MaskPrediction(np.array(mask), 1.0, 1.0, probability=np.array(probability, np.float32))
+
+
+def test_objects_of_a_frame_become_one_label_map() -> None:
+    # background: prod(1 - p) is .12, .45, .25, .02
+    first = prediction([[True, False, False, True]], [[0.7, 0.1, 0.5, 0.8]])
+    second = prediction([[True, True, False, True]], [[0.6, 0.5, 0.5, 0.9]])
+    assert merge_soft([first, second], [3, 5]).tolist() == [[3, 5, 3, 5]]
+    assert merge_hard([first, second], [3, 5]).tolist() == [[5, 5, 0, 5]]
+    faint = prediction([[False]], [[0.4]])
+    assert merge_soft([faint, faint], [1, 2]).tolist() == [[1]]  # .36 for none of both
+    assert merge_soft([faint], [1]).tolist() == [[0]]
+
+
+def test_counts_of_a_sample() -> None:
+    masks = np.array([[[1, 0, 255, 255]], [[0, 0, 1, 0]]], np.uint8)
+    assert union_of(masks).tolist() == [[1, 0, 1, 255]]
+    assert union_of(masks[:0]).tolist() == [[0, 0, 0, 0]]
+    record = compare(np.array([[True, True, False, True]]), masks)
+    assert (record["intersection"], record["union"], record["score"]) == (1, 3, 1 / 3)
+    assert (record["intersection_480"], record["union_480"]) == (480 * 120, 480 * 360)
+    nothing = compare(np.zeros((1, 4), bool), masks[:0])
+    assert nothing["is_nothing"] and nothing["score"] == 1
+
+
+def test_no_target_by_threshold() -> None:
+    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> Record:
+        counts = {"intersection": intersection, "union": union}
+        return {**counts, "presence": presence, "is_nothing": is_nothing}
+
+    records = [
+        record(6, 8, 0.9, False),
+        record(5, 10, 0.1, False),
+        record(0, 4, 0.2, True),
+        record(0, 3, 0.8, True),
+    ]
+    found = generalized_metrics(records, 0.5)
+    assert (found["N-acc"], found["T-acc"], found["Pr@0.7"]) == (0.5, 0.5, 0.5)
+    assert found["cIoU"] == 6 / (8 + 10 + 3) and found["gIoU"] == (0.75 + 0 + 1 + 0) / 4
+    assert own_metrics(records)["N-acc"] == 0 and own_metrics(records, 0.5)["N-acc"] == 0.5
+
+
+def test_answers_to_numbers() -> None:
+    circle = [("7", 1.0), ("1000007", 0.0), ("8", 1.0), ("1000008", 1.0)]
+    found = mmbench_metrics([{"question_id": key, "score": score} for key, score in circle])
+    assert found == {"accuracy": 0.5, "row_accuracy": 0.75}
+    said = [
+        ("random", "Yes", True),
+        ("random", "No", False),
+        ("popular", "yes", False),
+        ("popular", "Yes", True),
+    ]
+    found = pope_metrics([{"category": c, "text": text, "label": label} for c, text, label in said])
+    assert found["random_f1"] == 1 and found["popular_accuracy"] == 0.5
+    assert found["f1"] == pytest.approx((1 + 2 / 3) / 2) and "adversarial_f1" not in found
+
+
+def test_shown_frames() -> None:
+    assert [shown_frames(count) for count in (1, 2, 7)] == [[0], [0, 1], [0, 2, 4, 6]]
+
+
+def test_progress_is_logged_where_there_is_no_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluate, "LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", logger="instructseg"):
+        run("reasonseg", "ReasonSeg")
+    assert any("reasonseg_val: 2 of 2 pictures" in record.getMessage() for record in caplog.records)
