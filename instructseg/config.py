@@ -1,4 +1,4 @@
-"""One configuration of a training run: what stands in a file of ``configs/``.
+"""One configuration of a run, training or evaluation: what stands in a file of ``configs/``.
 
 ::
 
@@ -8,6 +8,12 @@
     stages:                                    # in order; each says only what differs
       masks: {train: {optim: {frozen: [language_model]}}}
       joint: {train: {max_steps: 5000}}
+
+::
+
+    _base_: base/eval.yaml
+    model: {name: runs/mine/model}
+    eval: {benchmark: refcoco, root: dataset/refer_seg, split: testA, options: {sentences: joined}}
 """
 
 from __future__ import annotations
@@ -66,6 +72,39 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class EvalConfig:
+    """What is measured, by which protocol.
+
+    Attributes:
+        benchmark: a name of ``docs/evaluation.md``.
+        root: where its files are.
+        split: of the benchmark; empty for its usual one.
+        options: of the benchmark's protocol, see ``docs/evaluation.md``.
+        limit: only the first so many samples (of Ref-DAVIS17, clips); ``None`` for all.
+        pictures: draws so many of the worst cases and as many of the best.
+        batch_size: instructions of a picture or clip that are read together.
+        device: where the model runs; ``None`` for an accelerator where there is one.
+        dtype: of its weights; ``None`` as :func:`instructseg.inference.load` chooses.
+    """
+
+    benchmark: str
+    root: Path
+    split: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    pictures: int = 0
+    batch_size: int = 16
+    device: str | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("limit", 1), ("pictures", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A run, or one stage of it.
 
@@ -74,10 +113,11 @@ class RunConfig:
         data: on what.
         criterion: by which losses.
         train: how.
-        output_dir: receives checkpoints, metrics and weights.
+        output_dir: receives checkpoints, metrics and weights; an evaluation makes a folder in it.
         export_dtype: of the weights in ``output_dir/model``, what a finished run hands to its users.
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
+        eval: the benchmark that ``--eval-only`` runs; ``None`` for held-out data of ``data``'s kind.
     """
 
     model: ModelSource
@@ -88,6 +128,7 @@ class RunConfig:
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seed: int = 0
     stages: dict[str, RunConfig] = field(default_factory=dict)
+    eval: EvalConfig | None = None
 
     def plan(self) -> dict[str, RunConfig]:
         """The stages, or the run itself as the only one, named ``train``."""

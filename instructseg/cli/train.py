@@ -57,12 +57,17 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
 
 
 def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Measures the model of a run on its held-out data; prints JSON.
+    """Measures a model; prints JSON.
 
-    The model is what the run exported to ``output_dir``, or the one that the configuration names where the
-    run has not finished.
+    With a section ``eval``, the model that the configuration names, on that benchmark
+    (:func:`~instructseg.cli.evaluate.run_benchmark`). Without, what the run exported to ``output_dir``, or the
+    model that the configuration names where the run has not finished, on held-out data of the run.
     """
     config = load_config(config_file, overrides)
+    if config.eval is not None:
+        from instructseg.cli.evaluate import run_benchmark
+
+        return run_benchmark(config)
     exported = config.output_dir / MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from instructseg.cli import evaluate
 from instructseg.cli.app import app
 from instructseg.cli.benchmark import Benchmark, Record, Runner
-from instructseg.cli.benchmark_images import Segmentation, compare, generalized_metrics, own_metrics, union_of
-from instructseg.cli.benchmark_text import answers, mmbench_metrics, pope_metrics
-from instructseg.cli.benchmark_videos import Expressions, merge_hard, merge_soft, shown_frames
+from instructseg.cli.benchmark_images import Segmentation
+from instructseg.cli.benchmark_text import answers
+from instructseg.cli.benchmark_videos import Expressions
 from instructseg.cli.benchmarks import BENCHMARKS, completed
 from instructseg.cli.train import evaluate as evaluate_file
 from instructseg.config import load_config
@@ -36,7 +36,7 @@ from instructseg.evaluation.report import read_samples
 from instructseg.evaluation.submission import REF_YOUTUBE_VOS, ExpectedVideo, validate
 from instructseg.evaluation.submission_text import validate_mmbench, validate_vqav2
 from instructseg.inference import ImagePredictor, VideoPredictor
-from instructseg.structures import MaskPrediction, Task
+from instructseg.structures import Task
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs" / "eval"
@@ -303,11 +303,20 @@ def test_submissions_are_what_the_servers_take(run: Run, layouts: Path, tmp_path
 
 
 def test_questions_that_share_a_picture_are_answered_as_alone(nano: Any, tmp_path: Path) -> None:
+    model, processor = nano
     frame = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     asked = ["what is red?", "which shape is left of the big blue square?"]
-    predictor = ImagePredictor(*nano)
+    predictor = ImagePredictor(model, processor)
     predictor.set_image(frame)
-    assert answers(Runner(*nano, tmp_path), frame, asked, 5) == [predictor.answer(text, 5) for text in asked]
+    together = answers(Runner(model, processor, tmp_path), frame, asked, 5)
+    assert together == [predictor.answer(text, 5) for text in asked]
+
+
+def test_below_the_threshold_a_sample_scores_as_nothing(run: Run, tmp_path: Path) -> None:
+    run("grefcoco", "grefer_seg", "eval.options.threshold=1")
+    records = read_samples(only(tmp_path / "out") / "samples.jsonl").values()
+    assert {record["score"] for record in records} == {0.0, 1.0}
+    assert all(record["score"] == record["is_nothing"] and record["union"] for record in records)
 
 
 @pytest.mark.parametrize(
@@ -349,68 +358,6 @@ def test_missing_files_are_named_and_exit_2(tmp_path: Path, words: list[str], pa
     assert done.exit_code == 2
     assert done.stderr.startswith(f"error: {path.format(tmp=tmp_path)}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def prediction(mask: list[list[bool]], probability: list[list[float]]) -> MaskPrediction:
-    return MaskPrediction(np.array(mask), 1.0, 1.0, probability=np.array(probability, np.float32))
-
-
-def test_objects_of_a_frame_become_one_label_map() -> None:
-    # background: prod(1 - p) is .12, .45, .25, .02
-    first = prediction([[True, False, False, True]], [[0.7, 0.1, 0.5, 0.8]])
-    second = prediction([[True, True, False, True]], [[0.6, 0.5, 0.5, 0.9]])
-    assert merge_soft([first, second], [3, 5]).tolist() == [[3, 5, 3, 5]]
-    assert merge_hard([first, second], [3, 5]).tolist() == [[5, 5, 0, 5]]
-    faint = prediction([[False]], [[0.4]])
-    assert merge_soft([faint, faint], [1, 2]).tolist() == [[1]]  # .36 for none of both
-    assert merge_soft([faint], [1]).tolist() == [[0]]
-
-
-def test_counts_of_a_sample() -> None:
-    masks = np.array([[[1, 0, 255, 255]], [[0, 0, 1, 0]]], np.uint8)
-    assert union_of(masks).tolist() == [[1, 0, 1, 255]]
-    assert union_of(masks[:0]).tolist() == [[0, 0, 0, 0]]
-    record = compare(np.array([[True, True, False, True]]), masks)
-    assert (record["intersection"], record["union"], record["score"]) == (1, 3, 1 / 3)
-    assert (record["intersection_480"], record["union_480"]) == (480 * 120, 480 * 360)
-    nothing = compare(np.zeros((1, 4), bool), masks[:0])
-    assert nothing["is_nothing"] and nothing["score"] == 1
-
-
-def test_no_target_by_threshold() -> None:
-    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> Record:
-        counts = {"intersection": intersection, "union": union}
-        return {**counts, "presence": presence, "is_nothing": is_nothing}
-
-    records = [
-        record(6, 8, 0.9, False),
-        record(5, 10, 0.1, False),
-        record(0, 4, 0.2, True),
-        record(0, 3, 0.8, True),
-    ]
-    found = generalized_metrics(records, 0.5)
-    assert (found["N-acc"], found["T-acc"], found["Pr@0.7"]) == (0.5, 0.5, 0.5)
-    assert found["cIoU"] == 6 / (8 + 10 + 3) and found["gIoU"] == (0.75 + 0 + 1 + 0) / 4
-    assert own_metrics(records)["N-acc"] == 0 and own_metrics(records, 0.5)["N-acc"] == 0.5
-
-
-def test_answers_to_numbers() -> None:
-    circle = [("7", 1.0), ("1000007", 0.0), ("8", 1.0), ("1000008", 1.0)]
-    found = mmbench_metrics([{"question_id": key, "score": score} for key, score in circle])
-    assert found == {"accuracy": 0.5, "row_accuracy": 0.75}
-    said = [
-        ("random", "Yes", True),
-        ("random", "No", False),
-        ("popular", "yes", False),
-        ("popular", "Yes", True),
-    ]
-    found = pope_metrics([{"category": c, "text": text, "label": label} for c, text, label in said])
-    assert found["random_f1"] == 1 and found["popular_accuracy"] == 0.5
-    assert found["f1"] == pytest.approx((1 + 2 / 3) / 2) and "adversarial_f1" not in found
-
-
-def test_shown_frames() -> None:
-    assert [shown_frames(count) for count in (1, 2, 7)] == [[0], [0, 1], [0, 2, 4, 6]]
 
 
 def test_progress_is_logged_where_there_is_no_terminal(

@@ -1,0 +1,246 @@
+"""Runs a benchmark: predicts what is not in the log yet, in one process or several, and writes the results.
+
+::
+
+    <output_dir>/<benchmark>_<split>/
+        settings.json       what the records below depend on; another run with others is refused
+        samples.jsonl       a line per sample, named <name>#<index>, in the order of the data set
+        samples.rank0.jsonl ...    of each process while it runs
+        results.json        results.md
+        predictions/  submission.*  cases/     where the benchmark has them
+
+Samples are dealt out by picture or clip, so that what shares visual features stays together and no sample is
+done twice. A picture that was interrupted is done again as a whole: what is read together is the same then, and
+so are the numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import typer
+
+from instructseg import distributed
+from instructseg.cli.benchmark import Benchmark, Record, Results, Runner
+from instructseg.cli.benchmarks import completed, open_benchmark
+from instructseg.cli.progress import progress
+from instructseg.config import EvalConfig, RunConfig
+from instructseg.evaluation.report import TABLE_HEADER, SampleLog, markdown_rows, read_samples
+from instructseg.evaluation.sums import merged
+from instructseg.files import write_json_atomic, write_text_atomic
+from instructseg.inference import load
+from instructseg.log import get_logger, setup_logging
+from instructseg.media import save_image
+
+logger = get_logger(__name__)
+
+SAMPLES = "samples.jsonl"
+LOG_SECONDS = 30.0
+"""Time between two lines that tell how far it is."""
+_FREE = ("limit", "pictures", "device")
+"""Fields of :class:`EvalConfig` that no record depends on."""
+
+
+@dataclass
+class Records:
+    """Records by sample, of one process or all."""
+
+    by_index: dict[int, Record] = field(default_factory=dict)
+
+    def merge(self, other: Records) -> None:
+        """Takes in those of another process."""
+        self.by_index.update(other.by_index)
+
+
+def run_benchmark(config: RunConfig) -> dict[str, float]:
+    """Measures the model of a configuration on its benchmark; prints the results as JSON.
+
+    Under ``torchrun`` every process does its part; the first one writes and prints.
+
+    Returns:
+        ``<row>/<metric>`` to value, 0..1, the same in every process.
+
+    Raises:
+        FileNotFoundError: a file of the benchmark or the model is missing; names it.
+        ValueError: a setting or a file is wrong, or the folder holds an evaluation with other settings.
+    """
+    if config.eval is None:
+        raise ValueError("the configuration has no section 'eval'")
+    if config.model.overrides:
+        raise ValueError("model.overrides: a model is measured as it is; drop them")
+    setup_logging()
+    given = completed(config.eval)
+    with process_group():
+        benchmark = open_benchmark(given)
+        folder = config.output_dir / benchmark.row
+        settle(folder, config.model.name, given)
+        model, processor = load(config.model.name, _device(given), given.dtype)
+        runner = Runner(model, processor, folder, given.batch_size)
+        wanted = range(min(given.limit or len(benchmark), len(benchmark)))
+        records = collect(benchmark, runner, wanted)
+        scored = [record for record in records.values() if "score" in record]
+        results = benchmark.results(scored) if scored else {}
+        if distributed.is_main():
+            write_samples(folder, records)
+            write_results(folder, config.model.name, given, len(records), len(scored), results)
+            benchmark.hand_in(runner, records)
+            draw_cases(benchmark, runner, records, given.pictures)
+    return {f"{row}/{name}": value for row, values in results.items() for name, value in values.items()}
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Joins the processes that ``torchrun`` started; does nothing for one alone, or where they have joined."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    # gloo, for records alone are exchanged; the quickest process may wait long for the slowest
+    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def settle(folder: Path, model: str, config: EvalConfig) -> None:
+    """Notes what the records in ``folder`` depend on.
+
+    Raises:
+        ValueError: there are records that depend on something else; names it.
+    """
+    settings = {key: value for key, value in asdict(config).items() if key not in _FREE}
+    settings |= {"model": model, "root": str(config.root.resolve())}
+    file = folder / "settings.json"
+    if file.is_file():
+        before = json.loads(file.read_bytes())
+        for key in settings:
+            if before.get(key) != settings[key]:
+                raise ValueError(
+                    f"{folder} holds an evaluation with {key} {before.get(key)!r}, not {settings[key]!r}: "
+                    "remove it, or choose output_dir=..."
+                )
+    elif distributed.is_main():
+        write_json_atomic(file, settings, indent=2)
+
+
+def _device(config: EvalConfig) -> str | None:
+    """Each process of a machine has a GPU of its own, in turn."""
+    if distributed.world_size() > 1 and config.device in (None, "auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    return config.device
+
+
+def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict[int, Record]:
+    """The records of the samples ``wanted``, in order, from the logs or by running the model.
+
+    Every process must call it; each gets all.
+    """
+    done = merged(Records(read_logs(runner.folder)))  # also waits: no process appends before all have read
+    groups = group(benchmark, wanted)
+    left = [indices for indices in groups if any(index not in done.by_index for index in indices)]
+    if len(left) < len(groups):
+        logger.info("%d of %d %s are done already", len(groups) - len(left), len(groups), benchmark.unit)
+    mine = left[distributed.rank() :: distributed.world_size()]
+    with SampleLog(runner.folder / f"samples.rank{distributed.rank()}.jsonl") as log:
+        for indices in reported(mine, benchmark):
+            for index, record in zip(indices, benchmark.run(runner, indices), strict=True):
+                if index not in done.by_index:
+                    # two rows of one's own data may have the same name
+                    named = {**record, "name": f"{record['name']}#{index}", "index": index}
+                    done.by_index[index] = named
+                    log.append(**named)
+    everything = merged(done).by_index
+    return {index: everything[index] for index in wanted}
+
+
+def read_logs(folder: Path) -> dict[int, Record]:
+    """The records of all logs in ``folder`` by sample; a last line that was cut off is none."""
+    files = sorted(folder.glob("samples*.jsonl"))
+    return {record["index"]: record for file in files for record in read_samples(file).values()}
+
+
+def group(benchmark: Benchmark, wanted: Sequence[int]) -> list[list[int]]:
+    """Samples by what they look at, in the order of the first of each."""
+    groups: dict[str, list[int]] = {}
+    for index in wanted:
+        groups.setdefault(benchmark.picture(index), []).append(index)
+    return list(groups.values())
+
+
+def reported(groups: Sequence[list[int]], benchmark: Benchmark) -> Iterator[list[int]]:
+    """``groups``, with a bar on a terminal and a line in the log now and then, by the first process."""
+    if not distributed.is_main():
+        yield from groups
+        return
+    with progress(groups, len(groups), benchmark.unit, benchmark.row) as items:
+        yield from _logged(items, len(groups), benchmark)
+
+
+def _logged(items: Iterable[list[int]], total: int, benchmark: Benchmark) -> Iterator[list[int]]:
+    start = last = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= LOG_SECONDS:
+            rate = number / (now - start)
+            left = timedelta(seconds=round((total - number) / rate))
+            logger.info(
+                "%s: %d of %d %s, %.2f/s, %s left", benchmark.row, number, total, benchmark.unit, rate, left
+            )
+            last = now
+
+
+def write_samples(folder: Path, records: dict[int, Record]) -> None:
+    """One log of all, in the order of the data set, instead of one per process; keeps those not asked for."""
+    parts = sorted(folder.glob("samples.rank*.jsonl"))
+    known = read_logs(folder) | records
+    lines = (json.dumps(known[index], ensure_ascii=False) for index in sorted(known))
+    write_text_atomic(folder / SAMPLES, "".join(f"{line}\n" for line in lines))
+    for file in parts:
+        file.unlink()
+
+
+def write_results(
+    folder: Path, model: str, config: EvalConfig, samples: int, scored: int, results: Results
+) -> None:
+    """Writes ``results.json`` and, beside the paper's figures, ``results.md``; prints the first."""
+    content: dict[str, Any] = {
+        "model": model,
+        "benchmark": config.benchmark,
+        "split": config.split,
+        "options": config.options,
+        "limit": config.limit,
+        "samples": samples,
+        "scored": scored,
+        "results": results,
+    }
+    write_json_atomic(folder / "results.json", content, indent=2)
+    # a part of a benchmark is not what the paper measured
+    part = "" if config.limit is None else f", first {samples}"
+    rows = [markdown_rows(f"{row}{part}", values) for row, values in results.items()]
+    write_text_atomic(folder / "results.md", "\n".join([TABLE_HEADER, *rows]) + "\n")
+    if not results:
+        logger.info("%s: no truth is known; predictions are in %s", config.benchmark, folder)
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def draw_cases(benchmark: Benchmark, runner: Runner, records: dict[int, Record], count: int) -> None:
+    """Writes ``cases/{worst,best}_<place>.png``; equals in the order of the data set."""
+    scored = {index: record["score"] for index, record in records.items() if "score" in record}
+    worst = sorted(scored, key=lambda index: (scored[index], index))
+    best = sorted(scored, key=lambda index: (-scored[index], index))
+    for kind, order in (("worst", worst), ("best", best)):
+        for place, index in enumerate(islice(order, count), 1):
+            picture = benchmark.show(runner, index, records[index])
+            save_image(runner.folder / "cases" / f"{kind}_{place:03d}.png", picture)

@@ -1,0 +1,1 @@
+"""Other people's frameworks; each module needs the package that it is named after."""
