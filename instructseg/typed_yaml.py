@@ -199,5 +199,6 @@ def _keys(tree: Tree, prefix: str = "") -> Iterator[str]:
 def _valid_keys(cls: Any, prefix: str = "") -> Iterator[str]:
     for name, hint in get_type_hints(cls).items():
         yield _join(prefix, name)
-        if is_dataclass(hint):
-            yield from _valid_keys(hint, _join(prefix, name))
+        choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        for choice in filter(is_dataclass, choices):  # also where a section may be left out
+            yield from _valid_keys(choice, _join(prefix, name))

@@ -129,3 +129,10 @@ def test_missing_files_and_values(tmp_path: Path) -> None:
         load_config(write(tmp_path, "_base_: none.yaml"))
     with pytest.raises(ValueError, match=r"model: needs a value"):
         load_config(write(tmp_path, "seed: 1"))
+
+
+def test_a_wrong_key_of_a_section_that_may_be_missing_names_the_closest(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("model: {name: nano}\neval: {benchmark: refcoco, root: data, splt: val}\n")
+    with pytest.raises(ValueError, match=r"the closest is 'eval\.split'"):
+        load_config(file)

@@ -91,7 +91,8 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
             # the UMD split of RefCOCOg has one test part, the Google split none
             own = split if split in splits else "test"
             if own in splits:
-                refs += [ref_record(p, i, len(refs) + n, own) for p in part for n, i in enumerate(p.said)]
+                said = [(picture, i) for picture in part for i in picture.said]
+                refs += [ref_record(picture, i, len(refs) + n, own) for n, (picture, i) in enumerate(said)]
         number_sentences(refs)
         write_python2_pickle(root / name / f"refs({split_by}).p", refs)
         write_json_atomic(root / name / "instances.json", instances_json(everything))
