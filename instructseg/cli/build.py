@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from instructseg.cli.held_out import held_out, synthetic_dataset
 from instructseg.config import DataConfig, ModelSource, RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.data.scenes import SceneConfig
 from instructseg.data.synthetic import SyntheticDataset
 from instructseg.data.vocabulary import vocabulary_corpus
 from instructseg.engine import Trainer
-from instructseg.evaluation import IouSums
 from instructseg.inference import load
 from instructseg.inference.loading import processor_config
-from instructseg.inference.postprocess import postprocess
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.word_tokenizer import build_tokenizer
-from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
-
-if TYPE_CHECKING:
-    from torch import nn
-
-BATCH_ROWS = 32
-"""Rows of one evaluation batch."""
+from instructseg.structures import MaskTargets, ModelInputs, Sample
 
 
 def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
@@ -74,20 +65,6 @@ class SyntheticBatches:
         return [sample.name for sample in self.samples(index)]
 
 
-def synthetic_dataset(
-    config: DataConfig, split: str, clips: bool, length: int | None = None
-) -> SyntheticDataset:
-    """Generated images or five-frame clips, as ``config`` describes them."""
-    return SyntheticDataset(
-        length or config.length,
-        seed=config.seed,
-        config=SceneConfig(**{**config.scene, "frames": 5 if clips else 1}),
-        tasks=(Task.RVOS,) if clips else (Task.RES,),
-        expressions_per_scene=config.expressions_per_scene,
-        split=split,
-    )
-
-
 def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg) -> Trainer:
     """The trainer of one stage."""
     source = SyntheticBatches(
@@ -99,32 +76,3 @@ def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor,
     return Trainer(
         model, SegCriterion(run.criterion), source, run.train, folder, evaluate=held_out(run.data, processor)
     )
-
-
-def held_out(
-    config: DataConfig, processor: InstructSegProcessor, scenes: int = 100
-) -> Callable[[nn.Module], dict[str, float]]:
-    """An evaluation on generated scenes that are never trained on: cIoU and gIoU of images and of clips."""
-
-    def run(model: nn.Module) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for name, clips in (("image", False), ("clip", True)):
-            sums = evaluate(model, processor, synthetic_dataset(config, "val", clips, scenes))
-            values |= {f"{name}/ciou": sums.ciou, f"{name}/giou": sums.giou}
-        return values
-
-    return run
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, processor: InstructSegProcessor, dataset: SyntheticDataset) -> IouSums:
-    """IoU of the best mask of each sample, at the frames' own size."""
-    sums = IouSums()
-    samples = [sample for scene in range(len(dataset)) for sample in dataset[scene]]
-    for first in range(0, len(samples), BATCH_ROWS):
-        rows = samples[first : first + BATCH_ROWS]
-        inputs = processor(rows).to(next(model.parameters()).device)
-        for sample, prediction in zip(rows, postprocess(model(inputs), inputs), strict=True):
-            assert sample.masks is not None
-            sums.add(prediction.mask, sample.masks[0])
-    return sums

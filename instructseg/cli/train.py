@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 import typer
 
-from instructseg.cli.build import build_model, build_trainer, held_out
+from instructseg.cli.build import build_model, build_trainer
+from instructseg.cli.held_out import held_out
 from instructseg.config import ModelSource, RunConfig, load_config
 from instructseg.engine import Trainer, run_stages
 from instructseg.engine.checkpoint import load_weights
@@ -71,6 +72,6 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     exported = config.output_dir / MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed)
-    values = held_out(config.data, processor)(model.eval())
+    values = held_out(config.data, processor, "test", scenes=300, forms=True)(model.eval())
     typer.echo(json.dumps({"model": source.name, **values}, indent=2))
     return values
