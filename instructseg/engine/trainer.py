@@ -162,7 +162,11 @@ class Trainer:
         model = self._start()
         batches = self._batches()
         clock = time.perf_counter() - self.seconds
-        with _stop_requests() as stop, Progress(config.max_steps, accelerator.is_main_process) as progress:
+        with (
+            _stop_requests() as stop,
+            _flushed_denormals(accelerator.device),
+            Progress(config.max_steps, accelerator.is_main_process) as progress,
+        ):
             while self.share < 1:
                 began, samples = time.perf_counter(), 0
                 lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
@@ -204,8 +208,6 @@ class Trainer:
 
     def _start(self) -> nn.Module:
         """Builds or restores the state; returns the model as it is to be called."""
-        if self.accelerator.device.type == "cpu":
-            torch.set_flush_denormal(True)  # vanishing moments of AdamW would slow the step down
         model = self.accelerator.prepare(self.model)
         self.optimizer = build_optimizer(self.model, self.config.optim)
         self.ema = Ema(self.model, self.config.ema_decay)
@@ -293,6 +295,16 @@ def seed_everything(seed: int, index: int) -> None:
     random.seed(mixed)
     np.random.seed(mixed)  # noqa: NPY002  (data and third-party code may use the global generator)
     torch.manual_seed(mixed)
+
+
+@contextmanager
+def _flushed_denormals(device: torch.device) -> Iterator[None]:
+    """Vanishing moments of AdamW would slow the steps down on a CPU; other code must not notice."""
+    torch.set_flush_denormal(device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager
