@@ -228,6 +228,7 @@ def _predictor(kind: type[_Predictor], job: Job) -> _Predictor:
     from instructseg.inference import BUNDLED, PUBLISHED
 
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what is wrong with weights is told in one line
     if job.model in (None, BUNDLED):
         note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
         typer.echo(note, err=True)

@@ -135,7 +135,10 @@ def _load_model(name: str, dtype: torch.dtype, foreign: bool) -> InstructSeg:
     try:
         if foreign:
             return InstructSeg.from_pretrained(name, dtype=dtype)
-        model, found = InstructSeg.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        # sizes that differ are let through here and named below, with both shapes
+        model, found = InstructSeg.from_pretrained(
+            name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -143,7 +146,19 @@ def _load_model(name: str, dtype: torch.dtype, foreign: bool) -> InstructSeg:
         ) from error
     except OSError as error:
         raise FileNotFoundError(f"{name} has no weights: {str(error).splitlines()[0]}") from error
-    missing = sorted(found["missing_keys"])
+    missing, other_sizes = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
+    if other_sizes:
+        key, stored, wanted = other_sizes[0]
+        raise ValueError(
+            f"the weights of {name} do not fit its config.json: {len(other_sizes)} tensors of other sizes, such "
+            f"as {key}: {list(stored)} in the file, {list(wanted)} by the configuration"
+        )
+    unplaced = sorted(found["unexpected_keys"])
+    if unplaced:
+        raise ValueError(
+            f"the weights of {name} hold {len(unplaced)} tensors that its config.json has no place for, such as "
+            f"{unplaced[0]}"
+        )
     if missing:
         raise ValueError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
     return model
