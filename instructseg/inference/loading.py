@@ -150,14 +150,14 @@ def _load_model(name: str, dtype: torch.dtype, foreign: bool) -> InstructSeg:
     if other_sizes:
         key, stored, wanted = other_sizes[0]
         raise ValueError(
-            f"the weights of {name} do not fit its config.json: {len(other_sizes)} tensors of other sizes, such "
-            f"as {key}: {list(stored)} in the file, {list(wanted)} by the configuration"
+            f"the weights of {name} do not fit its config.json: {len(other_sizes)} tensors of other sizes, "
+            f"such as {key}: {list(stored)} in the file, {list(wanted)} by the configuration"
         )
     unplaced = sorted(found["unexpected_keys"])
     if unplaced:
         raise ValueError(
-            f"the weights of {name} hold {len(unplaced)} tensors that its config.json has no place for, such as "
-            f"{unplaced[0]}"
+            f"the weights of {name} hold {len(unplaced)} tensors that its config.json has no place for, "
+            f"such as {unplaced[0]}"
         )
     if missing:
         raise ValueError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
