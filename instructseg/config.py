@@ -42,11 +42,33 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
+class DatasetConfig:
+    """One data set of a mixture.
+
+    Attributes:
+        name: as ``instructseg data list`` has it.
+        root: its folder, see ``docs/datasets.md``.
+        split: one of its splits; ``None`` only where there are none.
+        images: where the pictures lie, for the data sets that leave them elsewhere.
+        ratio: slots in a cycle, at least 1 (released: 4 of 14 for the RefCOCO family).
+    """
+
+    name: str
+    root: str
+    split: str | None = None
+    images: str | None = None
+    ratio: int = 1
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What the batches are made of.
 
     Attributes:
-        kind: the data set; ``synthetic`` draws scenes of simple shapes as it goes.
+        kind: ``synthetic`` draws scenes of simple shapes as it goes; ``mixture`` reads data sets from disk.
+        mixture: the data sets, for ``mixture``; each batch is of one of them (see ``data.mixture``).
+        batch_size: samples of a batch of a mixture.
+        switch_bs: samples of a slot before the next data set takes over, a multiple of ``batch_size``.
         length: different scenes; later ones repeat them.
         seed: of the scenes and of their order.
         images_per_batch: scenes in a batch.
@@ -55,7 +77,10 @@ class DataConfig:
         scene: options of the scene generator.
     """
 
-    kind: str = "synthetic"
+    kind: Literal["synthetic", "mixture"] = "synthetic"
+    mixture: tuple[DatasetConfig, ...] = ()
+    batch_size: int = 4
+    switch_bs: int = 16
     length: int = 10_000
     seed: int = 0
     images_per_batch: int = 5
@@ -64,6 +89,8 @@ class DataConfig:
     scene: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if (self.kind == "mixture") != bool(self.mixture):
+            raise ValueError("kind 'mixture' and a list of data sets in 'mixture' go together")
         for name in ("length", "images_per_batch", "expressions_per_scene"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -1,0 +1,61 @@
+"""Training on a mixture of data sets as they lie on disk, drawn small."""
+
+from pathlib import Path
+
+import pytest
+
+from instructseg.cli.build import build_model, build_trainer
+from instructseg.config import RunConfig, load_config
+from instructseg.data.catalogue import write_copies
+
+YAML = """
+model: {{name: nano}}
+data:
+  kind: mixture
+  batch_size: 2
+  switch_bs: 4
+  mixture:
+    - {{name: reasonseg, root: {root}/ReasonSeg, split: train, ratio: 2}}
+    - {{name: mevis, root: {root}/mevis, split: train}}
+criterion: {{num_points: 64}}
+train: {{max_steps: 2, save_every: 0, log_every: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("copies")
+    write_copies(folder, ["reasonseg", "mevis"])
+    return folder
+
+
+def run_of(root: Path, tmp_path: Path, text: str = YAML) -> RunConfig:
+    file = tmp_path / "run.yaml"
+    file.write_text(text.format(root=root))
+    return load_config(file)
+
+
+def test_batches_are_of_one_data_set_in_their_turn(root: Path, tmp_path: Path) -> None:
+    run = run_of(root, tmp_path)
+    model, processor = build_model(run.model, run.seed)
+    trainer = build_trainer(run, tmp_path / "out", processor, model)
+    turns = [trainer.loader.names(i)[0].partition("[")[0] for i in range(12)]
+    assert turns == [turns[0]] * 4 + [turns[4]] * 2 + [turns[0]] * 4 + [turns[4]] * 2
+    assert turns[0] != turns[4]
+    inputs, targets = trainer.loader.batch(4)
+    assert inputs.clip_pixels.shape[:2] == (2, 5)  # a key frame and four references
+    assert len(targets) == 2
+    trainer.train()
+    assert (tmp_path / "out" / "final" / "model.safetensors").is_file()
+
+
+def test_a_split_that_is_not_named_is_an_error(root: Path, tmp_path: Path) -> None:
+    run = run_of(root, tmp_path, YAML.replace(", split: train, ratio: 2", ""))
+    model, processor = build_model(run.model, run.seed)
+    with pytest.raises(ValueError, match="say which split of reasonseg to train on: val, train, test"):
+        build_trainer(run, tmp_path / "out", processor, model)
+
+
+def test_a_mixture_without_data_sets_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="go together"):
+        run_of(tmp_path, tmp_path, "model: {{name: nano}}\ndata: {{kind: mixture}}\n")
