@@ -112,7 +112,7 @@ def load_official(
     dtype = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
     used = dtype if isinstance(dtype, torch.dtype) else checkpoint.dtype
     state = {
-        ours: part.to(_kept_type(ours, used), copy=True, memory_format=torch.contiguous_format)
+        ours: part.to(kept_type(ours, used), copy=True, memory_format=torch.contiguous_format)
         for name, tensor in checkpoint.weights
         for ours, part in checkpoint.plan.split(name, tensor)
     }
@@ -123,7 +123,8 @@ def load_official(
     return model
 
 
-def _kept_type(name: str, dtype: torch.dtype) -> torch.dtype:
+def kept_type(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of our tensor ``name`` in a model of ``dtype``: some parts stay in float32."""
     kept = any(name.startswith(f"{module}.") for module in InstructSeg._keep_in_fp32_modules_strict)
     return torch.float32 if kept else dtype
 

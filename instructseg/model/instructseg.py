@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ from instructseg.model.siglip import OpenClipTower, SiglipTower, build_projector
 from instructseg.model.vmtf import TextFusion
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
 
+OWN_LAYOUT = "instructseg.convert.own:load_own"
+"""What loads a folder of ours with less memory than transformers takes: named, as below."""
 FOREIGN_LAYOUTS = {"mipha_phi": "instructseg.convert.official:load_official"}
 """``model_type`` of other layouts and what loads them: named, not imported, as it ranks higher."""
 
@@ -137,7 +140,10 @@ class InstructSeg(PreTrainedModel):
         """As in transformers; the layouts of :data:`FOREIGN_LAYOUTS` are converted while they are read."""
         if pretrained_model_name_or_path is not None and kwargs.get("config") is None:
             given, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
-            module, _, loader = FOREIGN_LAYOUTS.get(given.get("model_type", ""), "").partition(":")
+            kind, where = given.get("model_type", ""), Path(pretrained_model_name_or_path)
+            streamed = kind == cls.config_class.model_type and any(where.glob("model*.safetensors"))
+            home = OWN_LAYOUT if streamed and not args else FOREIGN_LAYOUTS.get(kind, "")
+            module, _, loader = home.partition(":")
             if loader:
                 load = getattr(import_module(module), loader)
                 return load(pretrained_model_name_or_path, **kwargs)
