@@ -60,3 +60,5 @@ def _load(path: Path, encoding: str) -> Any:
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
             AttributeError, ImportError) as error:  # fmt: skip
         raise ValueError(f"{path} is damaged or unsafe: {error or type(error).__name__}") from error
+    except MemoryError as error:  # a damaged length asks for more than there is
+        raise ValueError(f"{path} is damaged, or too large for this machine's memory") from error

@@ -30,6 +30,7 @@ RANKS = {
     "safe_pickle": 0,
     "typed_yaml": 0,
     "files": 0,
+    "hub": 0,
     "masks": 1,
     "media": 1,
     "model": 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -43,13 +44,20 @@ def build_model(source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSe
     return load(source.name)
 
 
+class Samples(Protocol):
+    """Which samples stand in a batch, as a function of its number alone."""
+
+    def samples(self, index: int) -> list[Sample]: ...  # noqa: D102
+
+    def names(self, index: int) -> Sequence[str]: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
-class SyntheticBatches:
-    """Batch ``i`` holds the ``i``-th scenes, each with several instructions (see ``engine.BatchSource``)."""
+class SyntheticSamples:
+    """Batch ``i`` holds the ``i``-th scenes, each with several instructions."""
 
     images: SyntheticDataset
     clips: SyntheticDataset
-    processor: InstructSegProcessor
     config: DataConfig
 
     def samples(self, index: int) -> list[Sample]:
@@ -61,31 +69,26 @@ class SyntheticBatches:
         chosen = (scenes[(first + i) % len(scenes)] for i in range(self.config.images_per_batch))
         return [sample for scene in chosen for sample in scene]
 
-    def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
-        """Inputs and targets of batch ``index``."""
-        samples = self.samples(index)
-        return self.processor(samples, training=True), self.processor.targets(samples)
-
     def names(self, index: int) -> Sequence[str]:
         """Names of the samples of batch ``index``."""
         return [sample.name for sample in self.samples(index)]
 
 
 @dataclass(frozen=True)
-class MixedBatches:
-    """Batch ``i`` holds samples of one data set of a mixture (see ``engine.BatchSource``)."""
+class Batches:
+    """Samples, generated or of a mixture, as the model takes them (see ``engine.BatchSource``)."""
 
-    mixture: Mixture
+    source: Samples
     processor: InstructSegProcessor
 
     def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
         """Inputs and targets of batch ``index``."""
-        samples = self.mixture.samples(index)
+        samples = self.source.samples(index)
         return self.processor(samples, training=True), self.processor.targets(samples)
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the samples of batch ``index``."""
-        return self.mixture.names(index)
+        return self.source.names(index)
 
 
 def mixture_of(run: RunConfig) -> Mixture:
@@ -112,16 +115,12 @@ def mixture_of(run: RunConfig) -> Mixture:
 
 def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg) -> Trainer:
     """The trainer of one stage; a mixture is not evaluated while it is trained on."""
+    source: Samples
     if run.data.kind == "mixture":
-        batches = MixedBatches(mixture_of(run), processor)
-        logger.info("data: %s", batches.mixture.describe())
-        return Trainer(model, SegCriterion(run.criterion), batches, run.train, folder)
-    source = SyntheticBatches(
-        synthetic_dataset(run.data, "train", clips=False),
-        synthetic_dataset(run.data, "train", clips=True),
-        processor,
-        run.data,
-    )
-    return Trainer(
-        model, SegCriterion(run.criterion), source, run.train, folder, evaluate=held_out(run.data, processor)
-    )
+        source, evaluate = mixture_of(run), None
+        logger.info("data: %s", source.describe())
+    else:
+        images, clips = (synthetic_dataset(run.data, "train", clips) for clips in (False, True))
+        source, evaluate = SyntheticSamples(images, clips, run.data), held_out(run.data, processor)
+    criterion = SegCriterion(run.criterion)
+    return Trainer(model, criterion, Batches(source, processor), run.train, folder, evaluate=evaluate)

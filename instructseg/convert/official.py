@@ -22,6 +22,7 @@ from instructseg.convert.official_config import (
 )
 from instructseg.convert.readers import Weights, open_weights, read_json
 from instructseg.convert.writers import ShardWriter, new_folder, write_json, write_tensors
+from instructseg.hub import download
 from instructseg.model import InstructSeg, InstructSegConfig
 
 UNUSED_FILE = "official_unused.safetensors"
@@ -136,17 +137,7 @@ def local_folder(name_or_path: str | Path, **hub: Any) -> Path:
         FileNotFoundError: neither a path nor a repository that can be reached.
     """
     path = Path(name_or_path)
-    if path.exists():
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(name_or_path), allow_patterns=_HUB_FILES, **hub))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"{name_or_path} is neither a path nor a repository that can be reached"
-        ) from error
+    return path if path.exists() else download(name_or_path, _HUB_FILES, **hub)
 
 
 def is_official(config: Mapping[str, Any]) -> bool:

@@ -256,3 +256,5 @@ def _load_pkl(file: Path) -> Any:
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
             AttributeError, ImportError, UnicodeDecodeError) as error:  # fmt: skip
         raise ValueError(f"{file} is damaged or unsafe: {error}") from error
+    except MemoryError as error:  # a damaged length asks for more than there is
+        raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error

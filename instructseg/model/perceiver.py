@@ -88,12 +88,13 @@ class Perceiver(nn.Module):
         """
         mask = None
         if latent_mask is not None or context_mask is not None:
-            ones = torch.ones
-            if context_mask is None:
-                context_mask = ones(context.shape[:2], dtype=torch.bool, device=context.device)
-            if latent_mask is None:
-                latent_mask = ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
-            mask = torch.cat((context_mask, latent_mask), dim=1)
+            pairs = ((context, context_mask), (latents, latent_mask))
+            mask = torch.cat([_real(tokens) if given is None else given for tokens, given in pairs], dim=1)
         for layer in self.layers:
             latents = layer(latents, context, mask)
         return self.norm(latents)
+
+
+def _real(tokens: torch.Tensor) -> torch.Tensor:
+    """The mask of ``float[N, S, D]`` without padding."""
+    return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from instructseg.hub import download
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -19,17 +21,7 @@ def local_folder(source: str | Path) -> Path:
     Raises:
         FileNotFoundError: it is neither.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=list(_TEXT_FILES)))
-    except (HFValidationError, RepositoryNotFoundError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"no folder '{source}', and no hub repository of that name was reached"
-        ) from error
+    return Path(source) if Path(source).is_dir() else download(source, _TEXT_FILES)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

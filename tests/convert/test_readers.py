@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -108,6 +108,7 @@ def test_pickles_build_nothing_but_tensors(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
+@example(b"\x8d" + bytes(7) + b"\x01")  # a text of 2**56 bytes
 def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "random.pkl"
     file.write_bytes(data)

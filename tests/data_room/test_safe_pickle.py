@@ -75,3 +75,10 @@ def test_damaged_and_missing(tmp_path: Path) -> None:
             load_plain(tmp_path / "a.p")
     with pytest.raises(FileNotFoundError, match=r"b\.p is missing"):
         load_plain(tmp_path / "b.p")
+
+
+def test_a_length_beyond_the_file_is_damage(tmp_path: Path) -> None:
+    file = tmp_path / "long.p"
+    file.write_bytes(b"\x8d" + bytes(7) + b"\x01")  # a text of 2**56 bytes
+    with pytest.raises(ValueError, match=r"long\.p is damaged, or too large"):
+        load_plain(file)
