@@ -20,12 +20,22 @@ def main() -> None:
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="what to segment; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--model", metavar="NAME", help="folder or hub repository; default: the bundled model")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; default: the best there is")
+    parser.add_argument("--dtype", metavar="NAME", help="float32, bfloat16, float16, or auto, the fastest")
+    parser.add_argument("--threshold", type=float, metavar="P", help="presence below which a mask is empty")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     arguments = parser.parse_args()
     if arguments.input and not arguments.prompt:
         parser.error("--input needs a --prompt")
     prepare()
-    job = Job(arguments.output, arguments.model, overwrite=arguments.overwrite)
+    job = Job(
+        arguments.output,
+        arguments.model,
+        arguments.device,
+        arguments.dtype,
+        threshold=arguments.threshold,
+        overwrite=arguments.overwrite,
+    )
     with reported(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt
         if source is None:

@@ -13,7 +13,7 @@ from instructseg.version import __version__
 
 if TYPE_CHECKING:
     from instructseg.convert import load_pretrained as from_pretrained
-    from instructseg.inference import ImagePredictor, VideoPredictor
+    from instructseg.inference import ImagePredictor, VideoPredictor, VideoSession
     from instructseg.model import InstructSeg, InstructSegConfig, preset
     from instructseg.processing import InstructSegProcessor
     from instructseg.structures import MaskPrediction, Sample, Task
@@ -28,6 +28,7 @@ _HOMES = {
     "Sample": "instructseg.structures:Sample",
     "Task": "instructseg.structures:Task",
     "VideoPredictor": "instructseg.inference:VideoPredictor",
+    "VideoSession": "instructseg.inference:VideoSession",
     "from_pretrained": "instructseg.convert:load_pretrained",
     "preset": "instructseg.model:preset",
 }
@@ -41,6 +42,7 @@ __all__ = [
     "Sample",
     "Task",
     "VideoPredictor",
+    "VideoSession",
     "__version__",
     "from_pretrained",
     "preset",

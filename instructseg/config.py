@@ -24,8 +24,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from instructseg.criterion.criterion import CriterionConfig
-from instructseg.engine.trainer import TrainConfig
+from instructseg.engine.settings import TrainConfig
+from instructseg.structures import Task
 from instructseg.typed_yaml import Origins, Tree, build, merge, read_tree, read_words, resolve
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """The files that training starts from, see :func:`instructseg.convert.assemble_training_start`.
+
+    Attributes:
+        mipha: Mipha-3B, a folder or a repository of the Hugging Face hub.
+        mask2former: the Mask2Former file (Swin-B, pixel decoder, mask decoder).
+        siglip: another SigLIP of the same shape; ``None`` for Mipha's own, as released.
+    """
+
+    mipha: str
+    mask2former: str
+    siglip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,11 +50,14 @@ class ModelSource:
 
     Attributes:
         name: a preset (random weights), a folder, or a repository of the Hugging Face hub.
-        overrides: fields of the model's configuration that differ from it.
+        overrides: fields of the model's configuration that differ from it; of a trained model, ``lora`` alone:
+            adapters that are added to it.
+        start: files that fill the preset; they are joined in ``output_dir/start`` before the first step.
     """
 
     name: str
     overrides: dict[str, Any] = field(default_factory=dict)
+    start: StartConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,9 @@ class DatasetConfig:
         split: one of its splits; ``None`` only where there are none.
         images: where the pictures lie, for the data sets that leave them elsewhere.
         ratio: slots in a cycle, at least 1 (released: 4 of 14 for the RefCOCO family).
+        also: further splits, read as if they were one with ``split``.
+        sentences: of RefCOCO and Ref-YouTube-VOS, whether a sample asks with ``each`` of an object's sentences
+            or with all of them ``joined``, as released for training; ``None`` for ``each``.
     """
 
     name: str
@@ -58,6 +80,8 @@ class DatasetConfig:
     split: str | None = None
     images: str | None = None
     ratio: int = 1
+    also: tuple[str, ...] = ()
+    sentences: Literal["each", "joined"] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,33 +93,73 @@ class DataConfig:
         mixture: the data sets, for ``mixture``; each batch is of one of them (see ``data.mixture``).
         batch_size: samples of a batch of a mixture.
         switch_bs: samples of a slot before the next data set takes over, a multiple of ``batch_size``.
+        val: data sets that a run on a mixture is measured on while it trains, see ``train.eval_every``.
+        val_samples: samples of each, spread evenly over it.
+        text_tasks: tasks whose reply is learned as text (``res``, ``reason_seg``, ``rvos``, ``reason_vos``,
+            ``vqa``); ``None`` for those of the processor, as released ``reason_seg`` and ``vqa``.
         length: different scenes; later ones repeat them.
         seed: of the scenes and of their order.
         images_per_batch: scenes in a batch.
         expressions_per_scene: instructions asked about each scene, one row of the batch each.
         clip_share: share of the batches that are clips instead of images, 0..1.
         scene: options of the scene generator.
+        kinds: of instructions on images -> weight, names of ``data.expressions.IMAGE_KINDS``.
+        clip_kinds: of instructions on clips -> weight, names of ``CLIP_KINDS``.
+        photos: folder of photographs that stand behind some scenes; empty for none.
+        patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
     """
 
     kind: Literal["synthetic", "mixture"] = "synthetic"
     mixture: tuple[DatasetConfig, ...] = ()
     batch_size: int = 4
     switch_bs: int = 16
+    val: tuple[DatasetConfig, ...] = ()
+    val_samples: int = 200
+    text_tasks: tuple[str, ...] | None = None
     length: int = 10_000
     seed: int = 0
     images_per_batch: int = 5
     expressions_per_scene: int = 6
     clip_share: float = 0.0
     scene: dict[str, Any] = field(default_factory=dict)
+    kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
+    clip_kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
+    photos: str = ""
+    patches: int = 64
 
     def __post_init__(self) -> None:
         if (self.kind == "mixture") != bool(self.mixture):
             raise ValueError("kind 'mixture' and a list of data sets in 'mixture' go together")
-        for name in ("length", "images_per_batch", "expressions_per_scene"):
+        if self.val and self.kind != "mixture":
+            raise ValueError("val belongs to kind 'mixture'; generated scenes have held-out ones of their own")
+        tasks = [task.value for task in Task]
+        for task in self.text_tasks or ():
+            if task not in tasks:
+                raise ValueError(f"text_tasks: no task '{task}'; there are {', '.join(tasks)}")
+        for name in ("val_samples", "length", "images_per_batch", "expressions_per_scene"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.clip_share <= 1:
             raise ValueError(f"clip_share must be in [0, 1], got {self.clip_share}")
+
+
+@dataclass(frozen=True)
+class DrawnConfig:
+    """What is measured on drawn scenes that are kept from training.
+
+    Attributes:
+        instructions: of each row; a row that joins several kinds has as many of each.
+        split: ``test``, or ``val`` for choices that are still open.
+        tables: only these parts of the table, such as ``res`` or ``rvos``; empty for all.
+    """
+
+    instructions: int = 300
+    split: Literal["val", "test"] = "test"
+    tables: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.instructions < 1:
+            raise ValueError(f"instructions must be at least 1, got {self.instructions}")
 
 
 @dataclass(frozen=True)
@@ -137,25 +201,36 @@ class RunConfig:
 
     Attributes:
         model: what is trained.
+        lesson: ``whole`` trains the model end to end; the others teach a part of a small one on generated
+            scenes (see :mod:`instructseg.curriculum`): the SigLIP side its ``patches``, the mask branch ``names``
+            and then ``masks``, the language side ``reading``.
+        check: figures of ``metrics.jsonl`` and the least they must have reached at the end of the stage, as
+            means of its last lines; a stage that fell short stops the run.
         data: on what.
         criterion: by which losses.
         train: how.
         output_dir: receives checkpoints, metrics and weights; an evaluation makes a folder in it.
         export_dtype: of the weights in ``output_dir/model``, what a finished run hands to its users.
+        export_official: whether ``output_dir/official`` gets them too, as the released code reads them.
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
-        eval: the benchmark that ``--eval-only`` runs; ``None`` for held-out data of ``data``'s kind.
+        eval: the benchmark that ``--eval-only`` runs; ``None`` for ``drawn``.
+        drawn: what ``--eval-only`` measures on held-out drawn scenes.
     """
 
     model: ModelSource
+    lesson: Literal["whole", "patches", "names", "masks", "reading"] = "whole"
     data: DataConfig = field(default_factory=DataConfig)
     criterion: CriterionConfig = field(default_factory=CriterionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     output_dir: Path = Path("outputs")
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    export_official: bool = False
     seed: int = 0
+    check: dict[str, float] = field(default_factory=dict)
     stages: dict[str, RunConfig] = field(default_factory=dict)
     eval: EvalConfig | None = None
+    drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
     def plan(self) -> dict[str, RunConfig]:
         """The stages, or the run itself as the only one, named ``train``."""

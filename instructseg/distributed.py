@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -44,6 +48,20 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
 def all_reduce_mean(tensor: torch.Tensor) -> torch.Tensor:
     """As :func:`all_reduce_sum`, divided by the number of processes; whole numbers become float."""
     return all_reduce_sum(tensor) / world_size()
+
+
+def gathered(value: T) -> list[T]:
+    """The value of each process, in order of rank; every process must call it, with what can be pickled."""
+    values: list[Any] = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
+def barrier() -> None:
+    """Waits until every process has come here."""
+    if world_size() > 1:
+        dist.barrier()
 
 
 def _initialized() -> bool:

@@ -144,6 +144,10 @@ class ModelInputs:
     labels: torch.Tensor | None = None
     picture: torch.Tensor | None = None
 
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.input_ids)
+
     @property
     def attention_mask(self) -> torch.Tensor:
         """``bool[B, L]``, true on real positions."""

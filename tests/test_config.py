@@ -87,7 +87,7 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
         (
             "train: {precision: half}",
             [],
-            r"run.yaml: train.precision: expected Literal\['float32', 'bfloat16'\]",
+            r"run.yaml: train.precision: expected Literal\['float32', 'bfloat16', 'float16'\]",
         ),
         ("train: {optim: {betas: [0.9]}}", [], r"run.yaml: train.optim.betas: expected tuple\[float, float\]"),
         ("train: {optim: {frozen: [3]}}", [], r"run.yaml: train.optim.frozen.0: expected str, got 3"),

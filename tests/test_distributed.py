@@ -14,6 +14,8 @@ def test_alone():
     total, mean = distributed.all_reduce_sum(counts), distributed.all_reduce_mean(counts)
     assert total.tolist() == [1, 2] and total.dtype == torch.int64
     assert mean.tolist() == [1.0, 2.0] and mean.is_floating_point()
+    assert distributed.gathered("a") == ["a"]
+    distributed.barrier()
     assert total is not counts and total.data_ptr() != counts.data_ptr()
 
 
@@ -26,6 +28,8 @@ def in_process(rank: int, folder: str) -> None:
     assert total.tolist() == [3.0, 30.0] and mean.tolist() == [1.5, 15.0]
     assert torch.equal(kept, own) and not total.requires_grad
     assert distributed.all_reduce_mean(torch.tensor(rank)).item() == 0.5
+    assert distributed.gathered({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
+    distributed.barrier()
     torch.distributed.destroy_process_group()
 
 

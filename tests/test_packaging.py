@@ -73,7 +73,7 @@ WITHOUT_DEPENDENCIES = PACKAGE / "interop" / "detectron2.py"
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
     core = names(project["project"]["dependencies"])
     extras = project["project"]["optional-dependencies"]
-    optional = names([line for extra in ("openclip", "app") for line in extras[extra]])
+    optional = names([line for extra in ("openclip", "app", "onnx") for line in extras[extra]])
     for file in sorted(PACKAGE.rglob("*.py")):
         for name, at_the_top in third_party(file):
             distribution = DISTRIBUTIONS.get(name, name)

@@ -14,6 +14,7 @@ from instructseg.cli.convert import convert_app
 from instructseg.cli.data import data_app
 from instructseg.cli.demo import drawn_video
 from instructseg.cli.errors import reported
+from instructseg.cli.export import export_app
 from instructseg.cli.outputs import Format
 from instructseg.cli.segment import Job, Summary, segment_pictures, segment_video
 from instructseg.structures import Task
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
 
 
 class TaskChoice(str, Enum):
@@ -65,7 +67,10 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; default: the best there is.")
 ]
 DType = Annotated[
-    str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; default: what suits the device.")
+    str | None,
+    typer.Option(
+        "--dtype", help="float32, bfloat16, float16, or auto, the fastest; default: what suits the device."
+    ),
 ]
 TaskOption = Annotated[
     TaskChoice, typer.Option("--task", help="Selects the prompt; auto: res for pictures, rvos for video.")
@@ -82,6 +87,21 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing r
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, one line per input.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default: as torch chooses.")
+]
+LlmStride = Annotated[
+    str,
+    typer.Option(
+        "--llm-stride", help="Run the language model on every k-th frame, or auto: faster, less exact."
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the model first: pays on long clips. Needs a C++ compiler.")
+]
+Quantise = Annotated[
+    str | None, typer.Option("--quantise", help="int8 or int4: the language model with smaller weights.")
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", help="As 6GB: settings are chosen that fit, and shown.")
 ]
 DEFAULT_FORMATS = [Format.OVERLAY.value, Format.MASKS.value]
 
@@ -124,6 +144,8 @@ def image_command(
     ] = False,
     formats: Formats = DEFAULT_FORMATS,
     overwrite: Overwrite = False,
+    quantise: Quantise = None,
+    max_memory: MaxMemory = None,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:
@@ -143,6 +165,8 @@ def image_command(
             explain,
             parse_formats(formats),
             overwrite,
+            quantise=quantise,
+            max_memory=max_memory,
         )
         _set_threads(threads)
         for summary in segment_pictures(source, prompts, job):
@@ -162,6 +186,10 @@ def video_command(
     soft: Soft = False,
     formats: Formats = DEFAULT_FORMATS,
     overwrite: Overwrite = False,
+    llm_stride: LlmStride = "1",
+    compiled: Compile = False,
+    quantise: Quantise = None,
+    max_memory: MaxMemory = None,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:
@@ -171,7 +199,20 @@ def video_command(
     """
     with reported():
         job = Job(
-            output, model, device, dtype, _task(task), threshold, soft, False, parse_formats(formats), overwrite
+            output,
+            model,
+            device,
+            dtype,
+            _task(task),
+            threshold,
+            soft,
+            False,
+            parse_formats(formats),
+            overwrite,
+            llm_stride,
+            compiled,
+            quantise,
+            max_memory,
         )
         _set_threads(threads)
         _show(segment_video(source, prompts, job), as_json)

@@ -1,99 +1,120 @@
-"""How well a model does on generated scenes that are never trained on."""
+"""Drawn scenes as a configuration describes them, and how well a model does on some that are kept from it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from instructseg.cli.drawn import Outcome, measure
 from instructseg.config import DataConfig
+from instructseg.data.expressions import CLIP_KINDS, IMAGE_KINDS
+from instructseg.data.photos import read_photos
 from instructseg.data.scenes import SceneConfig
 from instructseg.data.synthetic import SyntheticDataset
-from instructseg.evaluation import IouSums
-from instructseg.inference.postprocess import postprocess
-from instructseg.structures import Sample, Task
+from instructseg.evaluation.sums import mean
+from instructseg.structures import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
     from instructseg.processing import InstructSegProcessor
 
-BATCH_ROWS = 32
-"""Rows of one batch."""
+ANSWERED = 0.95
+"""Part of the instructions with a target that must be answered by a mask where nothing may be, too."""
 
 
 def synthetic_dataset(
-    config: DataConfig, split: str, clips: bool, length: int | None = None
+    config: DataConfig,
+    split: str,
+    clips: bool,
+    length: int | None = None,
+    kinds: Mapping[str, float] | None = None,
+    scene: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> SyntheticDataset:
-    """Generated images or five-frame clips, as ``config`` describes them."""
+    """Generated images or five-frame clips, as ``config`` describes them.
+
+    Args:
+        config: what the scenes look like.
+        split: of the generator.
+        clips: whether they are clips.
+        length: scenes; ``None`` for the configuration's.
+        kinds: of expressions, with weights; ``None`` for the configuration's.
+        scene: options of the scene generator that differ from the configuration's.
+        options: further arguments of :class:`SyntheticDataset`.
+
+    Raises:
+        FileNotFoundError, ValueError: an option is wrong, or there are no photographs.
+    """
+    photos = read_photos(config.photos) if config.photos else ()
+    drawn = SceneConfig(**{"photos": photos, **config.scene, "frames": 5 if clips else 1, **(scene or {})})
     return SyntheticDataset(
         length or config.length,
         seed=config.seed,
-        config=SceneConfig(**{**config.scene, "frames": 5 if clips else 1}),
+        config=drawn,
         tasks=(Task.RVOS,) if clips else (Task.RES,),
         expressions_per_scene=config.expressions_per_scene,
         split=split,
+        kinds=kinds or (config.clip_kinds if clips else config.kinds),
+        **options,
     )
 
 
 def held_out(
-    config: DataConfig,
-    processor: InstructSegProcessor,
-    split: str = "val",
-    scenes: int = 100,
-    forms: bool = False,
+    config: DataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """An evaluation on ``scenes`` images and as many clips of a split.
+    """An evaluation while training: ``scenes`` of each kind that is trained on, key frames alone.
 
     Args:
-        config: what the scenes look like.
+        config: what the scenes look like, and the kinds.
         processor: of the model.
-        split: ``val``, or ``test`` for figures to be quoted.
-        scenes: how many of each, with ``config.expressions_per_scene`` instructions on each.
-        forms: whether there is a line for every form of description (``colour shape`` ..) too.
+        split: another one than is trained on.
+        scenes: of a kind, with at most ``config.expressions_per_scene`` instructions each.
 
     Returns:
-        A function of the model; its values are ``<image|clip>/<all|chance|form>/<ciou|giou|n>``, 0..1 but for
-        the counts. ``chance`` takes the true mask of any thing that is seen. On clips gIoU is the J of DAVIS.
+        A function of the model; its values are ``<image|clip>/<kind>/<metric>``, 0..1. The metric is ``giou``,
+        for questions ``accuracy``, for instructions that nothing answers ``n_acc`` where at least 95 % of the
+        others are answered. ``<image|clip>/all/ciou`` and ``giou`` are of all that have a mask.
     """
 
     def run(model: nn.Module) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name, clips in (("image", False), ("clip", True)):
-            sums = evaluate(model, processor, synthetic_dataset(config, split, clips, scenes))
-            for key, one in sums.items():
-                if forms or key in ("all", "chance"):
-                    values |= {f"{name}/{key}/ciou": one.ciou, f"{name}/{key}/giou": one.giou}
-                    values |= {f"{name}/{key}/n": one.count}
+        for name, clips, kinds in (("image", False, config.kinds), ("clip", True, config.clip_kinds)):
+            found: dict[str, list[Outcome]] = {}
+            for kind in kinds:
+                if kind in (CLIP_KINDS if clips else IMAGE_KINDS):
+                    dataset = synthetic_dataset(config, split, clips, scenes, {kind: 1.0})
+                    found[kind] = list(measure(model, processor, dataset))
+            values |= {f"{name}/{key}": value for key, value in _figures(found).items()}
         return values
 
     return run
 
 
-@torch.inference_mode()
-def evaluate(
-    model: nn.Module, processor: InstructSegProcessor, dataset: SyntheticDataset
-) -> dict[str, IouSums]:
-    """IoU of the best mask of each sample at the frame's own size: of all, by form, and by chance."""
-    sums: defaultdict[str, IouSums] = defaultdict(IouSums)
-    rng = np.random.default_rng(0)
-    samples = [sample for scene in range(len(dataset)) for sample in dataset[scene]]
-    for first in range(0, len(samples), BATCH_ROWS):
-        rows = samples[first : first + BATCH_ROWS]
-        inputs = processor(rows).to(next(model.parameters()).device)
-        for sample, prediction in zip(rows, postprocess(model(inputs), inputs), strict=True):
-            truth, others = _masks(sample)
-            for key in ("all", sample.meta["form"]):
-                sums[key].add(prediction.mask, truth)
-            guess = rng.choice(np.concatenate((truth[None], others)))
-            sums["chance"].add(guess.astype(bool), truth)
-    return dict(sums)
+def _figures(found: Mapping[str, list[Outcome]]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    masks = [one for outcomes in found.values() for one in outcomes if one.has_target]
+    for kind, outcomes in found.items():
+        if kind == "question":
+            values["question/accuracy"] = mean(one.score for one in outcomes)
+        elif kind == "absent":
+            if masks:
+                threshold = presence_threshold(masks)
+                values["absent/n_acc"] = mean(one.presence < threshold for one in outcomes)
+        else:
+            values[f"{kind}/giou"] = mean(one.score for one in outcomes)
+    if masks:
+        values["all/giou"] = mean(one.score for one in masks)
+        values["all/ciou"] = sum(one.intersection for one in masks) / max(1, sum(one.union for one in masks))
+    return values
 
 
-def _masks(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """``uint8[H, W]`` of what is meant, and ``uint8[M, H, W]`` of the other things."""
-    assert sample.masks is not None and sample.distractors is not None
-    return sample.masks[0], sample.distractors
+def presence_threshold(answerable: list[Outcome], answered: float = ANSWERED) -> float:
+    """The highest presence below which at most ``1 - answered`` of these instructions would be refused.
+
+    Args:
+        answerable: at least one, of instructions that have a target.
+        answered: 0..1.
+    """
+    ascending = sorted(one.presence for one in answerable)
+    return ascending[int((1 - answered) * len(ascending) + 1e-9)]

@@ -13,7 +13,8 @@ import typer
 
 from instructseg.cli.outputs import MAX_PALETTE, Format, Layout, ResultWriter, check_free, plan
 from instructseg.cli.progress import progress
-from instructseg.media import TruncatedVideoError, load_image, open_video
+from instructseg.log import setup_logging
+from instructseg.media import VideoSource, load_image, open_video
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import MaskPrediction, Task
 
@@ -37,6 +38,9 @@ class Job:
         explain: whether the model first writes an explanation (pictures).
         formats: what is written.
         overwrite: whether existing files are replaced.
+        llm_stride: video: frames from one run of the language model to the next, or ``"auto"``.
+        compile: whether the model is compiled, which pays on long clips.
+        quantise, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
     """
 
     output: Path = Path("out")
@@ -49,6 +53,10 @@ class Job:
     explain: bool = False
     formats: tuple[Format, ...] = (Format.OVERLAY, Format.MASKS)
     overwrite: bool = False
+    llm_stride: int | str = 1
+    compile: bool = False
+    quantise: str | None = None
+    max_memory: str | None = None
 
 
 @dataclass
@@ -137,20 +145,26 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
     clip = open_video(source)
     layout = plan(source.stem, job.output, job.formats, clip.fps)
     _check_layouts([layout], job)
-    from instructseg.inference import VideoPredictor
+    from instructseg.inference import Stride, VideoPredictor
+    from instructseg.inference.threads import WriteBehind, read_ahead
 
+    stride = Stride.of(job.llm_stride)
     predictor = _predictor(VideoPredictor, job)
-    task = job.task or Task.RVOS
-    results = predictor.predict(clip, prompts, task, soft=job.soft, threshold=job.threshold)
+    ahead = VideoSource(
+        lambda: read_ahead(clip), size=clip.size, fps=clip.fps, length=clip.length, name=clip.name
+    )
+    results = predictor.predict(
+        ahead, prompts, job.task or Task.RVOS, soft=job.soft, threshold=job.threshold, llm_stride=stride
+    )
     summary = Summary(str(source), [str(path) for path in layout.paths])
+    writer = ResultWriter(layout, prompts, summary.source, job.soft)
     with (
         _kept(summary),
-        ResultWriter(layout, prompts, summary.source, job.soft) as writer,
+        WriteBehind(writer, lambda result: summary.add(result.predictions)) as behind,
         progress(results, clip.length, "frames", source.name) as steps,
     ):
         for result in steps:
-            writer.write(result)
-            summary.add(result.predictions)
+            behind.write(result)
     return summary
 
 
@@ -170,6 +184,8 @@ def _segment_picture(
 @contextmanager
 def _kept(summary: Summary) -> Iterator[None]:
     """Adds to an interruption how many frames are done, and where they are."""
+    from instructseg.inference.faults import is_out_of_memory
+
     try:
         yield
     except KeyboardInterrupt:
@@ -177,13 +193,12 @@ def _kept(summary: Summary) -> Iterator[None]:
             raise
         files = ", ".join(summary.files)
         raise KeyboardInterrupt(f"interrupted: the first {summary.frames} frames are in {files}") from None
-    except TruncatedVideoError as error:
-        if not summary.frames:
+    except (ValueError, RuntimeError) as error:
+        if not summary.frames or not (isinstance(error, ValueError) or is_out_of_memory(error)):
             raise
         files = ", ".join(summary.files)
-        raise ValueError(
-            f"{error}; the results of the {summary.frames} frames before are in {files}"
-        ) from error
+        kind = ValueError if isinstance(error, ValueError) else RuntimeError
+        raise kind(f"{error}; the results of the {summary.frames} frames before are in {files}") from error
 
 
 def _checked(job: Job, prompts: Sequence[str]) -> Job:
@@ -232,4 +247,9 @@ def _predictor(kind: type[_Predictor], job: Job) -> _Predictor:
     if job.model in (None, BUNDLED):
         note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
         typer.echo(note, err=True)
-    return kind.from_pretrained(job.model, job.device, job.dtype)
+    if job.max_memory is not None:
+        setup_logging()  # shows what is chosen
+    predictor = kind.from_pretrained(job.model, job.device, job.dtype, job.quantise, job.max_memory)
+    if job.compile:
+        predictor.compile()
+    return predictor

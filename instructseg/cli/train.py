@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 import typer
 
+from instructseg.cli import drawn_report
 from instructseg.cli.build import build_model, build_trainer
-from instructseg.cli.held_out import held_out
 from instructseg.config import ModelSource, RunConfig, load_config
-from instructseg.engine import Trainer, run_stages
+from instructseg.distributed import is_main
+from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
 from instructseg.log import get_logger, setup_logging
 
@@ -20,6 +21,9 @@ logger = get_logger(__name__)
 
 MODEL_FOLDER = "model"
 """Where a finished run leaves what ``--model`` takes, in its output folder."""
+OFFICIAL_FOLDER = "official"
+"""The same in the layout of the released code."""
+_CHECKED_LINES = 5
 
 
 def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -37,32 +41,75 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
         FileNotFoundError: no such configuration.
         ValueError: a wrong configuration, or a run in ``output_dir`` without ``resume``.
     """
-    setup_logging()
     config = load_config(config_file, overrides)
     output = config.output_dir
     if not resume and output.is_dir() and any(output.iterdir()):
         raise ValueError(f"{output} already holds a run: add --resume to go on, or choose output_dir=...")
+    join_processes()  # what is read from here on depends on how many there are
+    setup_logging("INFO" if is_main() else "WARNING")
 
     def build(stage: RunConfig, folder: Path) -> Trainer:
-        model, processor = build_model(stage.model, stage.seed)
+        model, processor = build_model(stage.model, stage.seed, output)
         return build_trainer(stage, folder, processor, model)
 
-    final = run_stages(config.plan(), build, output)
-    model, processor = build_model(config.model, config.seed)
-    load_weights(model, final)
-    folder = output / MODEL_FOLDER
-    model.to(getattr(torch, config.export_dtype)).save_pretrained(folder)
+    final = run_stages(config.plan(), build, output, check_stage)
+    if is_main():
+        export(config, final)
+    return output / MODEL_FOLDER
+
+
+def check_stage(name: str, stage: RunConfig, folder: Path) -> None:
+    """Compares the figures of a finished stage with ``check`` of its configuration.
+
+    Raises:
+        ValueError: a figure is missing, or the mean of its last lines is too small.
+    """
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for figure, least in stage.check.items():
+        values = [line[figure] for line in lines if figure in line][-_CHECKED_LINES:]
+        if not values:
+            raise ValueError(f"stage {name}: check: {folder / 'metrics.jsonl'} has no '{figure}'")
+        reached = sum(values) / len(values)
+        logger.info("stage %s: %s %.3f, at least %.3f", name, figure, reached, least)
+        if reached < least:
+            raise ValueError(
+                f"stage {name}: {figure} is {reached:.3f}, but the next stage needs {least}: delete {folder} "
+                f"and train it for longer, or lower check.{figure}"
+            )
+
+
+def export(config: RunConfig, weights: Path) -> Path:
+    """Writes what ``--model`` takes, adapters merged, and the official layout where it is asked for.
+
+    Args:
+        config: of the run.
+        weights: a folder of a stage: ``final``, or a checkpoint.
+
+    Raises:
+        ValueError: the weights are of another model, or the official code cannot run this one.
+    """
+    model, processor = build_model(config.model, config.seed, config.output_dir)
+    load_weights(model, weights)
+    folder = config.output_dir / MODEL_FOLDER
+    model.merge_lora().to(getattr(torch, config.export_dtype)).save_pretrained(folder)
     processor.save_pretrained(folder)
     logger.info("the model is in %s", folder)
+    if config.export_official:
+        from instructseg.convert import export_official
+
+        target = config.output_dir / OFFICIAL_FOLDER
+        export_official(folder, target, overwrite=True)
+        logger.info("the model in the official layout is in %s", target)
     return folder
 
 
 def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Measures a model; prints JSON.
+    """Measures a model; prints the results.
 
     With a section ``eval``, the model that the configuration names, on that benchmark
     (:func:`~instructseg.cli.evaluate.run_benchmark`). Without, what the run exported to ``output_dir``, or the
-    model that the configuration names where the run has not finished, on held-out data of the run.
+    model that the configuration names where the run has not finished, on drawn scenes that are kept from
+    training (:func:`~instructseg.cli.drawn_report.evaluate`); the table is left in ``output_dir`` too.
     """
     config = load_config(config_file, overrides)
     if config.eval is not None:
@@ -72,6 +119,8 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     exported = config.output_dir / MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed)
-    values = held_out(config.data, processor, "test", scenes=300, forms=True)(model.eval())
-    typer.echo(json.dumps({"model": source.name, **values}, indent=2))
+    setup_logging()
+    logger.info("measuring %s", source.name)
+    values = drawn_report.evaluate(model.eval(), processor, config.data, config.drawn, config.output_dir)
+    typer.echo((config.output_dir / drawn_report.TABLE).read_text(encoding="utf-8"))
     return values

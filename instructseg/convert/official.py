@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from instructseg.convert.readers import Weights, open_weights, read_json
 from instructseg.convert.writers import ShardWriter, new_folder, write_json, write_tensors
 from instructseg.hub import download
 from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.model.quantised import check_quantisation, is_block_weight, quantised_tensors
 
 UNUSED_FILE = "official_unused.safetensors"
 """Tensors of the official file that nothing reads; kept so that it can be written back."""
@@ -93,19 +94,24 @@ def model_shapes(config: InstructSegConfig) -> dict[str, tuple[int, ...]]:
 
 
 def load_official(
-    name_or_path: str | Path, dtype: torch.dtype | str | None = None, **arguments: Any
+    name_or_path: str | Path,
+    dtype: torch.dtype | str | None = None,
+    quantise: str | None = None,
+    **arguments: Any,
 ) -> InstructSeg:
     """Loads an official checkpoint without writing anything; one tensor beside the model is in memory.
 
     Args:
         name_or_path: folder, file of weights, or repository on the hub.
         dtype: of the model's values; ``None`` or ``"auto"`` for that of most values in the file.
+        quantise: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read.
         arguments: fields of :class:`InstructSegConfig` to set, ``config`` (see :func:`open_official`), hub
             arguments (``revision`` ..), and those of ``from_pretrained`` (``device_map``,
             ``attn_implementation``, ``quantization_config`` ..).
 
-    Raises: as :func:`open_official`.
+    Raises: as :func:`open_official`; ValueError for an unknown quantisation.
     """
+    wanted = None if quantise is None else check_quantisation(quantise)
     hub = {name: arguments.pop(name) for name in _HUB_ARGUMENTS if name in arguments}
     known = InstructSegConfig.__annotations__.keys() & arguments.keys()
     fields = {name: arguments.pop(name) for name in known}
@@ -113,15 +119,28 @@ def load_official(
     dtype = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
     used = dtype if isinstance(dtype, torch.dtype) else checkpoint.dtype
     state = {
-        ours: part.to(kept_type(ours, used), copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in checkpoint.weights
-        for ours, part in checkpoint.plan.split(name, tensor)
+        name: value
+        for official, tensor in checkpoint.weights
+        for ours, part in checkpoint.plan.split(official, tensor)
+        for name, value in loaded_parts(ours, part, used, quantise)
     }
+    checkpoint.config.quantise = wanted
     model = InstructSeg.from_pretrained(
         None, config=checkpoint.config, state_dict=state, dtype=used, **arguments
     )
     model.config._name_or_path = str(name_or_path)
     return model
+
+
+def loaded_parts(
+    name: str, tensor: torch.Tensor, dtype: torch.dtype, quantise: str | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """What our tensor ``name`` becomes in a model of ``dtype``: copies that no file is mapped for."""
+    if quantise is not None and is_block_weight(name):
+        yield from quantised_tensors(name, tensor, quantise).items()
+        return
+    kept = kept_type(name, dtype) if tensor.is_floating_point() else tensor.dtype
+    yield name, tensor.to(kept, copy=True, memory_format=torch.contiguous_format)
 
 
 def kept_type(name: str, dtype: torch.dtype) -> torch.dtype:

@@ -229,6 +229,7 @@ def _extensions(config: InstructSegConfig) -> list[str]:
         "vmtf_levels": [LEVELS[-1]],
         "lateral": "released",
         "learned_queries": False,
+        "quantise": None,
     }
     found = {name: getattr(config, name) for name in wanted}
     return [

@@ -14,7 +14,7 @@ from instructseg.criterion.matcher import match
 from instructseg.criterion.points import PointSampler, sample_points
 from instructseg.criterion.targets import TargetBatch
 from instructseg.distributed import all_reduce_mean
-from instructseg.structures import MaskTargets, SegOutput
+from instructseg.structures import IGNORE_LABEL, MaskTargets, SegOutput
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,9 @@ class SegCriterion:
                 if text_logits is None:
                     raise ValueError("labels without text logits: give the labels to the model too")
                 raw["text"] = text_loss(text_logits, labels)
+            # a token counts the same in every process, as a mask does
+            tokens = zero if labels is None else zero + (labels[:, 1:] != IGNORE_LABEL).sum()
+            raw["text"] = raw["text"] * (tokens / all_reduce_mean(tokens).clamp(min=1))
             layers = {name: [v for key, v in raw.items() if key.partition("_")[0] == name] for name in weights}
             parts = {name: weight * torch.stack(layers[name]).sum() for name, weight in weights.items()}
             return Losses(torch.stack(list(parts.values())).sum(), parts, raw)

@@ -25,6 +25,7 @@ Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ from instructseg.data.dataset import (
     read_image,
 )
 from instructseg.data.own_masks import CocoFile, MaskFiles, MaskRef
-from instructseg.data.own_tables import read_table, several
+from instructseg.data.own_tables import TRAIN, VAL, part_of, read_table, several
 from instructseg.structures import Sample, Task
 
 TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
@@ -73,7 +74,9 @@ class OwnImages(Dataset):
     Args:
         source: a table, a COCO file, or a folder that holds ``instructions.*``, ``annotations.json`` or
             pictures with LabelMe files.
-        split: of a table, the rows whose ``split`` says so; ``None`` for all.
+        split: the rows whose ``split`` says so; ``None`` for all. Where no row names a split, ``train`` and
+            ``val`` are made by picture (see :func:`~instructseg.data.own_tables.part_of`), of the rows whose
+            truth is known.
 
     Raises:
         FileNotFoundError: there is nothing to read.
@@ -84,7 +87,7 @@ class OwnImages(Dataset):
         self.source = _find(Path(source))
         self._files = MaskFiles()
         rows = self._read()
-        self.rows = [row for row in rows if split is None or row.meta.get("split") == split]
+        self.rows = rows if split is None else self._part(rows, split)
         stem = self.source.parent.name if self.source.is_file() else self.source.name
         self.name = stem if split is None else f"{stem}/{split}"
         if not self.rows:
@@ -128,6 +131,16 @@ class OwnImages(Dataset):
         """Missing pictures and mask files."""
         yield from missing_files(dict.fromkeys(row.image for row in self.rows))
         yield from missing_files(dict.fromkeys(ref.file for row in self.rows for ref in row.masks or ()))
+
+    def _part(self, rows: Sequence[Row], split: str) -> list[Row]:
+        """The rows of a split, written or made."""
+        if split not in (TRAIN, VAL) or any("split" in row.meta for row in rows):
+            return [row for row in rows if row.meta.get("split") == split]
+        folder = self.source.parent if self.source.is_file() else self.source
+        names = {row.image: Path(os.path.relpath(row.image, folder)).as_posix() for row in rows}
+        chosen = part_of(names.values(), split)
+        known = [row for row in rows if row.masks is not None or not row.task.has_mask]
+        return [row for row in known if names[row.image] in chosen]
 
     def _masks(self, refs: Sequence[MaskRef], row: Row, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from instructseg.data.dataset import DataError, Fault, read_json, require_file
 from instructseg.data.vqa import read_jsonl
+
+TRAIN, VAL = "train", "val"
+"""Splits of one's own data that are made where the table names none."""
+
+HELD_OUT = 5
+"""One in so many pictures or videos is in ``val``, rounded up."""
+
+
+def part_of(names: Collection[str], split: str) -> frozenset[str]:
+    """The names that belong to a made split; a function of the set of names alone.
+
+    Names are ordered by their SHA-256, and the first one in :data:`HELD_OUT` are held out. So all instructions
+    of a picture stay on one side, on any machine. One name alone is for training.
+
+    Args:
+        names: of the pictures or videos.
+        split: ``train`` or ``val``.
+    """
+    ordered = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
+    count = -(-len(ordered) // HELD_OUT) if len(ordered) > 1 else 0
+    return frozenset(ordered[:count] if split == VAL else ordered[count:])
 
 
 def read_table(

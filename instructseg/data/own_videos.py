@@ -49,7 +49,7 @@ from instructseg.data.dataset import (
     read_json,
     require_file,
 )
-from instructseg.data.own_tables import read_table, several
+from instructseg.data.own_tables import TRAIN, VAL, part_of, read_table, several
 from instructseg.data.tracks import (
     ANY_OBJECT,
     PaletteTruth,
@@ -82,7 +82,9 @@ class OwnVideos(ReferringVideos):
 
         Args:
             source: the file or folder.
-            split: of a table, the rows whose ``split`` says so; ``None`` for all.
+            split: the rows whose ``split`` says so; ``None`` for all. Where no row names a split, ``train`` and
+                ``val`` are made by video (see :func:`~instructseg.data.own_tables.part_of`), of the videos
+                whose truth is known.
             task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
             **options: of :class:`~instructseg.data.videos.ReferringVideos`.
 
@@ -92,12 +94,16 @@ class OwnVideos(ReferringVideos):
         """
         file = _find(Path(source))
         if file.suffix.lower() == ".json" and isinstance(content := read_json(file, object, compact_rle), dict):
-            clips = YtvisFile(file, content).clips()
+            clips, made = YtvisFile(file, content).clips(), True
         else:
-            rows = read_table(file, COLUMNS, ("video", "instruction"))
-            clips = _from_table(
-                file.parent, [row for row in rows if split is None or row[1].get("split") == split]
-            )
+            rows = list(read_table(file, COLUMNS, ("video", "instruction")))
+            made = not any(entry.get("split") for _, entry in rows)
+            if not made:
+                rows = [row for row in rows if split is None or row[1].get("split") == split]
+            clips = _from_table(file.parent, rows)
+        if made and split is not None:
+            chosen = part_of([clip.name for clip in clips], split) if split in (TRAIN, VAL) else ()
+            clips = [clip for clip in clips if clip.name in chosen and clip.truth is not None]
         name = file.parent.name if split is None else f"{file.parent.name}/{split}"
         if not clips:
             raise DataError(

@@ -20,6 +20,13 @@ OPENERS = (
 )
 """What stands around a description of one thing."""
 
+UNSEEN_OPENERS = (
+    "can you point out the {}?",
+    "i would like to see the {}",
+    "could you please mark the {} here?",
+)
+"""The same, but kept from training: what a model makes of them shows whether it reads or remembers."""
+
 SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType({"big": ("big", "large")})
 """Value of an attribute -> the words for it, where they are others than the value itself."""
 
@@ -69,3 +76,18 @@ def describe(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 def wordings(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """All instructions that ask for one thing with these attributes; see :func:`describe`."""
     return tuple(opener.format(phrase) for phrase in describe(attributes) for opener in OPENERS)
+
+
+@lru_cache(maxsize=4096)
+def unseen_wordings(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The same in openers that are kept from training."""
+    return tuple(opener.format(phrase) for phrase in describe(attributes) for opener in UNSEEN_OPENERS)
+
+
+@lru_cache(maxsize=4096)
+def nouns(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The short noun phrases for a thing with these attributes, motion excepted: "red circle", "red thing"."""
+    values = dict(attributes)
+    adjectives = [SYNONYMS.get(values[a], (values[a],)) for a in _ADJECTIVES if a in values]
+    named = (values["shape"],) if "shape" in values else ANY_SHAPE[:2]
+    return tuple(" ".join([*words, noun]) for noun, words in product(named, product(*adjectives)))

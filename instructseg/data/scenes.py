@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
 
+from instructseg.data.casting import CLIP_PLOTS, PLOTS, Looks, Role, edge_path
 from instructseg.data.objects import COLOURS, HELD_OUT, MOTIONS, SHAPES, SIZES, TEXTURES, SceneObject
 from instructseg.data.painting import BACKGROUNDS, paint_background, paint_object
 
@@ -44,6 +45,8 @@ class SceneConfig:
         textures: name -> weight; a shape without room for one stays plain.
         backgrounds: name -> weight; ``photo`` counts where there are ``photos``.
         photos: ``uint8[h, w, 3]`` RGB each.
+        purpose: what the scene is for: ``any``, or a name of :data:`~instructseg.data.casting.PLOTS`, which
+            settle looks and motions; ``objects`` then bounds how many where the purpose leaves a choice.
         held_out: false never draws a pair of :data:`~instructseg.data.objects.HELD_OUT`; true draws one
             in every scene.
 
@@ -68,6 +71,7 @@ class SceneConfig:
         default_factory=lambda: {**dict.fromkeys(BACKGROUNDS, 1.0), "photo": 4.0}
     )
     photos: Sequence[np.ndarray] = field(default=(), repr=False, compare=False)
+    purpose: str = "any"
     held_out: bool = False
 
     def __post_init__(self) -> None:
@@ -92,6 +96,10 @@ class SceneConfig:
             chosen = getattr(self, name)
             if not chosen or set(chosen) - set(known):
                 raise ValueError(f"{name} must be some of {', '.join(known)}, got {', '.join(chosen)}")
+        if self.purpose not in ("any", *PLOTS):
+            raise ValueError(f"purpose must be any or one of {', '.join(PLOTS)}, got {self.purpose}")
+        if self.purpose in CLIP_PLOTS and self.frames < 2:
+            raise ValueError(f"the purpose {self.purpose} needs at least 2 frames, got {self.frames}")
         if not self.background_weights():
             raise ValueError("backgrounds has only photo, but there are no photos")
         if not self.pairs(self.held_out):
@@ -124,6 +132,12 @@ class Scene:
     objects: tuple[SceneObject, ...]
     visibility: np.ndarray
 
+    def window(self, frames: Sequence[int]) -> Scene:
+        """The same scene with these of its frames alone."""
+        chosen = list(frames)
+        objects = tuple(replace(thing, centres=thing.centres[chosen]) for thing in self.objects)
+        return Scene(self.frames[chosen], self.ids[chosen], objects, self.visibility[chosen])
+
     def mask(self, i: int, t: int) -> np.ndarray:
         """``uint8[H, W]``, 1 on the visible part of ``objects[i]`` in frame ``t``."""
         return (self.ids[t] == i + 1).astype(np.uint8)
@@ -153,20 +167,42 @@ def render(background: np.ndarray, objects: Sequence[SceneObject]) -> Scene:
     return Scene(frames, ids, tuple(objects), visibility)
 
 
-def draw_scene(rng: np.random.Generator, config: SceneConfig) -> Scene:
+Background = Callable[[np.random.Generator, str, int, int], np.ndarray]
+Render = Callable[[np.random.Generator, np.ndarray, Sequence[SceneObject]], Scene]
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    config: SceneConfig,
+    background_of: Background | None = None,
+    rendered: Render | None = None,
+) -> Scene:
     """Draws a scene; a function of the generator's state and the configuration alone.
+
+    Args:
+        rng: source of the draw.
+        config: what it looks like.
+        background_of: paints ``float32[H, W, 3]`` of a kind, a height and a width instead of
+            :func:`~instructseg.data.painting.paint_background`.
+        rendered: paints the objects on it instead of :func:`render`.
 
     Raises:
         ValueError: the configuration leaves no room for its smallest number of objects.
     """
     height, width = _frame_size(rng, config)
     kind = _choice(rng, config.background_weights())
-    background = paint_background(rng, kind, height, width, config.photos)
+    if background_of is None:
+        background = paint_background(rng, kind, height, width, config.photos)
+    else:
+        background = background_of(rng, kind, height, width)
     lost = _lost_shares(background, config.colours)
     for _ in range(_LAYOUTS):
-        objects = _lay_out(rng, config, (width, height), lost)
+        if config.purpose == "any":
+            objects = _lay_out(rng, config, (width, height), lost)
+        else:
+            objects = _play(rng, config, (width, height), lost)
         if len(objects) >= config.objects[0]:
-            return render(background, objects)
+            return render(background, objects) if rendered is None else rendered(rng, background, objects)
     raise ValueError(
         f"no room for {config.objects[0]} objects in a frame of {height} x {width}: lower objects or radius"
     )
@@ -212,15 +248,40 @@ def _lay_out(
     return [objects[i] for i in rng.permutation(len(objects))]
 
 
+def _play(
+    rng: np.random.Generator, config: SceneConfig, size: tuple[int, int], lost: Mapping[str, float]
+) -> list[SceneObject]:
+    """The objects of a plot; none where one of them found no place."""
+    first, rest = (_legible(config.pairs(held), lost) for held in (config.held_out, False))
+    roles = PLOTS[config.purpose](Looks(rng, first, rest or first, config.textures, config.objects))
+    objects: list[SceneObject] = []
+    for role in roles:
+        twin = objects[role.twin] if role.twin is not None else None
+        for _ in range(_PLACES):
+            thing = _draw_object(rng, config, size, role.colour, role.shape, role, twin)
+            if thing is not None and all(_apart(thing, other, config.overlap) for other in objects):
+                objects.append(thing)
+                break
+        else:
+            return []
+    return [objects[i] for i in rng.permutation(len(objects))]
+
+
+def _legible(pairs: Sequence[tuple[str, str]], lost: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Those that stand out from the background; a photo may hold every colour, then those that do most."""
+    legible = [p for p in pairs if lost[p[0]] <= _LOST_SHARE]
+    if not legible and pairs:
+        least = min(lost[c] for c, _ in pairs)
+        legible = [p for p in pairs if lost[p[0]] == least]
+    return legible
+
+
 def _pair(
     rng: np.random.Generator, config: SceneConfig, objects: Sequence[SceneObject], lost: Mapping[str, float]
 ) -> tuple[str, str]:
     """Colour and shape of the next object: legible, and often related to an object already there."""
     pairs = config.pairs(held_out=config.held_out and not objects)
-    legible = [p for p in pairs if lost[p[0]] <= _LOST_SHARE]
-    if not legible:  # a photo may hold every colour
-        least = min(lost[c] for c, _ in pairs)
-        legible = [p for p in pairs if lost[p[0]] == least]
+    legible = _legible(pairs, lost)
     if objects and rng.random() < config.related:
         other = objects[int(rng.integers(len(objects)))]
         parts = [(0,), (1,), (0, 1)][int(rng.choice(3, p=[0.4, 0.4, 0.2]))]
@@ -230,36 +291,53 @@ def _pair(
 
 
 def _draw_object(
-    rng: np.random.Generator, config: SceneConfig, size: tuple[int, int], colour: str, shape: str
+    rng: np.random.Generator,
+    config: SceneConfig,
+    size: tuple[int, int],
+    colour: str,
+    shape: str,
+    role: Role | None = None,
+    twin: SceneObject | None = None,
 ) -> SceneObject | None:
-    """An object on a path inside the frame; none where its path is longer than the frame."""
+    """An object on a path inside the frame, or as its role says; none where the frame is too small."""
+    role = role or Role(colour, shape)
     side = min(size)
-    size_name = _choice(rng, {"small": 0.35, "medium": 0.4, "big": 0.25})
+    size_name = role.size or _choice(rng, {"small": 0.35, "medium": 0.4, "big": 0.25})
     band = rng.uniform(*SIZES[size_name])
     radius = side * config.radius[0] * (config.radius[1] / config.radius[0]) ** band
+    if twin is not None:
+        radius = twin.radius
     motion, step = "still", (0.0, 0.0)
-    if config.frames > 1 and rng.random() >= config.still:
+    if config.frames > 1 and (role.motion or rng.random() >= config.still):
         moving = [name for name in MOTIONS if name != "still"]
-        motion = moving[int(rng.integers(len(moving)))]
+        motion = role.motion or moving[int(rng.integers(len(moving)))]
         step = MOTIONS[motion][int(rng.integers(len(MOTIONS[motion])))]
-    path = side * rng.uniform(config.travel[0], config.travel[1]) * np.array(step)
+    travel = rng.uniform(config.travel[0], config.travel[1]) if role.speed is None else role.speed
+    path = side * travel * np.array(step)
     margin = 0.9 * SHAPES[shape].reach * radius + np.abs(path) / 2
     room = np.array(size) - 2 * margin
-    if room.min() < 0:
-        return None
-    middle = margin + rng.uniform(0, 1, 2) * room
     along = np.linspace(-0.5, 0.5, config.frames) if config.frames > 1 else np.zeros(1)
+    if role.edge:
+        centres = edge_path(rng, role, size, radius, along)
+    elif room.min() < 0:
+        centres = None
+    else:
+        centres = margin + rng.uniform(0, 1, 2) * room + along[:, None] * path
+    if centres is None:
+        return None
+    if twin is not None:
+        return replace(twin, motion=motion, centres=centres)
     tilt = math.radians(SHAPES[shape].tilt)
     return SceneObject(
         colour=colour,
         shape=shape,
         size=size_name,
-        texture=_choice(rng, config.textures) if SHAPES[shape].textured else "plain",
+        texture=(role.texture or _choice(rng, config.textures)) if SHAPES[shape].textured else "plain",
         motion=motion,
         rgb=_own_colour(rng, colour),
         radius=float(radius),
         angle=float(rng.uniform(-tilt, tilt)),
-        centres=middle + along[:, None] * path,
+        centres=centres,
     )
 
 

@@ -6,28 +6,95 @@ There is nothing on disk: sample ``index`` of a split is a function of the seed 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from instructseg.data.expressions import (
-    KINDS,
-    MIN_AREA,
+    CLIP_KINDS,
+    DEFAULT_KINDS,
+    IMAGE_KINDS,
+    WORDINGS,
     Expression,
-    Meaning,
     check_kinds,
-    draw_expressions,
-    meanings,
+    draw_kinds,
 )
 from instructseg.data.frames import training_frames
+from instructseg.data.meaning import MIN_AREA, Meaning
 from instructseg.data.objects import COLOURS, HELD_OUT, SceneObject
 from instructseg.data.scenes import Scene, SceneConfig, draw_scene, render
+from instructseg.data.second_renderer import STYLES
 from instructseg.structures import Sample, Task
 
 SPLITS = ("train", "val", "test")
 CLIP_FRAMES = 5
+RENDERERS = ("own", *STYLES)
 _TRIES = 100
+
+
+PURPOSES: Mapping[str, str] = MappingProxyType(
+    {
+        "relation": "crowd",
+        "superlative": "crowd",
+        "ordinal": "crowd",
+        "question": "crowd",
+        "odd": "odd",
+        "motion": "twins",
+        "leading": "race",
+        "speed": "race",
+        "leaving": "leave",
+        "parked": "parked",
+    }
+)
+"""Kind -> purpose of the scenes that are drawn for it; for other kinds, any scene will do."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnScene:
+    """A scene with what is said of it, and the truth.
+
+    Attributes:
+        scene: the frames that are looked at; of a clip, key frame and references alone.
+        key: the key frame in it.
+        references: the other frames, in order.
+        expressions: the instructions; their ``targets`` are indices of ``scene.objects``.
+        name: identifies the scene.
+    """
+
+    scene: Scene
+    key: int
+    references: tuple[int, ...]
+    expressions: tuple[Expression, ...]
+    name: str
+
+    def samples(self) -> tuple[Sample, ...]:
+        """One per expression; their frames and distractors are the same array objects."""
+        scene, key = self.scene, self.key
+        visible = [i for i in range(len(scene.objects)) if scene.area(i, key) >= MIN_AREA]
+        key_frame, references = scene.frames[key], tuple(scene.frames[t] for t in self.references)
+        samples = []
+        for number, said in enumerate(self.expressions):
+            is_mask = said.task.has_mask
+            samples.append(
+                Sample(
+                    key_frame=key_frame,
+                    instruction=said.text,
+                    task=said.task,
+                    reference_frames=references,
+                    masks=_masks(scene, said.targets, key) if is_mask else None,
+                    distractors=_masks(scene, [i for i in visible if i not in said.targets], key)
+                    if is_mask
+                    else None,
+                    answer=said.answer,
+                    name=f"{self.name}/{number}",
+                    meta=_meta(scene, said),
+                )
+            )
+        return tuple(samples)
 
 
 class SyntheticDataset:
@@ -37,11 +104,18 @@ class SyntheticDataset:
         length: scenes.
         seed: of the scenes, not negative.
         config: what they look like. With ``config.held_out`` only objects of a held-out pair are asked
-            about.
-        tasks: ``Task.RES`` draws images and ``Task.RVOS`` clips; of several, one is drawn per scene.
-        expressions_per_scene: instructions of an item.
+            about. Its ``purpose`` is that of scenes drawn for kinds which :data:`PURPOSES` does not name.
+        tasks: ``Task.RES`` draws images and ``Task.RVOS`` clips; of several, one is drawn per scene. The task
+            of a sample is that of its kind.
+        expressions_per_scene: instructions of an item; a scene of which less can be said has fewer.
         split: one of :data:`SPLITS`; they share no scenes.
-        kinds: kinds of expressions, names of :data:`~instructseg.data.expressions.KINDS`.
+        kinds: kinds of expressions, names of :data:`~instructseg.data.expressions.KINDS`, with their weights
+            if they are not to be even. Of an image only ``IMAGE_KINDS`` are asked, of a clip ``CLIP_KINDS``. A
+            kind is drawn for each scene; the scene suits it, and the first instruction is of that kind where
+            it can be.
+        wording: ``seen``, or ``unseen`` for phrases that are kept from training.
+        renderer: one of :data:`RENDERERS`; another one than ``own`` draws other outlines, textures and
+            backgrounds (see :mod:`instructseg.data.second_renderer`).
 
     Raises:
         ValueError: an argument is out of its range.
@@ -55,10 +129,16 @@ class SyntheticDataset:
         tasks: Sequence[Task] = (Task.RES,),
         expressions_per_scene: int = 6,
         split: str = "train",
-        kinds: Sequence[str] = tuple(KINDS),
+        kinds: Sequence[str] | Mapping[str, float] = DEFAULT_KINDS,
+        wording: str = "seen",
+        renderer: str = "own",
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}: there are {', '.join(SPLITS)}")
+        if wording not in WORDINGS:
+            raise ValueError(f"unknown wording {wording!r}: there are {', '.join(WORDINGS)}")
+        if renderer not in RENDERERS:
+            raise ValueError(f"unknown renderer {renderer!r}: there are {', '.join(RENDERERS)}")
         if length < 1 or expressions_per_scene < 1:
             raise ValueError(
                 f"length and expressions_per_scene must be at least 1, got {length} and {expressions_per_scene}"
@@ -69,18 +149,40 @@ class SyntheticDataset:
             raise ValueError(f"tasks must be some of res and rvos, got {', '.join(tasks) or 'none'}")
         check_kinds(kinds)
         config = config or SceneConfig()
-        self.length, self.seed, self.split = length, seed, split
-        self.tasks, self.kinds, self.expressions_per_scene = tuple(tasks), tuple(kinds), expressions_per_scene
+        self.length, self.seed, self.split, self.wording = length, seed, split, wording
+        self._painters = (None, None) if renderer == "own" else STYLES[renderer]
+        self.tasks, self.expressions_per_scene = tuple(tasks), expressions_per_scene
+        self.kinds = dict(kinds) if isinstance(kinds, Mapping) else dict.fromkeys(kinds, 1.0)
+        self._kinds = {task: self._askable(task) for task in self.tasks}
         self._configs = {
-            Task.RES: replace(config, frames=1),
-            Task.RVOS: replace(config, frames=max(config.frames, CLIP_FRAMES)),
+            task: replace(config, frames=max(config.frames, CLIP_FRAMES) if task.is_video else 1)
+            for task in self.tasks
         }
+
+    def _askable(self, task: Task) -> dict[str, float]:
+        known = CLIP_KINDS if task.is_video else IMAGE_KINDS
+        kinds = {kind: weight for kind, weight in self.kinds.items() if kind in known}
+        if not kinds:
+            what = "a clip" if task.is_video else "an image"
+            raise ValueError(
+                f"none of {', '.join(self.kinds)} is asked of {what}: there are {', '.join(known)}"
+            )
+        return kinds
 
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def scene_config(self) -> SceneConfig:
+        """What the scenes of its first medium look like."""
+        return self._configs[self.tasks[0]]
+
     def __getitem__(self, index: int) -> tuple[Sample, ...]:
-        """The samples of scene ``index``; their frames and distractors are the same array objects.
+        """The samples of scene ``index``; see :meth:`scene`."""
+        return self.scene(index).samples()
+
+    def scene(self, index: int) -> DrawnScene:
+        """Scene ``index`` with its truth and its instructions.
 
         Raises:
             IndexError: ``index`` is outside ``0 <= index < length``.
@@ -89,19 +191,27 @@ class SyntheticDataset:
         if not 0 <= index < self.length:
             raise IndexError(f"scene {index} of {self.length}")
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
-        config = self._configs[self.tasks[int(rng.integers(len(self.tasks)))]]
+        task = self.tasks[int(rng.integers(len(self.tasks)))]
+        kinds, config = self._kinds[task], self._configs[task]
+        first = next(iter(kinds))
+        if len(kinds) > 1:
+            total = np.cumsum(list(kinds.values()))
+            first = list(kinds)[int(np.searchsorted(total, rng.random() * total[-1], side="right"))]
+        if first in PURPOSES:
+            config = replace(config, purpose=PURPOSES[first])
         for _ in range(_TRIES):
-            scene = draw_scene(rng, config)
+            scene = draw_scene(rng, config, *self._painters)
             # forwards only: a direction of motion may be mentioned
             key, references = training_frames(len(scene.frames), rng, CLIP_FRAMES, reverse=0.0)
-            choices = [
-                meaning
-                for meaning in meanings(scene, key, self.kinds)
-                if not config.held_out or _is_held_out(scene, meaning)
-            ]
-            if choices:
-                drawn = draw_expressions(rng, scene, choices, self.expressions_per_scene)
-                return _samples(scene, key, references, drawn, f"synthetic/{self.split}/{index}")
+            chosen = sorted([key, *references])
+            if len(chosen) < len(scene.frames):
+                scene = scene.window(chosen)
+            key, references = chosen.index(key), [chosen.index(t) for t in references]
+            keep = partial(_is_held_out, scene) if config.held_out else lambda meaning: True
+            drawn = draw_kinds(rng, scene, key, kinds, self.expressions_per_scene, self.wording, first, keep)
+            if drawn:
+                name = f"synthetic/{self.split}/{index}"
+                return DrawnScene(scene, key, tuple(references), tuple(drawn), name)
         raise ValueError(f"nothing can be said of {_TRIES} scenes of {config}")
 
 
@@ -109,34 +219,18 @@ def _is_held_out(scene: Scene, meaning: Meaning) -> bool:
     return all((scene.objects[i].colour, scene.objects[i].shape) in HELD_OUT for i in meaning.targets)
 
 
-def _samples(
-    scene: Scene, key: int, references: Sequence[int], drawn: Sequence[Expression], name: str
-) -> tuple[Sample, ...]:
-    visible = [i for i in range(len(scene.objects)) if scene.area(i, key) >= MIN_AREA]
-    key_frame, reference_frames = scene.frames[key], tuple(scene.frames[t] for t in references)
-    samples = []
-    for number, expression in enumerate(drawn):
-        first = scene.objects[expression.targets[0]]
-        samples.append(
-            Sample(
-                key_frame=key_frame,
-                instruction=expression.text,
-                task=expression.task,
-                reference_frames=reference_frames,
-                masks=_masks(scene, expression.targets, key),
-                distractors=_masks(scene, [i for i in visible if i not in expression.targets], key),
-                name=f"{name}/{number}",
-                meta={
-                    "kind": expression.kind,
-                    "form": expression.form,
-                    "colour": first.colour,
-                    "shape": first.shape,
-                    "size": first.size,
-                    "held_out": (first.colour, first.shape) in HELD_OUT,
-                },
-            )
-        )
-    return tuple(samples)
+def _meta(scene: Scene, said: Expression) -> dict[str, Any]:
+    """What an evaluator needs; looks are those of the first target, empty where there is none."""
+    first = scene.objects[said.targets[0]] if said.targets else None
+    return {
+        "kind": said.kind,
+        "form": said.form,
+        "colour": first.colour if first else "",
+        "shape": first.shape if first else "",
+        "size": first.size if first else "",
+        "held_out": first is not None and (first.colour, first.shape) in HELD_OUT,
+        "targets": said.targets,
+    }
 
 
 def _masks(scene: Scene, which: Sequence[int], t: int) -> np.ndarray:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from instructseg.engine.sharded import is_sharded, local, sharded_like
+
 
 class Ema:
     """Exponential moving average of the parameters that learn.
@@ -30,8 +32,8 @@ class Ema:
         if self.weights:
             decay = min(self.decay, (1 + step) / (10 + step))
             parameters = dict(model.named_parameters())
-            current: list[torch.Tensor] = [parameters[name] for name in self.weights]
-            torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
+            current = [local(parameters[name].detach()) for name in self.weights]
+            torch._foreach_lerp_([local(average) for average in self.weights.values()], current, 1 - decay)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -42,14 +44,22 @@ class Ema:
         finally:
             self.exchange(model)
 
+    @torch.no_grad()
     def exchange(self, model: nn.Module) -> None:
-        """Swaps the average and the model's weights, without a copy."""
+        """Swaps the average and the model's weights, without a copy where they are not sharded."""
         parameters = dict(model.named_parameters())
         for name, average in self.weights.items():
+            if is_sharded(average):  # FSDP keeps views of its parts: only their values may change
+                mine, theirs = local(average), local(parameters[name].detach())
+                kept = theirs.clone()
+                theirs.copy_(mine)
+                mine.copy_(kept)
+                continue
             self.weights[name], parameters[name].data = parameters[name].data, average
 
+    @torch.no_grad()
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Takes the averages of a checkpoint.
+        """Takes the averages of a checkpoint, whole ones.
 
         Raises:
             ValueError: when they are of other parameters.
@@ -60,4 +70,4 @@ class Ema:
                 f"the checkpoint averaged other parameters ('{odd}'): restore ema_decay and trainable"
             )
         for name, average in self.weights.items():
-            average.copy_(weights[name])
+            local(average).copy_(local(sharded_like(weights[name], average)))

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import torch
 
+from instructseg.distributed import gathered
 from instructseg.files import write_text_atomic
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,10 @@ class Means:
 
     def take(self) -> dict[str, float]:
         """The means over all processes, which must all call this; starts anew."""
-        from accelerate.utils import gather_object
-
         mine = {name: (float(value), self._counts[name]) for name, value in self._sums.items()}
         self._sums, self._counts = {}, {}
         sums: dict[str, tuple[float, int]] = {}
-        for theirs in gather_object([mine]):
+        for theirs in gathered(mine):
             for name, (value, count) in theirs.items():
                 total, seen = sums.get(name, (0.0, 0))
                 sums[name] = (total + value, seen + count)

@@ -16,12 +16,16 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from instructseg.engine.muon import SMALLEST_SIDE, MuonAdamW
+
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW and its schedule.
+    """The optimiser and its schedule.
 
     Attributes:
+        method: ``adamw``, as released; ``muon`` takes Muon for the matrices (see ``engine.muon``), which needs
+            fewer samples to train a small model from random weights.
         lr: learning rate after warm-up, before ``lr_scale``.
         weight_decay: decoupled decay; norms, biases and embeddings have none.
         betas: decay rates of the two moments.
@@ -36,6 +40,7 @@ class OptimConfig:
             whole also stays in evaluation mode, so that its dropout and drop path are off.
     """
 
+    method: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-4
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
@@ -94,27 +99,34 @@ def train_mode(model: nn.Module) -> None:
             waiting.extend(module.children())
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that learn, fused where PyTorch can.
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser of the parameters that learn, fused where PyTorch can.
 
-    Each group carries ``lr_scale`` and the ``names`` of its parameters beside AdamW's own keys.
+    Each group carries ``lr_scale`` and the ``names`` of its parameters beside the optimiser's own keys.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    groups: dict[tuple[float, float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim > 1 and id(parameter) not in embeddings
         fitting = [part for part in config.lr_scale if _fits(part, name)]
+        is_matrix = id(parameter) in linear and min(parameter.shape) >= SMALLEST_SIDE
         key = (
             config.lr_scale[max(fitting, key=len)] if fitting else 1.0,
             config.weight_decay if decays else 0.0,
+            config.method == "muon" and is_matrix,
         )
         empty: dict[str, Any] = {"params": [], "names": [], "lr_scale": key[0], "weight_decay": key[1]}
+        if config.method == "muon":
+            empty["muon"] = key[2]
         group = groups.setdefault(key, empty)
         group["params"].append(parameter)
         group["names"].append(name)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
+    if config.method == "muon":
+        return MuonAdamW(list(groups.values()), config.lr, config.betas, fused)
     return torch.optim.AdamW(list(groups.values()), lr=config.lr, betas=config.betas, fused=fused)
 
 

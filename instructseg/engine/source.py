@@ -27,6 +27,15 @@ class BatchSource(Protocol):
         """Names of the samples in a batch; asked for only to report an error."""
 
 
+def task_of(source: BatchSource, index: int) -> str:
+    """The task or data set of batch ``index``, as ``source.task(index)`` says; empty where there is no such.
+
+    Losses are also logged by it.
+    """
+    task = getattr(source, "task", None)
+    return "" if task is None else str(task(index))
+
+
 def read_ahead(source: BatchSource, indices: range, workers: int) -> Iterator[Batch]:
     """Yields ``source.batch(i)`` for each index in order.
 

@@ -16,7 +16,10 @@ Stage = TypeVar("Stage")
 
 
 def run_stages(
-    stages: Mapping[str, Stage], build: Callable[[Stage, Path], Trainer], output_dir: str | Path
+    stages: Mapping[str, Stage],
+    build: Callable[[Stage, Path], Trainer],
+    output_dir: str | Path,
+    check: Callable[[str, Stage, Path], None] | None = None,
 ) -> Path:
     """Trains the stages in order, each in ``output_dir/<name>``; goes on where an earlier call stopped.
 
@@ -27,6 +30,8 @@ def run_stages(
         build: makes the trainer of a stage for a folder, around a model of its own: what an earlier
             stage froze must not stay frozen.
         output_dir: folder of the whole run.
+        check: called with name, stage and folder of each finished stage before the next; raises where it fell
+            short.
 
     Returns:
         The folder of the last stage's final weights.
@@ -44,8 +49,10 @@ def run_stages(
         else:
             trainer = build(stage, folder)
             if final is not None:
-                load_weights(trainer.model, final)
+                load_weights(trainer.taught, final)
             trainer.train()
+        if check is not None:
+            check(name, stage, folder)
         final = folder / FINAL
     assert final is not None
     return final

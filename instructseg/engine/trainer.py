@@ -8,113 +8,75 @@ not disturb training, and a resumed run equals one that never stopped, on a CPU 
 from __future__ import annotations
 
 import logging
-import math
 import random
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from instructseg.engine.checkpoint import latest, load_checkpoint, save_checkpoint, save_weights
-from instructseg.engine.ema import Ema
-from instructseg.engine.metrics import Means, MetricsFile, Progress
-from instructseg.engine.optim import (
-    OptimConfig,
-    build_optimizer,
-    lr_factor,
-    restore_optimizer,
-    select_trainable,
-    set_lr,
-    train_mode,
+from instructseg.distributed import barrier, is_main, rank, world_size
+from instructseg.engine.checkpoint import (
+    checkpoint_path,
+    latest,
+    load_averages,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    save_weights,
 )
-from instructseg.engine.source import Batch, BatchSource, read_ahead
+from instructseg.engine.ema import Ema
+from instructseg.engine.launch import choose_parallel, compile_blocks
+from instructseg.engine.metrics import Means, MetricsFile, Progress
+from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
+from instructseg.engine.scaling import LossScale
+from instructseg.engine.settings import TrainConfig
+from instructseg.engine.sharded import fill_weights, whole
+from instructseg.engine.signals import Interrupted, stop_requests
+from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
+from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
+from instructseg.engine.trackers import Tracker, open_trackers
+from instructseg.engine.watch import BestWatch, LossLevel
+from instructseg.files import write_json_atomic
 from instructseg.structures import MaskTargets, ModelInputs, SegOutput
+
+__all__ = ["FINAL", "Interrupted", "TrainConfig", "Trainer", "seed_everything"]
 
 logger = logging.getLogger(__name__)
 
 FINAL = "final"
-"""Folder of a finished run's averaged weights, in its output folder."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long to train, and what to keep of it.
-
-    Attributes:
-        max_steps: optimiser steps; the run ends there.
-        max_minutes: the run ends here too, over all its resumptions; the schedule then follows
-            whichever limit is nearer, so it always ends annealed. ``None`` for no limit of time; with one,
-            two runs are no longer equal to the bit.
-        accumulate: batches per optimiser step and process.
-        precision: of the forward; ``bfloat16`` is autocast, weights stay as they are.
-        ema_decay: decay of the averaged weights, which are evaluated and exported; 0 for none.
-        seed: of everything random but the data.
-        workers: processes that prepare batches; 0 prepares them in the loop.
-        log_every: steps between lines of ``metrics.jsonl``.
-        eval_every: steps between evaluations, also done at the end; 0 for none.
-        save_every: steps between checkpoints, also written at the end; 0 for none between.
-        keep_checkpoints: how many to keep.
-        optim: optimiser and schedule.
-    """
-
-    max_steps: int = 1000
-    max_minutes: float | None = None
-    accumulate: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    ema_decay: float = 0.998
-    seed: int = 0
-    workers: int = 0
-    log_every: int = 20
-    eval_every: int = 0
-    save_every: int = 500
-    keep_checkpoints: int = 2
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "accumulate", "log_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("workers", "eval_every", "save_every", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            raise ValueError(f"max_minutes must be positive, got {self.max_minutes}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+"""Folder of a finished run's weights, in its output folder."""
+BEST = "best.json"
+"""Says which checkpoint is the best."""
+FAILURE = "failure.json"
+"""Says which samples stopped the run."""
 
 
 class Losses(Protocol):
     """What a criterion returns: ``total``, the scalar to minimise, and its named ``parts``."""
 
     @property
-    def total(self) -> torch.Tensor: ...  # noqa: D102
+    def total(self) -> torch.Tensor: ...
 
     @property
-    def parts(self) -> Mapping[str, torch.Tensor]: ...  # noqa: D102
+    def parts(self) -> Mapping[str, torch.Tensor]: ...
 
 
 Criterion = Callable[[SegOutput, list[MaskTargets], torch.Tensor | None], Losses]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 
-class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop, and did after writing a checkpoint; the message says how to go on."""
-
-
 class Trainer:
     """Trains ``model``; every run in the same ``output_dir`` goes on where the last one stopped.
 
-    Runs on one device or, under ``torchrun`` or ``accelerate launch``, on one per process.
+    Runs on one device or, under ``torchrun`` or ``accelerate launch``, on one per process: whole copies
+    (:mod:`~instructseg.engine.parallel`), FSDP2 or DeepSpeed.
 
     Args:
         model: called as ``model(inputs, aux=True)``, returns a :class:`SegOutput`.
@@ -123,7 +85,11 @@ class Trainer:
         config: see :class:`TrainConfig`.
         output_dir: receives ``metrics.jsonl``, ``checkpoint-<step>/`` and ``final/``.
         evaluate: called on all processes with the model in evaluation mode and with averaged weights;
-            the numbers it returns go to ``metrics.jsonl``.
+            the numbers it returns in the first one go to ``metrics.jsonl``.
+        taught: the part of ``model`` that ``final/`` holds and an earlier stage fills; ``None`` for all of it.
+
+    Raises:
+        ValueError: a part that ``optim`` names does not exist, or the launcher's settings do not fit.
     """
 
     def __init__(
@@ -134,55 +100,57 @@ class Trainer:
         config: TrainConfig,
         output_dir: str | Path,
         evaluate: Evaluate | None = None,
+        taught: nn.Module | None = None,
     ) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
-
-        # a batch of one task need not use every part of the model
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[unused])
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise ValueError("weights are not sharded here: launch with plain data parallelism")
+        self.accelerator, self.parallel = choose_parallel(config)
         self.model, self.criterion, self.loader, self.evaluate = model, criterion, loader, evaluate
+        self.taught = model if taught is None else taught
         self.config, self.output_dir = config, Path(output_dir)
         self.step = 0
         self.seconds = 0.0
+        self.watch = BestWatch(config.best, config.best_mode, config.patience)
+        self.levels = LossLevel(config.max_loss_ratio)
+        self.scale = LossScale(config.precision == "float16" and self.parallel.scales)
+        self.trackers: list[Tracker] = []
+        if config.best is not None and evaluate is None:
+            raise ValueError(f"best '{config.best}': this run has no evaluation; name validation data")
         select_trainable(model, config.optim)
 
     def train(self) -> nn.Module:
-        """Trains to the limit and writes ``final/``.
+        """Trains to the limit, or until patience runs out, and writes ``final/``.
 
         Returns:
-            The model, in evaluation mode, with its averaged weights.
+            The model, in evaluation mode, with the weights of ``final/``; its own part of them where sharded.
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after the step is finished and a checkpoint is written.
-            FloatingPointError: when a loss or the gradient is not finite; names the step and the samples.
+            FloatingPointError: when a loss or the gradient is not finite, or a loss explodes; names the step
+                and the samples. The last checkpoint stays.
         """
-        config, accelerator = self.config, self.accelerator
+        config = self.config
         model = self._start()
         batches = self._batches()
         clock = time.perf_counter() - self.seconds
         with (
-            _stop_requests() as stop,
-            _flushed_denormals(accelerator.device),
-            Progress(config.max_steps, accelerator.is_main_process) as progress,
+            stop_requests() as stop,
+            _flushed_denormals(self.accelerator.device),
+            Progress(config.max_steps, is_main()) as progress,
+            self._open_trackers() as self.trackers,
         ):
-            while self.share < 1:
+            while not self.over:
                 began, samples = time.perf_counter(), 0
                 lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
                 set_lr(self.optimizer, lr)
                 for turn, (index, (inputs, targets)) in enumerate(islice(batches, config.accumulate), start=1):
                     seed_everything(config.seed, index)
-                    with accelerator.no_sync(model) if turn < config.accumulate else nullcontext():
-                        losses = self._losses(model, inputs, targets)
-                        self._check_finite("loss", losses.total, [index])
-                        (losses.total / config.accumulate).backward()
-                    self.means.add({"loss": losses.total, **losses.parts})
-                    samples += inputs.input_ids.shape[0] * accelerator.num_processes
-                norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm or math.inf)
-                self._check_finite("gradient", norm, self._indices(self.step))
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+                    losses = self._losses(model, inputs, targets)
+                    self._note_losses(index, losses)
+                    loss = losses.total * (self.scale.scale / config.accumulate)
+                    self.parallel.backward(loss, turn == config.accumulate)
+                    samples += len(inputs) * world_size()
+                norm = self.parallel.update(
+                    self.optimizer, config.optim.clip_norm, self.scale, self._check_gradient
+                )
                 self.step += 1
                 self.ema.update(self.model, self.step)
 
@@ -191,11 +159,10 @@ class Trainer:
                 self.means.add({"gradient_norm": norm, "samples_per_second": samples / (now - began)})
                 if self._due(config.log_every):
                     self._log({**self.means.take(), "lr": lr}, progress)
-                if config.eval_every and self._due(config.eval_every):
-                    self._evaluate()
-                if stopped or self._due(config.save_every):
+                better = self._evaluate() if config.eval_every and self._due(config.eval_every) else False
+                if stopped or better or self.over or self._due(config.save_every):
                     self._save()
-                if stopped:
+                if stopped and not self.over:
                     where = f"the same command goes on from {self.output_dir}"
                     raise Interrupted(f"stopped after step {self.step}; {where}")
         return self._finish()
@@ -206,86 +173,183 @@ class Trainer:
         minutes = self.config.max_minutes
         return min(1.0, max(self.step / self.config.max_steps, self.seconds / 60 / minutes if minutes else 0.0))
 
-    def _start(self) -> nn.Module:
+    @property
+    def over(self) -> bool:
+        """Whether a limit is reached or patience has run out."""
+        return self.share == 1 or self.watch.over
+
+    def _start(self) -> Callable[..., SegOutput]:
         """Builds or restores the state; returns the model as it is to be called."""
-        model = self.accelerator.prepare(self.model)
-        self.optimizer = build_optimizer(self.model, self.config.optim)
-        self.ema = Ema(self.model, self.config.ema_decay)
-        self.means = Means()
+        config = self.config
         folder = latest(self.output_dir)
+        averages, state = load_checkpoint(folder, self.model) if folder else ({}, {})
+        frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
+        prepare_memory(self.model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
+        self.memory = count_memory(self.model, config.ema_decay > 0, self.parallel.shards)
+        if config.compile:
+            compile_blocks(self.model)
+        self.parallel.place(self.model)
+        optimizer = build_optimizer(self.model, config.optim)
+        self.ema = Ema(self.model, config.ema_decay)
+        model, self.optimizer = self.parallel.wrap(self.model, optimizer)
+        self.means = Means()
         if folder is not None:
-            averages, state = load_checkpoint(folder, self.model)
             self.ema.load(averages)
-            restore_optimizer(self.optimizer, state["optimizer"])
+            self.parallel.read(folder, self.optimizer, state)
             self.step, self.seconds = state["step"], state["seconds"]
+            self.watch.load(state.get("best", {}))
+            self.levels.load(state.get("levels", {}))
+            self.scale.load(state.get("scale", self.scale.state()))
             logger.info("going on from %s", folder)
-        if self.accelerator.is_main_process:
+        if is_main():
             self.metrics = MetricsFile(self.output_dir / "metrics.jsonl", self.step)
-        train_mode(model)
+        train_mode(self.model)
         return model
+
+    def _open_trackers(self) -> AbstractContextManager[list[Tracker]]:
+        names = self.config.trackers if is_main() else ()
+        return open_trackers(names, self.output_dir, self.step, self.config.project)
 
     def _due(self, every: int) -> bool:
         return self.share == 1 or (every > 0 and self.step % every == 0)
 
     def _indices(self, step: int) -> range:
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        processes, mine = world_size(), rank()
         first = step * self.config.accumulate
-        return range(first * processes + rank, (first + self.config.accumulate) * processes, processes)
+        return range(first * processes + mine, (first + self.config.accumulate) * processes, processes)
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
+        """The batches from here to the end; the first one tells what memory to expect."""
         every = range(
             self._indices(self.step).start, self._indices(self.config.max_steps).start, self._indices(0).step
         )
-        return zip(every, read_ahead(self.loader, every, self.config.workers), strict=True)
+        made = read_ahead(self.loader, every, self.config.workers)
+        pairs: Iterator[tuple[int, Batch]] = zip(every, made, strict=True)
+        for index, batch in islice(pairs, 1):
+            if is_main():
+                half = self.config.precision != "float32"
+                checkpointing = self.config.gradient_checkpointing
+                activations = estimate_activations(self.model, batch[0], half, checkpointing)
+                for line in describe(self.model, replace(self.memory, activations=activations)):
+                    logger.info("%s", line)
+            pairs = chain([(index, batch)], pairs)
+        return iter(pairs)
 
-    def _losses(self, model: nn.Module, inputs: ModelInputs, targets: list[MaskTargets]) -> Losses:
-        device = self.accelerator.device
-        inputs = inputs.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+    def _losses(
+        self, model: Callable[..., SegOutput], inputs: ModelInputs, targets: list[MaskTargets]
+    ) -> Losses:
+        device, precision = self.accelerator.device, self.config.precision
+        self.parallel.check(inputs)
+        inputs = self.parallel.cast(inputs.to(device))
+        dtype = getattr(torch, precision)
+        with torch.autocast(device.type, dtype, enabled=precision != "float32" and self.parallel.autocasts):
             output = model(inputs, aux=True)
         return self.criterion(output, [_move(target, device) for target in targets], inputs.labels)
 
-    def _check_finite(self, what: str, value: torch.Tensor, indices: range | list[int]) -> None:
-        if not torch.isfinite(value):
-            names = ", ".join(name for index in indices for name in self.loader.names(index))
-            raise FloatingPointError(f"{what} is {value.item()} at step {self.step + 1}; samples: {names}")
+    def _note_losses(self, index: int, losses: Losses) -> None:
+        """Counts the losses of a batch, in all and by task; stops the run where the total is of no use."""
+        value, task = losses.total.item(), task_of(self.loader, index)
+        if not np.isfinite(value):
+            self._fail("loss", value, [index])
+        limit = self.levels.limit(task)
+        if limit is not None and abs(value) > limit:
+            ratio = self.levels.ratio
+            self._fail(
+                "loss", value, [index], f", more than {ratio:g} times its running mean {limit / ratio:.4g}"
+            )
+        self.levels.add(task, value)
+        named = {"loss": losses.total, **losses.parts}
+        self.means.add(named)
+        if task:
+            self.means.add({f"{task}/{name}": value for name, value in named.items()})
+
+    def _check_gradient(self, norm: torch.Tensor) -> None:
+        if not torch.isfinite(norm):
+            self._fail("gradient", norm.item(), self._indices(self.step))
+
+    def _fail(self, what: str, value: float, indices: range | list[int], why: str = "") -> None:
+        """Notes which samples stopped the run, and raises."""
+        names = [name for index in indices for name in self.loader.names(index)]
+        kept = latest(self.output_dir)
+        step = self.step + 1
+        whose = f" of process {rank()}" if world_size() > 1 else ""
+        note = {"step": step, "what": what, "value": str(value), "samples": names, "checkpoint": str(kept)}
+        write_json_atomic(self.output_dir / FAILURE, note, indent=2)
+        behind = f"; the last checkpoint is {kept}" if kept else ""
+        raise FloatingPointError(
+            f"{what}{whose} is {value} at step {step}{why}; samples: {', '.join(names)}{behind}"
+        )
 
     def _agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
         """Clocks and signals differ between processes; the largest counts, so that all stop at one step."""
-        if self.accelerator.num_processes == 1:
+        if world_size() == 1:
             return seconds, stop
         both = torch.tensor([seconds, stop], dtype=torch.float64, device=self.accelerator.device)
         torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
         return both[0].item(), bool(both[1])
 
     def _log(self, values: dict[str, float], progress: Progress) -> None:
-        if self.accelerator.is_main_process:
-            self.metrics.write(self.step, {**values, "minutes": self.seconds / 60})
-            progress.show(self.step, values, self.share, self.seconds / self.share - self.seconds)
+        if is_main():
+            left = self.seconds / self.share - self.seconds
+            self._write({**values, "minutes": self.seconds / 60, "minutes_left": left / 60})
+            progress.show(self.step, {n: v for n, v in values.items() if "/" not in n}, self.share, left)
+
+    def _write(self, values: Mapping[str, float]) -> None:
+        self.metrics.write(self.step, values)
+        for tracker in self.trackers:
+            tracker.write(self.step, values)
 
     @torch.no_grad()
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> bool:
+        """Measures the averaged weights; returns whether they are the best so far."""
         if self.evaluate is None:
-            return
+            return False
         self.model.eval()
         with self.ema.applied(self.model):
-            values = {f"eval/{name}": value for name, value in self.evaluate(self.model).items()}
+            values = self._shared(dict(self.evaluate(self.model)))
+            self.parallel.settle(self.model)
         train_mode(self.model)
-        if self.accelerator.is_main_process:
-            self.metrics.write(self.step, values)
+        if is_main():
+            self._write({f"eval/{name}": value for name, value in values.items()})
+        better = self.watch.see(self.step, values)
+        if self.watch.over:
+            logger.info("no better %s for %d evaluations: the run ends", self.watch.metric, self.watch.waited)
+        return better
+
+    def _shared(self, values: dict[str, float]) -> dict[str, float]:
+        """The first process's numbers in all of them, so that they decide alike."""
+        if world_size() == 1:
+            return values
+        box = [values]
+        torch.distributed.broadcast_object_list(box, 0)
+        return box[0]
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            state = {"step": self.step, "seconds": self.seconds, "optimizer": self.optimizer.state_dict()}
-            keep = self.config.keep_checkpoints
-            save_checkpoint(self.output_dir, self.step, self.model, self.ema.weights, state, keep)
-        self.accelerator.wait_for_everyone()
+        state: dict[str, Any] = {"step": self.step, "seconds": self.seconds, "best": self.watch.state()}
+        state |= {"levels": self.levels.state(), "scale": self.scale.state()}
+        state["optimizer"] = self.parallel.optimizer_state(self.optimizer)
+        weights = self.parallel.weights(self.model)
+        averages = {name: whole(average) for name, average in self.ema.weights.items()}
+        beside = self.parallel.write(self.output_dir / f"checkpoint-{self.step}")
+        if is_main():
+            keep, best = self.config.keep_checkpoints, self.watch.step
+            save_checkpoint(self.output_dir, self.step, weights, averages, state, keep, best, beside)
+            if best is not None:
+                note = {**self.watch.state(), "checkpoint": f"checkpoint-{best}"}
+                write_json_atomic(self.output_dir / BEST, note, indent=2)
+        barrier()
 
     def _finish(self) -> nn.Module:
+        """Hands on the last or the best weights."""
+        best = checkpoint_path(self.output_dir, self.watch.step) if self.config.final == "best" else None
+        if best is not None:
+            fill_weights(self.model, load_state(best))
+            self.ema.load(load_averages(best))
         self.ema.exchange(self.model)
-        if self.accelerator.is_main_process:
-            save_weights(self.model, self.output_dir / FINAL)
-        self.accelerator.wait_for_everyone()
+        weights = self.parallel.weights(self.taught)
+        if is_main():
+            save_weights(weights, self.output_dir / FINAL)
+        barrier()
         return self.model.eval()
 
 
@@ -305,27 +369,6 @@ def _flushed_denormals(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM in a list instead of dying of it; the second one kills."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-        logger.warning("finishing the step and writing a checkpoint; once more to stop at once")
-
-    # only the main thread may set handlers
-    main = threading.current_thread() is threading.main_thread()
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM) if main else ()
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _move(target: MaskTargets, device: torch.device) -> MaskTargets:

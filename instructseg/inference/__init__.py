@@ -3,6 +3,8 @@
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, load
 from instructseg.inference.postprocess import postprocess
+from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.stride import Stride
 from instructseg.inference.video import FrameResult, VideoPredictor
 
 __all__ = [
@@ -11,7 +13,11 @@ __all__ = [
     "PUBLISHED",
     "FrameResult",
     "ImagePredictor",
+    "StreamOptions",
+    "StreamResult",
+    "Stride",
     "VideoPredictor",
+    "VideoSession",
     "load",
     "postprocess",
 ]

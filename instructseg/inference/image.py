@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from instructseg.inference.faults import memory_told
 from instructseg.inference.postprocess import predictions
-from instructseg.inference.session import BATCH_SIZE, KeyFrame, Session, batches
+from instructseg.inference.session import KeyFrame, Session, batches
 from instructseg.media import ImageLike, load_image
 from instructseg.structures import MaskPrediction, ModelInputs, Task
 
 MAX_NEW_TOKENS = 64
 """Longest generated text, in tokens."""
+ADVICE = "lower batch_size, load the model with dtype bfloat16, or on another device"
+"""Where memory runs out."""
 
 
 class ImagePredictor(Session):
@@ -60,7 +63,7 @@ class ImagePredictor(Session):
         *,
         soft: bool = False,
         answer: bool = False,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         threshold: float | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> list[MaskPrediction]:
@@ -72,7 +75,7 @@ class ImagePredictor(Session):
             soft: whether the predictions carry ``probability``.
             answer: whether the model first writes an explanation, which the predictions carry and the mask
                 tokens stand behind, as trained (``Task.REASON_SEG``).
-            batch_size: instructions read together.
+            batch_size: instructions read together; ``None`` for that of the session.
             threshold: presence (0..1) below which the mask is empty; ``None`` always gives a mask.
             max_new_tokens: longest explanation.
 
@@ -82,18 +85,20 @@ class ImagePredictor(Session):
         Raises:
             ValueError: no picture is set, or an argument does not fit (see :func:`batches`, and
                 :meth:`Session.prompt`).
+            torch.cuda.OutOfMemoryError: the group does not fit.
         """
         _, key = self._require()
         given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
         found: list[MaskPrediction] = []
-        for group in batches(given, task, batch_size):
+        for group in batches(given, task, self.batch_size if batch_size is None else batch_size):
             texts = self._generate(group, task, max_new_tokens) if answer else None
             said: Sequence[str | None] = texts or [None] * len(group)
             prompt = self.prompt(group, task, 0, texts)
-            reference = self.perceive(prompt, key.tokens)
-            output = self.solve(prompt, key, [reference])
-            geometry = [key.geometry] * len(group)
-            masks = predictions(output, geometry, group, threshold=threshold, soft=soft)
+            with memory_told(f"on {len(group)} instructions at once", ADVICE, self.model.device):
+                reference = self.perceive(prompt, key.tokens)
+                output = self.solve(prompt, key, [reference])
+                geometry = [key.geometry] * len(group)
+                masks = predictions(output, geometry, group, threshold=threshold, soft=soft)
             found += [replace(mask, answer=text) for mask, text in zip(masks, said, strict=True)]
         return found
 

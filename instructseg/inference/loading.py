@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from instructseg.inference.faults import free_memory, gib, memory_told, weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.instructseg import FOREIGN_LAYOUTS
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
@@ -21,6 +24,9 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / BUNDLED
 PUBLISHED = "weic22/InstructSeg"
 """The published weights, a repository of the Hugging Face hub."""
 
+CPU_GAIN = 2.0
+"""How much faster a layer in bfloat16 must be on a CPU for it to be chosen: the whole model gains less."""
+
 _HALF = ("float16", "bfloat16")
 
 
@@ -28,6 +34,7 @@ def load(
     name_or_path: str | Path | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
+    quantise: str | None = None,
 ) -> tuple[InstructSeg, InstructSegProcessor]:
     """Loads a model, ready for inference, with the processor that fits it.
 
@@ -35,26 +42,33 @@ def load(
         name_or_path: a folder or a repository of the hub, in our layout or the official one; ``None`` or
             ``"nano"`` for the bundled model.
         device: ``"cuda:1"``, ``"cpu"`` ..; ``None`` or ``"auto"`` for an accelerator where there is one.
-        dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``None`` for float32, but bfloat16 on
-            a GPU where the checkpoint is stored in half precision.
+        dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``"auto"`` for the fastest of the
+            device (:func:`fastest_dtype`); ``None`` for float32, but bfloat16 on a GPU where the checkpoint
+            is stored in half precision.
+        quantise: ``"int8"`` or ``"int4"`` for the language model's blocks, while they are read; ``None`` for
+            what is stored (see :mod:`instructseg.model.quantised`).
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a file of it is missing.
-        ValueError: it is damaged or something else, or there is no such device or dtype.
+        ValueError: it is damaged or something else, or there is no such device, dtype or quantisation.
+        torch.cuda.OutOfMemoryError: the weights do not fit.
     """
     source = DEFAULT_MODEL if name_or_path in (None, BUNDLED) else name_or_path
     assert source is not None
     target = choose_device(device)
+    automatic = dtype == "auto"
     if isinstance(dtype, str):
-        dtype = choose_dtype(dtype)
+        dtype = None if automatic else choose_dtype(dtype)
     folder = local_folder(source)
     given = _read_config(folder)
+    if automatic:
+        dtype = fastest_dtype(target, (given.get("text_config") or given).get("hidden_size", 2560))
     if dtype is None:
         stored = str(given.get("dtype") or given.get("torch_dtype")).removeprefix("torch.")
         dtype = torch.bfloat16 if target.type == "cuda" and stored in _HALF else torch.float32
     # a repository's weights are downloaded by the model; its text files are in `folder` by now
     name = str(folder if Path(source).is_dir() else source)
-    model = _load_model(name, dtype, foreign=given.get("model_type") in FOREIGN_LAYOUTS)
+    model = _load_model(name, dtype, given.get("model_type") in FOREIGN_LAYOUTS, quantise)
     sizes = None if (folder / CONFIG_NAME).is_file() else processor_config(model.config)
     processor = InstructSegProcessor.from_pretrained(folder, sizes)
     words, rows = len(processor.tokenizer), model.language.model.embed_tokens.num_embeddings
@@ -62,8 +76,28 @@ def load(
         raise ValueError(
             f"{source}: its tokenizer has {words} tokens, but its model {rows}: give the one of that model"
         )
-    model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
+    sizes_of_weights = [weight.numel() for weight in model.parameters()]
+    advice = weights_advice(sizes_of_weights, dtype, free_memory(target))
+    with memory_told(f"loading {gib(sum(sizes_of_weights) * dtype.itemsize)} of weights", advice, target):
+        model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
     return model.eval(), processor
+
+
+def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConfig:
+    """The configuration of a model that :func:`load` takes by that name, whatever its layout.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load`.
+    """
+    source = DEFAULT_MODEL if name_or_path in (None, BUNDLED) else name_or_path
+    assert source is not None
+    folder = local_folder(source)
+    kind = _read_config(folder)["model_type"]
+    if kind not in FOREIGN_LAYOUTS:
+        return InstructSegConfig.from_pretrained(folder)
+    # its sizes are those of the tensors; the converter is named, not imported, as in the model
+    converter = import_module(FOREIGN_LAYOUTS[kind].partition(":")[0])
+    return converter.open_official(converter.local_folder(source)).config
 
 
 def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
@@ -109,8 +143,45 @@ def choose_dtype(name: str) -> torch.dtype:
     """
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name not in known:
-        raise ValueError(f"unknown dtype '{name}': use {', '.join(known)}")
+        raise ValueError(f"unknown dtype '{name}': use {', '.join(known)} or auto")
     return known[name]
+
+
+def fastest_dtype(device: torch.device, width: int = 2560) -> torch.dtype:
+    """The floating-point type that a device computes fastest with, accuracy of bfloat16 being enough.
+
+    bfloat16 on a GPU that has it, else float16 there. On a CPU bfloat16 only where the processor has
+    instructions for it and a layer of the model's width, timed here, is faster by :data:`CPU_GAIN`.
+
+    Args:
+        device: where.
+        width: of the language model.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type != "cpu" or not _native_bfloat16():
+        return torch.float32
+    gain = _layer_seconds(torch.float32, width) / _layer_seconds(torch.bfloat16, width)
+    return torch.bfloat16 if gain >= CPU_GAIN else torch.float32
+
+
+def _native_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself, as far as torch tells."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
+
+
+@torch.inference_mode()
+def _layer_seconds(dtype: torch.dtype, width: int) -> float:
+    """Time of half a feed-forward layer on 256 tokens, the best of five."""
+    tokens, weights = torch.ones(256, width, dtype=dtype), torch.ones(4 * width, width, dtype=dtype)
+    functional = torch.nn.functional
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        functional.gelu(functional.linear(functional.layer_norm(tokens, (width,)), weights))
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -128,16 +199,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return given
 
 
-def _load_model(name: str, dtype: torch.dtype, foreign: bool) -> InstructSeg:
+def _load_model(name: str, dtype: torch.dtype, foreign: bool, quantise: str | None) -> InstructSeg:
     """The model alone; another layout is proven complete by its converter, ours here."""
     from safetensors import SafetensorError
 
     try:
         if foreign:
-            return InstructSeg.from_pretrained(name, dtype=dtype)
+            return InstructSeg.from_pretrained(name, dtype=dtype, quantise=quantise)
         # sizes that differ are let through here and named below, with both shapes
         model, found = InstructSeg.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            name, dtype=dtype, quantise=quantise, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from instructseg.inference.loading import load
+from instructseg.inference.memory import plan_checkpoint
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry, SegOutput, Task
 
 BATCH_SIZE = 16
 """Instructions that the language model reads together."""
+LENGTH_MULTIPLE = 32
+"""Positions by which compiled language sequences differ in length."""
 
 _Self = TypeVar("_Self", bound="Session")
 
@@ -63,6 +66,10 @@ class Session:
 
     def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
         self.model, self.processor = model.eval(), processor
+        self.length_multiple = 1
+        """Language sequences are padded to a multiple of it."""
+        self.batch_size = BATCH_SIZE
+        """Instructions that are read together, unless a call says otherwise."""
 
     @classmethod
     def from_pretrained(
@@ -70,9 +77,39 @@ class Session:
         name_or_path: str | Path | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
+        quantise: str | None = None,
+        max_memory: int | str | None = None,
     ) -> _Self:
-        """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`."""
-        return cls(*load(name_or_path, device, dtype))
+        """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`.
+
+        Args:
+            name_or_path, device, dtype, quantise: as there.
+            max_memory: ``"6GB"`` ..; what is not given is chosen to fit, and ``batch_size`` with it
+                (:func:`instructseg.inference.memory.plan_memory`).
+
+        Raises:
+            ValueError: nothing fits, or as :func:`instructseg.inference.load`.
+        """
+        if max_memory is None:
+            return cls(*load(name_or_path, device, dtype, quantise))
+        plan = plan_checkpoint(name_or_path, max_memory, device, dtype, quantise)
+        session = cls(*load(name_or_path, device, plan.dtype, plan.quantise))
+        session.batch_size = plan.batch_size
+        return session
+
+    def compile(self, **options: Any) -> None:
+        """Compiles the encoders and the language model with ``torch.compile``, in place; results stay close.
+
+        Shapes are static: each number of frames, of rows and (in steps of :data:`LENGTH_MULTIPLE`) each
+        length of the language sequence is compiled when it first comes, which takes a minute or more for
+        large weights. Worth it for long clips.
+
+        Args:
+            options: of ``torch.compile``, such as ``mode="max-autotune"``.
+        """
+        for part in (self.model.vision, self.model.backbone, self.model.language.model):
+            part.compile(**{"dynamic": False, **options})
+        self.length_multiple = LENGTH_MULTIPLE
 
     @torch.inference_mode()
     def tokens(self, frame: np.ndarray) -> torch.Tensor:
@@ -152,10 +189,20 @@ def batches(instructions: Sequence[str], task: Task, batch_size: int) -> list[Se
     Raises:
         ValueError: there is none, the batch size is below 1, or the task has no masks.
     """
-    if not task.has_mask:
-        raise ValueError(f"task '{task.value}' has no mask: ask ImagePredictor.answer instead")
+    check_task(task)
     if not instructions:
         raise ValueError("no instruction: say what to look for")
+    check_batch_size(batch_size)
+    return [instructions[i : i + batch_size] for i in range(0, len(instructions), batch_size)]
+
+
+def check_task(task: Task) -> None:
+    """Raises a ValueError where the answer to a task is no mask."""
+    if not task.has_mask:
+        raise ValueError(f"task '{task.value}' has no mask: ask ImagePredictor.answer instead")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises a ValueError where it is below 1."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return [instructions[i : i + batch_size] for i in range(0, len(instructions), batch_size)]

@@ -1,36 +1,32 @@
 """Instructions on a video: every frame is the key frame in turn, its nearest neighbours are the references.
 
-Frames are read as they are needed and kept as long as a neighbour may look at them: five at a time, so
-memory does not grow with the clip. SigLIP and the mask branch see each frame once, the perceiver each pair
-of frame and instruction once. The numbers are those of one forward per frame.
-
-The length of a stream need not be known. A frame waits for the frames that its references may be among:
-the rule (:func:`~instructseg.data.frames.neighbour_references`) gives the same answer for the part that
-was read as for the whole, once half of the references lie behind the key frame and all of them are read.
+Frames are read as they are needed and kept as long as a neighbour may look at them, so memory does not grow
+with the clip. SigLIP and the mask branch see each frame once, the perceiver each pair of frame and
+instruction once. The numbers are those of one forward per frame. The work is done by
+:class:`~instructseg.inference.stream.VideoSession`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypedDict, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
-from instructseg.data.frames import neighbour_references
-from instructseg.inference.postprocess import predictions
-from instructseg.inference.session import BATCH_SIZE, Prompt, Session, batches
-from instructseg.media import ImageLike, TruncatedVideoError, VideoSource, open_video
+from instructseg.inference.session import Session
+from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.stride import Stride
+from instructseg.inference.window import REFERENCES
+from instructseg.media import ImageLike, VideoSource, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, Task
 
-REFERENCES = 4
-"""Reference frames, as released."""
-
-_Item = TypeVar("_Item")
+CHUNK = 4
+"""Frames of a file that are encoded together."""
+SMALL = 512
+"""Side of the mask branch's input, in pixels, up to which a CPU gains by that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +42,6 @@ class FrameResult:
     index: int
     frame: np.ndarray
     predictions: list[MaskPrediction]
-
-
-@dataclass(eq=False)
-class _Seen:
-    """A frame that was read; ``perceived``, per batch of instructions, is filled when it is first looked at."""
-
-    frame: np.ndarray
-    tokens: torch.Tensor
-    perceived: list[torch.Tensor | None] = field(default_factory=list)
-
-
-class _Options(TypedDict):
-    """What :func:`predictions` is told."""
-
-    threshold: float | None
-    soft: bool
 
 
 class VideoPredictor(Session):
@@ -87,15 +67,26 @@ class VideoPredictor(Session):
             raise ValueError(f"references must not be negative, got {references}")
         self.references = references
 
+    def session(self, **options: Any) -> VideoSession:
+        """Opens a stream with this model.
+
+        Args:
+            options: fields of :class:`~instructseg.inference.stream.StreamOptions`.
+
+        Raises:
+            ValueError: an option is out of its range.
+        """
+        stream = StreamOptions(**{"references": self.references, "batch_size": self.batch_size, **options})
+        session = VideoSession(self.model, self.processor, stream)
+        session.length_multiple = self.length_multiple
+        return session
+
     def predict(
         self,
         video: VideoSource | ImageLike | Iterable[ImageLike],
         instructions: str | Sequence[str],
         task: Task = Task.RVOS,
-        *,
-        soft: bool = False,
-        batch_size: int = BATCH_SIZE,
-        threshold: float | None = None,
+        **options: Any,
     ) -> Iterator[FrameResult]:
         """What each instruction asks for, frame by frame.
 
@@ -104,80 +95,66 @@ class VideoPredictor(Session):
                 :func:`~instructseg.media.open_video` takes it.
             instructions: one or several.
             task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
-            soft: whether the predictions carry ``probability``.
-            batch_size: instructions read together.
-            threshold: presence (0..1) below which a mask is empty; ``None`` always gives a mask.
+            options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
+                ``llm_stride``, ``delay``, ``chunk``. By default the delay of a fixed ``llm_stride`` is long
+                enough to take the nearest key frame, and the chunk is :data:`CHUNK` where the frames lie
+                ready and are small or on a GPU.
 
         Yields:
-            one result per frame, in order, at most ``references`` frames after it was read.
+            one result per frame, in order, at most ``references`` frames after it was read (with a stride
+            half of it more, with a chunk the chunk more).
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: there is no frame, or a frame or an argument does not fit (see :func:`batches`,
-                :meth:`Session.prompt`).
+            ValueError: there is no frame, or a frame, an instruction or an option does not fit.
             TruncatedVideoError: the video breaks off; the frames before it were yielded.
         """
         given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
-        groups = batches(given, task, batch_size)
+        stride = Stride.of(options.get("llm_stride", 1))
+        if stride.every > 1 and not stride.adaptive and options.get("delay") is None:
+            options["delay"] = self.references // 2 + stride.every // 2
         frames = video if isinstance(video, VideoSource) else open_video(video)
-        return self._run(frames, groups, task, {"threshold": threshold, "soft": soft})
+        if options.get("chunk") is None:
+            options["chunk"] = 1 if frames.length is None else self._chunk()
+        session = self.session(task=task, **options)
+        if not given:
+            raise ValueError("no instruction: say what to look for")
+        for instruction in given:
+            session.add(instruction)
+        return _results(session, frames)
 
-    def _run(
-        self, frames: Iterable[np.ndarray], groups: Sequence[Sequence[str]], task: Task, options: _Options
-    ) -> Iterator[FrameResult]:
-        """Lays the instructions out as soon as the number of references is known, then goes on by windows."""
-        seen = (_Seen(frame, self.tokens(frame)) for frame in frames)
-        prompts: list[Prompt] = []
-        for index, key, references in windows(seen, self.references):
-            prompts = prompts or [self.prompt(group, task, len(references)) for group in groups]
-            for frame in references or [key]:
-                if not frame.perceived:
-                    frame.perceived = [self.perceive(prompt, frame.tokens) for prompt in prompts]
-            shown = self.key_frame(key.frame, key.tokens)
-            found: list[MaskPrediction] = []
-            for number, prompt in enumerate(prompts):
-                output = self.solve(prompt, shown, [frame.perceived[number] for frame in references or [key]])
-                rows = len(prompt.instructions)
-                found += predictions(output, [shown.geometry] * rows, prompt.instructions, **options)
-            yield FrameResult(index, key.frame, found)
+    def _chunk(self) -> int:
+        """Frames of a file that are encoded together; on a CPU a large one keeps it busy alone."""
+        small = self.model.config.image_size <= SMALL
+        return CHUNK if small or self.model.device.type == "cuda" else 1
 
 
-def windows(items: Iterable[_Item], references: int) -> Iterator[tuple[int, _Item, list[_Item]]]:
-    """Each item of a stream with its neighbours, holding no more than ``references + 1`` items.
-
-    Args:
-        items: frames, or what stands for them.
-        references: how many neighbours are wanted.
-
-    Yields:
-        index, item, and its neighbours in order; a short stream has fewer of them.
-
-    Raises:
-        TruncatedVideoError: that of ``items``, behind the items before it.
-    """
-    held: deque[_Item] = deque(maxlen=references + 1)
-    read = index = 0
-    failure: TruncatedVideoError | None = None
-
-    def window() -> tuple[int, _Item, list[_Item]]:
-        first = read - len(held)
-        return (
-            index,
-            held[index - first],
-            [held[i - first] for i in neighbour_references(index, read, references)],
-        )
-
+def _results(session: VideoSession, frames: Iterable[np.ndarray]) -> Iterator[FrameResult]:
+    """A session's results on a clip; where it fails, those on the frames before come first."""
+    failure: list[Exception] = []
+    group: list[np.ndarray] = []
     try:
-        for item in items:
-            held.append(item)
-            read += 1
-            while read > references and index + references // 2 < read:
-                yield window()
-                index += 1
-    except TruncatedVideoError as error:
-        failure = error
-    while index < read:
-        yield window()
-        index += 1
-    if failure is not None:
-        raise failure
+        for frame in _until_failure(frames, failure):
+            group.append(frame)
+            if len(group) >= session.options.chunk:
+                yield from map(_listed, session.extend(group))
+                group = []
+        yield from map(_listed, session.extend(group))
+        yield from map(_listed, session.close())
+    except RuntimeError:  # out of memory
+        yield from map(_listed, session.take())
+        raise
+    if failure:
+        raise failure[0]
+
+
+def _until_failure(frames: Iterable[np.ndarray], failure: list[Exception]) -> Iterator[np.ndarray]:
+    """Frames up to the one that cannot be read; why is put into ``failure``."""
+    try:
+        yield from frames
+    except (ValueError, OSError, RuntimeError) as error:
+        failure.append(error)
+
+
+def _listed(result: StreamResult) -> FrameResult:
+    return FrameResult(result.index, result.frame, list(result.predictions.values()))

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PhiConfig, PreTrainedConfig, SiglipVisionConfig, SwinConfig
 
+from instructseg.model.quantised import Quantisation
+
 FusionMode = Literal["released", "paper", "detailed", "off"]
 
 
@@ -40,6 +42,7 @@ class InstructSegConfig(PreTrainedConfig):
             can start as proposal generators; the published weights carry the table but do not use it.
         decoder_dim, decoder_heads, decoder_layers, decoder_ff: masked-attention decoder.
         lora: ``None``, or ``{"r", "alpha", "dropout", "targets"}`` of unmerged adapters.
+        quantise: how the language model's blocks are stored: ``int8``, ``int4``, or ``None`` for plain weights.
     """
 
     model_type = "instructseg"
@@ -87,6 +90,7 @@ class InstructSegConfig(PreTrainedConfig):
     decoder_ff: int = 2048
 
     lora: dict | None = None
+    quantise: Quantisation | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -150,16 +154,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "vision_config": {
             "hidden_size": 128,
             "intermediate_size": 384,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 6,
             "num_attention_heads": 4,
             "image_size": 96,
             "patch_size": 12,
         },
         "text_config": {
-            "vocab_size": 1024,
+            "vocab_size": 1440,
             "hidden_size": 128,
             "intermediate_size": 512,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 6,
             "num_attention_heads": 4,
             "partial_rotary_factor": 0.5,
             "max_position_embeddings": 512,
@@ -175,10 +179,12 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_heads": [1, 2, 4, 8],
             "window_size": 4,
             "drop_path_rate": 0.0,
+            # the masks are chosen by place, too
+            "use_absolute_embeddings": True,
             "out_features": _STAGES,
         },
         "image_size": 128,
-        "lm_head_size": 1024,
+        "lm_head_size": 1440,
         "ovp_queries": 8,
         "ovp_depth": 2,
         "ovp_heads": 4,

@@ -25,6 +25,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
+from instructseg.hub import download
 from instructseg.model import fusion
 from instructseg.model.backbone import Backbone
 from instructseg.model.configuration import InstructSegConfig
@@ -33,6 +34,7 @@ from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
 from instructseg.model.perceiver import Perceiver
 from instructseg.model.pixel_decoder import PixelDecoder
+from instructseg.model.quantised import place_quantised
 from instructseg.model.siglip import OpenClipTower, SiglipTower, build_projector
 from instructseg.model.vmtf import TextFusion
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
@@ -65,7 +67,7 @@ class LanguageStates:
     """What the language model says of a batch.
 
     Attributes:
-        hidden: ``float[B, L, D]`` last hidden states.
+        hidden: ``float[B, L, D]`` last hidden states; see :meth:`InstructSeg.reason`.
         mask_tokens: ``float[B, Q, D]``, those at the object queries.
         text: ``float[B, T, D]``, those of the instruction, padded.
         text_mask: ``bool[B, T]``, false on padding.
@@ -131,17 +133,25 @@ class InstructSeg(PreTrainedModel):
             dim, config.conv_dim, config.mask_dim, config.decoder_dim, config.decoder_heads,
             (config.decoder_layers, config.decoder_ff), config.num_queries, config.learned_queries,
         )  # fmt: skip
+        if config.quantise:
+            place_quantised(self.language, config.quantise)
         if config.lora:
             add_lora(self.language, **config.lora)
         self.post_init()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; the layouts of :data:`FOREIGN_LAYOUTS` are converted while they are read."""
+        """As in transformers; :data:`FOREIGN_LAYOUTS` are converted, ``quantise=`` done, while reading."""
+        kwargs = {name: value for name, value in kwargs.items() if name != "quantise" or value is not None}
         if pretrained_model_name_or_path is not None and kwargs.get("config") is None:
             given, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
             kind, where = given.get("model_type", ""), Path(pretrained_model_name_or_path)
-            streamed = kind == cls.config_class.model_type and any(where.glob("model*.safetensors"))
+            own, quantised = kind == cls.config_class.model_type, "quantise" in kwargs
+            if own and quantised and not where.is_dir():
+                where = pretrained_model_name_or_path = download(where, ["*.json", "*.safetensors"])
+            streamed = own and any(where.glob("model*.safetensors"))
+            if own and quantised and not streamed:
+                raise ValueError(f"{where} has no model.safetensors, which quantising reads: save it again")
             home = OWN_LAYOUT if streamed and not args else FOREIGN_LAYOUTS.get(kind, "")
             module, _, loader = home.partition(":")
             if loader:
@@ -231,9 +241,13 @@ class InstructSeg(PreTrainedModel):
         with_masks = (roles == Role.MASK).any(1).sum()
         return fusion.fill(embeds, roles, Role.MASK, self.mask_queries.expand(int(with_masks), -1, -1))
 
-    def reason(self, embeds: torch.Tensor, roles: torch.Tensor) -> LanguageStates:
-        """One pass of the language model over ``float[B, L, D]``; no token is generated."""
-        hidden = self.language.hidden_states(embeds, roles != Role.PAD)
+    def reason(self, embeds: torch.Tensor, roles: torch.Tensor, whole: bool = False) -> LanguageStates:
+        """One pass of the language model over ``float[B, L, D]``; no token is generated.
+
+        Without gradients, ``hidden`` is computed at mask tokens and instruction alone, unless ``whole``.
+        """
+        read = None if whole else (roles == Role.MASK) | (roles == Role.REFER)
+        hidden = self.language.hidden_states(embeds, roles != Role.PAD, read)
         mask_tokens, _ = fusion.take(hidden, roles, Role.MASK)
         text, text_mask = fusion.take(hidden, roles, Role.REFER)
         return LanguageStates(hidden, mask_tokens, text, text_mask)
@@ -277,7 +291,7 @@ class InstructSeg(PreTrainedModel):
         """
         roles, picture = inputs.roles, self._pictures(inputs)
         embeds = self._embed_inputs(inputs, picture)
-        states = self.reason(embeds, roles)
+        states = self.reason(embeds, roles, whole=True)
         text_logits = None
         if inputs.labels is not None:
             learned = inputs.labels[:, 1:] != IGNORE_LABEL

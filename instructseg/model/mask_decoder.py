@@ -192,5 +192,5 @@ class _Rows:
         if self.picture is None:
             return values
         if self.single:
-            return values.expand(len(self.picture), *values.shape[1:])
+            return values.expand(self.picture.shape[0], *values.shape[1:])
         return values[self.picture]

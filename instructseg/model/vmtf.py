@@ -83,7 +83,7 @@ class TextFusion(nn.Module):
         if self.mode == "detailed":
             return masked_mean(self.perceiver(self.text_proj(text), visual, latent_mask=text_mask), text_mask)
         latents = self.text_proj(torch.cat((pooled[:, None], text), dim=1))  # (B, 1+T, V)
-        mask = torch.cat((text_mask.new_ones(len(text), 1), text_mask), dim=1)
+        mask = torch.cat((text_mask.new_ones(text.shape[0], 1), text_mask), dim=1)
         return self.perceiver(latents, visual, latent_mask=mask)[:, 0]
 
 

@@ -36,6 +36,7 @@ from instructseg.evaluation.report import read_samples
 from instructseg.evaluation.submission import REF_YOUTUBE_VOS, ExpectedVideo, validate
 from instructseg.evaluation.submission_text import validate_mmbench, validate_vqav2
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.model import InstructSeg
 from instructseg.structures import Task
 
 REPOSITORY = Path(__file__).parents[2]
@@ -200,15 +201,15 @@ def test_expressions_of_a_clip_share_its_features(
     run: Run, layouts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames: list[int] = []
-    tokens = VideoPredictor.tokens
+    encode = InstructSeg.encode_frame
 
-    def counted(self: VideoPredictor, frame: np.ndarray) -> Any:
-        frames.append(1)
-        return tokens(self, frame)
+    def counted(self: InstructSeg, clip_pixels: Any = None, seg_pixels: Any = None) -> Any:
+        frames.append(0 if clip_pixels is None else len(clip_pixels))
+        return encode(self, clip_pixels, seg_pixels)
 
-    monkeypatch.setattr(VideoPredictor, "tokens", counted)
+    monkeypatch.setattr(InstructSeg, "encode_frame", counted)
     run("refdavis", "ref-davis")  # four sets of expressions
-    assert len(frames) == sum(len(clip) for clip in RefDavis.open(layouts / "ref-davis").clips)
+    assert sum(frames) == sum(len(clip) for clip in RefDavis.open(layouts / "ref-davis").clips)
 
 
 @pytest.mark.parametrize(

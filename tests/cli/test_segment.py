@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +20,13 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.cli.outputs import ResultWriter
-from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference import ImagePredictor, Stride, VideoPredictor
 from instructseg.masks import load_index_png, rle_to_mask
-from instructseg.media import open_video
+from instructseg.media import VideoWriter, open_video
+from instructseg.model import InstructSeg
 from tests.cli.conftest import FPS, LENGTH, SIZE
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("workspace")
 
 
@@ -223,6 +230,79 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(open_video("out/clip_overlay.mp4"))) == 3
     assert len(files("out/clip_masks")) == len(json.loads(Path("out/clip.json").read_text())["frames"]) == 3
     assert not list(Path().rglob(".*"))
+
+
+@pytest.mark.parametrize("program", [("-m", "instructseg", "video"), ("demo/video.py",)])
+def test_a_real_ctrl_c_leaves_what_is_done(program: tuple[str, ...], clip_frames: np.ndarray) -> None:
+    with VideoWriter("long.mp4", FPS, SIZE) as writer:
+        for turn in range(400):
+            writer.write(clip_frames[turn % LENGTH])
+    if program[0] == "-m":
+        words = ["long.mp4", "the red circle", "--threads", "1"]
+    else:
+        program = (str(ROOT / program[0]),)
+        words = ["--input", "long.mp4", "--prompt", "the red circle"]
+    process = subprocess.Popen(
+        [sys.executable, *program, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        # a shell that runs the tests in the background lets its children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    masks = Path("out/long_masks/1-the-red-circle")
+    while process.poll() is None and len(list(masks.glob("0*.png"))) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    count = len(list(open_video("out/long_overlay.mp4")))
+    assert 3 <= count < 400
+    assert f"interrupted: the first {count} frames are in out/long_overlay.mp4" in said
+    assert files(str(masks)) == [f"{t:05d}.png" for t in range(count)]
+    for path in masks.iterdir():
+        assert load_index_png(path).shape == (SIZE[0], SIZE[1] + 1)  # the clip was made even
+    assert not list(Path("out").rglob(".*"))
+
+
+def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = VideoPredictor.predict
+    monkeypatch.setattr(
+        VideoPredictor, "predict", lambda self, *a, **k: asked.append(k["llm_stride"]) or real(self, *a, **k)
+    )
+    for value in ("3", "auto"):
+        run("video", "clip.mp4", "the red circle", "--llm-stride", value, "-o", value)
+        assert len(files(f"{value}/clip_masks")) == LENGTH
+    assert asked == [Stride(3), Stride.of("auto")]
+    message = "llm_stride is a number of frames or 'auto', got 'often'"
+    assert message in refused("video", "clip.mp4", "a", "--llm-stride", "often")
+
+
+def test_compile_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(VideoPredictor, "compile", lambda self: calls.append(self))
+    run("video", "photo.png", "a", "-o", "plain")
+    assert not calls
+    run("video", "photo.png", "a", "--compile", "-o", "compiled")
+    assert len(calls) == 1
+
+
+def test_no_memory_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = InstructSeg.reason, []
+
+    def reason(self: InstructSeg, *arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(InstructSeg, "reason", reason)
+    result = run("video", "clip.mp4", "the red circle", code=2)
+    assert "out of memory on one of the instructions" in result.stderr
+    assert "the results of the 4 frames before are in out/clip_overlay.mp4" in result.stderr
+    assert len(list(open_video("out/clip_overlay.mp4"))) == len(files("out/clip_masks")) == 4
 
 
 def test_a_clip_that_breaks_off_leaves_what_is_done() -> None:

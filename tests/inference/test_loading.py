@@ -35,8 +35,47 @@ def test_dtype(checkpoint: Path) -> None:
     model, _ = load(checkpoint, "cpu", "bfloat16")
     assert model.dtype == torch.bfloat16
     assert {p.dtype for p in model.pixel_decoder.parameters()} == {torch.float32}
-    with pytest.raises(ValueError, match="unknown dtype 'fp8': use float32, bfloat16, float16"):
+    with pytest.raises(ValueError, match="unknown dtype 'fp8': use float32, bfloat16, float16 or auto"):
         load(checkpoint, dtype="fp8")
+
+
+@pytest.mark.parametrize(
+    ("native", "seconds", "expected"),
+    [(True, 1.0, torch.bfloat16), (True, 2.0, torch.float32), (False, 1.0, torch.float32)],
+)
+def test_auto_is_half_precision_on_a_cpu_where_that_is_faster(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, native: bool, seconds: float, expected: torch.dtype
+) -> None:
+    widths = []
+    monkeypatch.setattr(loading, "_native_bfloat16", lambda: native)
+    monkeypatch.setattr(
+        loading,
+        "_layer_seconds",
+        lambda dtype, width: widths.append(width) or (3.0 if dtype is torch.float32 else seconds),
+    )
+    model, _ = load(checkpoint, "cpu", "auto")
+    assert model.dtype == expected
+    assert set(widths) == ({model.config.text_config.hidden_size} if native else set())
+
+
+def test_auto_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+        assert loading.fastest_dtype(torch.device("cuda")) == expected
+    assert loading.fastest_dtype(torch.device("mps")) == torch.float32
+    assert loading._layer_seconds(torch.bfloat16, 64) > 0
+    assert isinstance(loading._native_bfloat16(), bool)
+
+
+def test_weights_that_do_not_fit(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def to(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(InstructSeg, "to", to)
+    with pytest.raises(
+        torch.cuda.OutOfMemoryError, match=r"loading [\d.]+ MiB of weights .*in bfloat16 .* fit"
+    ):
+        load(checkpoint, "cpu", "float32")
 
 
 def test_without_a_processor_file_the_sizes_are_the_models(folder: Path) -> None:
@@ -110,5 +149,5 @@ def test_weights_that_are_missing_or_of_another_shape(folder: Path) -> None:
 def test_a_tokenizer_of_another_model(folder: Path) -> None:
     many = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzabcd"]
     build_tokenizer(CORPUS + many, 2000).save_pretrained(folder)
-    with pytest.raises(ValueError, match="but its model 1024: give the one of that model"):
+    with pytest.raises(ValueError, match="but its model 1440: give the one of that model"):
         load(folder, "cpu")

@@ -1,8 +1,7 @@
-"""Prediction in video: against one plain forward per frame, and the window against the rule itself."""
+"""Prediction in video: against one plain forward per frame, and what is read when."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 from instructseg.data.frames import neighbour_references
 from instructseg.inference import VideoPredictor
 from instructseg.inference.postprocess import postprocess
-from instructseg.inference.video import windows
 from instructseg.media import TruncatedVideoError
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Sample, Task
 from tests.inference.test_image import TEXTS, same
+from tests.inference.test_stride import counted
 
 Nano = tuple[InstructSeg, InstructSegProcessor]
 Frames = Callable[[int], list[np.ndarray]]
@@ -40,32 +39,20 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
             same(found, other)
 
 
-@pytest.mark.parametrize("references", [0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 5, 6, 7, 20])
-def test_windows_follow_the_rule(length: int, references: int) -> None:
-    expected = [(t, t, neighbour_references(t, length, references)) for t in range(length)]
-    assert list(windows(iter(range(length)), references)) == expected
-
-
-def test_no_frame_is_read_before_it_is_needed() -> None:
+def test_no_frame_of_a_camera_is_read_before_it_is_needed(nano: Nano, frames: Frames) -> None:
     read: list[int] = []
-    stream = windows((read.append(i) or i for i in range(100)), 4)
+    results = VideoPredictor(*nano).predict(
+        (read.append(i) or frame for i, frame in enumerate(frames(8))), "red"
+    )
     for wanted, ahead in [(0, 5), (1, 5), (2, 5), (3, 6), (4, 7)]:
-        assert next(stream)[0] == wanted
+        assert next(results).index == wanted
         assert len(read) == ahead
 
 
-def test_each_frame_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: Counter[str] = Counter()
-    model = nano[0]
-    for part in ("vision", "backbone", "ovp", "language"):
-        module = getattr(model, part).model if part == "language" else getattr(model, part)
-        real = module.forward
-        monkeypatch.setattr(
-            module, "forward", lambda *a, _part=part, _real=real, **k: calls.update([_part]) or _real(*a, **k)
-        )
-    list(VideoPredictor(*nano).predict(frames(7), TEXTS))
-    assert calls == {"vision": 7, "backbone": 7, "ovp": 7, "language": 7}
+def test_each_frame_is_encoded_once(nano: Nano, frames: Frames) -> None:
+    with counted(nano[0]) as calls:
+        list(VideoPredictor(*nano).predict(frames(7), TEXTS))
+    assert calls == {"vision": 7, "backbone": 7, "ovp": 21, "language": 21}
 
 
 def test_a_source_that_breaks_gives_what_it_had(nano: Nano, frames: Frames) -> None:

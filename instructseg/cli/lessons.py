@@ -1,0 +1,49 @@
+"""The trainer of a lesson: a stage that teaches a part of a model, see :mod:`instructseg.curriculum`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from instructseg.cli.held_out import synthetic_dataset
+from instructseg.config import RunConfig
+from instructseg.curriculum.pages import PageSource
+from instructseg.curriculum.pictures import PictureSource
+from instructseg.curriculum.reading import ReadingLesson
+from instructseg.curriculum.seeing import LessonOutput, MaskLesson, PatchLesson
+from instructseg.engine import Trainer
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
+
+
+def lesson_trainer(
+    run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg
+) -> Trainer:
+    """The trainer of a stage whose ``lesson`` is not ``whole``; what it hands on is the model without heads.
+
+    Raises:
+        ValueError: the model is too narrow for the codes, or settings do not fit.
+    """
+    data = run.data
+    images = synthetic_dataset(data, "train", clips=False)
+    module: nn.Module
+    source: Any = PictureSource(processor, images.scene_config, data.images_per_batch, data.seed)
+    if run.lesson == "patches":
+        module = PatchLesson(model)
+    elif run.lesson == "reading":
+        module = ReadingLesson(model, data.patches)
+        clips = synthetic_dataset(data, "train", clips=True) if data.clip_share else None
+        source = PageSource(processor, images, clips, data.clip_share, data.images_per_batch)
+    else:
+        module = MaskLesson(model, propose=run.lesson == "masks")
+    train = replace(run.train, best=None, patience=0)
+    said: Any = _said
+    return Trainer(module, said, source, train, folder, taught=model)
+
+
+def _said(output: LessonOutput, _targets: object, _labels: object) -> LessonOutput:
+    """A lesson computes its own losses."""
+    return output

@@ -1,0 +1,94 @@
+"""The model that a run starts from: a preset, joined files, or a trained model with new adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from instructseg import distributed
+from instructseg.config import ModelSource
+from instructseg.inference import load
+from instructseg.inference.loading import DEFAULT_MODEL, processor_config
+from instructseg.log import get_logger
+from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
+from instructseg.model.language import add_lora
+from instructseg.processing import InstructSegProcessor
+from instructseg.processing.storage import load_tokenizer
+
+logger = get_logger(__name__)
+
+START_FOLDER = "start"
+"""Where the joined files are, in the output folder of a run."""
+
+
+def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
+    """A processor for a model trained from random weights: the bundled tokenizer, no system sentence."""
+    tokenizer = load_tokenizer(DEFAULT_MODEL)
+    if len(tokenizer) > config.text_config.vocab_size:
+        raise ValueError(
+            f"the bundled tokenizer has {len(tokenizer)} tokens, but text_config.vocab_size is "
+            f"{config.text_config.vocab_size}: raise it"
+        )
+    return InstructSegProcessor(tokenizer, processor_config(config, system=""))
+
+
+def build_model(
+    source: ModelSource, seed: int, folder: Path | None = None
+) -> tuple[InstructSeg, InstructSegProcessor]:
+    """The model to train, in float32, and its processor.
+
+    Args:
+        source: see :class:`ModelSource`.
+        seed: of all weights that no file fills.
+        folder: the output folder of the run; needed for ``source.start``, whose files are joined there once.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or does not fit, or overrides are not possible.
+    """
+    if source.start is not None:
+        return _joined(source, seed, folder)
+    if source.name in PRESETS:
+        torch.manual_seed(seed)
+        config = preset(source.name, **source.overrides)
+        return InstructSeg(config), new_processor(config)
+    return _trained(source.name, source, seed)
+
+
+def _joined(source: ModelSource, seed: int, folder: Path | None) -> tuple[InstructSeg, InstructSegProcessor]:
+    """The files of ``source.start`` in one model."""
+    from instructseg.convert import assemble_training_start
+
+    start = source.start
+    assert start is not None
+    if source.name not in PRESETS or folder is None:
+        raise ValueError(f"model.start fills a preset ({', '.join(PRESETS)}), not '{source.name}'")
+    target = folder / START_FOLDER
+    if not target.is_dir() and distributed.is_main():
+        fields = {**PRESETS[source.name], **source.overrides}
+        fields.pop("lora", None)
+        made = assemble_training_start(
+            start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields
+        )
+        logger.info("wrote %s: %s", target, made)
+    if distributed.world_size() > 1:
+        torch.distributed.barrier()
+    return _trained(str(target), source, seed)
+
+
+def _trained(name: str, source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSegProcessor]:
+    """A model from a folder or the hub, and the adapters that ``overrides`` adds."""
+    adapters = source.overrides.get("lora")
+    others = source.overrides.keys() - {"lora"}
+    if others and source.start is None:
+        raise ValueError(f"model.overrides.{min(others)}: {name} is trained already; only lora can be added")
+    model, processor = load(name, "cpu", torch.float32)
+    if adapters and not model.config.lora:
+        torch.manual_seed(seed)
+        add_lora(model.language, **adapters)
+        model.config.lora = dict(adapters)
+    elif adapters and model.config.lora != dict(adapters):
+        raise ValueError(
+            f"model.overrides.lora: {name} has other adapters, {model.config.lora}: merge them first"
+        )
+    return model, processor

@@ -1,0 +1,168 @@
+"""Scenes as codes with instructions on them, as the lesson of reading takes them: nothing is painted for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from instructseg.curriculum.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_shares
+from instructseg.curriculum.pictures import moved
+from instructseg.data.meaning import MIN_AREA
+from instructseg.data.synthetic import DrawnScene, SyntheticDataset
+from instructseg.processing import InstructSegProcessor
+from instructseg.structures import IGNORE_LABEL, MaskTargets, Role, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Pages:
+    """A batch of F scenes, all images or all clips, with B instructions; R references, N things at most.
+
+    Attributes:
+        input_ids: ``int64[B, L]``, as of ``ModelInputs``.
+        roles: ``int64[B, L]``.
+        labels: ``int64[B, L]``; replies to plain questions are learned.
+        picture: ``int64[B]``, the scene of each row.
+        patches: ``float[F, 1 + R, P, PATCH_DIM]``: the key frame, then its references.
+        velocity: ``float[F, P, 2]``: travel of the thing under each patch of the key frame over four frames, as
+            shares of width and height.
+        things: ``float[F, N + 1, CODE_DIM]``; the last one that is real is nothing at all.
+        real: ``bool[F, N + 1]``.
+        answers: ``float[B, N + 1]``, 1 on what is meant.
+        shown: ``float[F, R, N, CODE_DIM]``, the things as they are in the references.
+        in_sight: ``bool[F, R, N]``.
+        kinds: of the instructions.
+    """
+
+    input_ids: torch.Tensor
+    roles: torch.Tensor
+    labels: torch.Tensor
+    picture: torch.Tensor
+    patches: torch.Tensor
+    velocity: torch.Tensor
+    things: torch.Tensor
+    real: torch.Tensor
+    answers: torch.Tensor
+    shown: torch.Tensor
+    in_sight: torch.Tensor
+    kinds: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def to(self, device: torch.device | str) -> Pages:
+        """Moves the tensors to ``device``."""
+        result: Pages = moved(self, device)
+        return result
+
+
+@dataclass(frozen=True)
+class PageSource:
+    """Batch ``i`` of scenes as codes (see ``engine.BatchSource``).
+
+    Attributes:
+        processor: lays out the instructions.
+        images: scenes of one frame.
+        clips: scenes of several; ``None`` for none.
+        clip_share: share of the batches that are clips.
+        count: scenes of a batch.
+    """
+
+    processor: InstructSegProcessor
+    images: SyntheticDataset
+    clips: SyntheticDataset | None
+    clip_share: float
+    count: int
+
+    def batch(self, index: int) -> tuple[Pages, list[MaskTargets]]:
+        """Scenes and instructions; there are no masks to compare."""
+        return pages_of(self.processor, self._scenes(index)), []
+
+    def names(self, index: int) -> Sequence[str]:
+        """Names of the scenes of batch ``index``."""
+        return [scene.name for scene in self._scenes(index)]
+
+    def _scenes(self, index: int) -> list[DrawnScene]:
+        share = self.clip_share if self.clips is not None else 0.0
+        is_clip = int((index + 1) * share) > int(index * share)
+        scenes = self.clips if is_clip and self.clips is not None else self.images
+        return [scenes.scene((index * self.count + number) % len(scenes)) for number in range(self.count)]
+
+
+def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene]) -> Pages:
+    """The batch of these scenes, which are all images or all clips."""
+    grid = round(processor.config.num_image_tokens**0.5)
+    codes = [_codes(drawn) for drawn in scenes]  # (1 + R, N, CODE_DIM) each
+    most = max(code.shape[1] for code in codes) + 1
+    references = codes[0].shape[0] - 1
+    things = np.tile(NOTHING, (len(scenes), most, 1))
+    real = np.zeros((len(scenes), most), bool)
+    shown = np.zeros((len(scenes), references, most - 1, CODE_DIM), np.float32)
+    in_sight = np.zeros(shown.shape[:3], bool)
+    patches, velocity, answers, rows = [], [], [], []
+    for number, (drawn, code) in enumerate(zip(scenes, codes, strict=True)):
+        scene, count, frames = drawn.scene, code.shape[1], _frames(drawn)
+        things[number, :count] = code[0]
+        real[number, : count + 1] = True
+        shown[number, :, :count] = code[1:]
+        in_sight[number, :, :count] = [[scene.area(i, t) >= MIN_AREA for i in range(count)] for t in frames[1:]]
+        patches.append(np.stack([patch_codes(scene, t, grid, c) for t, c in zip(frames, code, strict=True)]))
+        velocity.append(_velocity(drawn, grid))
+        for said in drawn.expressions:
+            answer = np.zeros(most, np.float32)
+            answer[list(said.targets)] = 1
+            answers.append(answer)
+            rows.append(number)
+    ids, roles, labels = _texts(processor, scenes)
+    array = torch.from_numpy
+    return Pages(
+        ids, roles, labels, torch.tensor(rows), array(np.stack(patches)), array(np.stack(velocity)),
+        array(things), array(real), array(np.stack(answers)), array(shown), array(in_sight),
+        tuple(said.kind for drawn in scenes for said in drawn.expressions),
+    )  # fmt: skip
+
+
+def _frames(drawn: DrawnScene) -> list[int]:
+    """Key frame and references; an image is its own reference."""
+    return [drawn.key, *(drawn.references or (drawn.key,))]
+
+
+def _codes(drawn: DrawnScene) -> np.ndarray:
+    return np.stack([object_codes(drawn.scene, t) for t in _frames(drawn)])
+
+
+def _velocity(drawn: DrawnScene, grid: int) -> np.ndarray:
+    """``float32[P, 2]``; zero on the background."""
+    scene = drawn.scene
+    height, width = scene.ids.shape[1:]
+    steps = max(1, len(scene.frames) - 1)
+    moves = np.array([(thing.centres[-1] - thing.centres[0]) / steps * 4 for thing in scene.objects])
+    shares = patch_shares(scene.ids[drawn.key], grid, len(scene.objects))[:, 1:]
+    under = moves[shares.argmax(1)] / (width, height)
+    return np.where(shares.max(1, keepdims=True) > 0.15, under, 0).astype(np.float32)
+
+
+def _texts(
+    processor: InstructSegProcessor, scenes: Sequence[DrawnScene]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, roles and labels of all instructions."""
+    rows = []
+    for drawn in scenes:
+        for said in drawn.expressions:
+            references = len(drawn.references) if said.task.has_mask else 0
+            ids, roles = processor.encode_text(
+                [said.text], said.task, references, answers=[said.answer] if said.answer else None
+            )
+            labels = torch.full_like(ids, IGNORE_LABEL)
+            if said.task is Task.VQA:
+                prompt, _ = processor.encode_text([said.text], said.task, generate=True)
+                labels[:, prompt.shape[1] :] = ids[:, prompt.shape[1] :]
+            rows.append((ids[0], roles[0], labels[0]))
+    fillings = (0, int(Role.PAD), IGNORE_LABEL)
+    padded = [
+        torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=filling)
+        for column, filling in zip(zip(*rows, strict=True), fillings, strict=True)
+    ]
+    return padded[0], padded[1], padded[2]

@@ -1,0 +1,158 @@
+"""What a run says before its first step: what learns, what is frozen, and what memory it will take.
+
+Weights, gradients, moments and averages are counted. Activations are an estimate.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from instructseg.structures import ModelInputs
+
+ADAM_MOMENTS = 2
+_LAYER_BYTES = 34
+"""Bytes per token and channel that a transformer layer keeps in 16 bit without attention weights: Korthikanti
+et al., Reducing Activation Recomputation in Large Transformer Models, 2022, equation 1."""
+_KEPT_BYTES = 2
+"""With checkpointing: its input alone."""
+_LOGIT_COPIES = 3
+"""Logits, their log-softmax and its gradient, float32."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that each process needs.
+
+    Attributes:
+        weights, gradients, optimiser, averages: counted.
+        activations: estimated; 0 where the model's sizes are not known.
+    """
+
+    weights: int
+    gradients: int
+    optimiser: int
+    averages: int
+    activations: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of all."""
+        return self.weights + self.gradients + self.optimiser + self.averages + self.activations
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters under one name: how many learn, and how many are frozen."""
+
+    trainable: int = 0
+    frozen: int = 0
+
+
+def count_parts(model: nn.Module) -> dict[str, Part]:
+    """Parameters by part: the first level of names; of ``language`` the adapters and tables by themselves."""
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for name, parameter in model.named_parameters():
+        counts[_part(name)][not parameter.requires_grad] += parameter.numel()
+    return {name: Part(*counted) for name, counted in counts.items()}
+
+
+def _part(name: str) -> str:
+    first, _, rest = name.partition(".")
+    if ".lora_" in name:
+        return f"{first} (LoRA)"
+    table = next((table for table in ("embed_tokens", "lm_head") if table in rest.split(".")), None)
+    return f"{first} ({table})" if table else first
+
+
+def count_memory(model: nn.Module, ema: bool, shards: int = 1) -> Memory:
+    """Memory of everything but activations.
+
+    Args:
+        model: with ``requires_grad`` as it is trained; values are not read, so it may be on the meta device.
+        ema: whether averages are kept.
+        shards: processes that weights, gradients and moments are spread over.
+    """
+    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    parts = (weights, learning, ADAM_MOMENTS * learning, learning * ema)
+    return Memory(*(part // shards for part in parts))
+
+
+def estimate_activations(model: nn.Module, inputs: ModelInputs, half: bool, checkpointing: bool) -> int:
+    """A rough number of bytes that the forward keeps for the backward; 0 for an unknown kind of model.
+
+    Counted are the language model's layers, the logits of learned tokens, and the mask branch: its deformable
+    attention and the masks of every decoder layer, kept three times for the losses. Frozen encoders keep
+    nothing.
+
+    Args:
+        model: an :class:`~instructseg.model.InstructSeg`.
+        inputs: a batch.
+        half: whether the forward runs in 16 bit.
+        checkpointing: whether blocks are computed again.
+    """
+    config: Any = getattr(model, "config", None)
+    if getattr(config, "text_config", None) is None:
+        return 0
+    text, width = config.text_config, 1 if half else 2
+    tokens = inputs.input_ids.numel() * text.hidden_size * width
+    kept = text.num_hidden_layers * _KEPT_BYTES + _LAYER_BYTES
+    total = tokens * (kept if checkpointing else text.num_hidden_layers * _LAYER_BYTES)
+    if inputs.labels is not None:
+        learned = int((inputs.labels >= 0).sum())
+        total += learned * config.lm_head_size * 4 * _LOGIT_COPIES
+    if inputs.seg_pixels is not None:
+        pictures, _, height, width_pixels = inputs.seg_pixels.shape
+        pixels = pictures * height * width_pixels
+        cells = sum(pixels // stride**2 for stride in (8, 16, 32))
+        total += cells * config.conv_dim * config.pixel_decoder_layers * _LAYER_BYTES * width
+        layers = config.decoder_layers + 1
+        total += len(inputs.input_ids) * (pixels // pictures // 16) * layers * config.num_queries * 4 * 3
+    return total
+
+
+def describe(model: nn.Module, memory: Memory) -> list[str]:
+    """The lines that a run begins with."""
+    parts = count_parts(model)
+    learning, frozen = sum(p.trainable for p in parts.values()), sum(p.frozen for p in parts.values())
+    lines = [f"{learning:,} of {learning + frozen:,} parameters learn"]
+    learn = [f"{name} {part.trainable:,}" for name, part in parts.items() if part.trainable]
+    rest = [f"{name} {part.frozen:,}" for name, part in parts.items() if part.frozen]
+    lines.append("learn: " + ", ".join(learn))
+    lines.append("frozen: " + (", ".join(rest) or "nothing"))
+    counted = (("weights", memory.weights), ("gradients", memory.gradients), ("optimiser", memory.optimiser))
+    words = [f"{name} {_size(size)}" for name, size in (*counted, ("averages", memory.averages))]
+    guess = f"activations about {_size(memory.activations)} (an estimate)" if memory.activations else ""
+    told = ", ".join([*words, *filter(None, [guess])])
+    lines.append(f"memory of each process: {told}; together {_size(memory.total)}")
+    return lines
+
+
+def prepare_memory(model: nn.Module, frozen_dtype: torch.dtype | None, checkpointing: bool, where: str) -> None:
+    """Brings frozen weights to ``frozen_dtype`` and turns gradient checkpointing on, in place.
+
+    Modules that the model keeps in float32 stay so.
+
+    Raises:
+        ValueError: the model cannot checkpoint; ``where`` says which setting asked for it.
+    """
+    if frozen_dtype is not None:
+        kept = tuple(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad and parameter.is_floating_point() and not name.startswith(kept):
+                parameter.data = parameter.data.to(frozen_dtype)
+    if checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        enable = enable or getattr(model, "gradient_checkpointing_enable", None)
+        if enable is None:
+            raise ValueError(f"{where}: this model cannot compute its blocks again")
+        enable()
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

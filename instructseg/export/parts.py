@@ -1,0 +1,156 @@
+"""The parts of the model that do not need the language model, each a module with tensors in and out.
+
+=================  ======================================  ================================================
+part               inputs                                  outputs
+=================  ======================================  ================================================
+``vision_tower``   ``clip_pixels``                         ``tokens``
+``mask_branch``    ``seg_pixels``                          ``level_32``, ``level_16``, ``level_8``,
+                                                           ``mask_features`` and, with fusion, ``visual``
+``text_fusion``    ``text``, ``text_mask``, ``visual``     ``classifier``
+``mask_decoder``   ``mask_tokens``, ``classifier``, what   ``mask_logits``, ``seg_logits``
+                   ``mask_branch`` gives
+=================  ======================================  ================================================
+
+Letters: B rows, T words of the instruction, D width of the language model, Q queries, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from instructseg.model import InstructSeg
+
+PARTS = ("vision_tower", "mask_branch", "text_fusion", "mask_decoder")
+"""Names, in the order of use."""
+_EXAMPLE_ROWS, _EXAMPLE_WORDS = 2, 5
+_SIDE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A module with example inputs.
+
+    Attributes:
+        name: of :data:`PARTS`.
+        module: takes the inputs in order, returns the outputs in order.
+        inputs: name to example.
+        outputs: names.
+        dynamic: input name to its free axes, each ``{axis: letter}``.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, torch.Tensor]
+    outputs: tuple[str, ...]
+    dynamic: dict[str, dict[int, str]]
+
+
+class VisionTower(nn.Module):
+    """SigLIP and the projector: ``float[1, 3, S, S]`` to ``float[1, P, D]``."""
+
+    def __init__(self, model: InstructSeg) -> None:
+        super().__init__()
+        self.vision, self.projector = model.vision, model.projector
+
+    def forward(self, clip_pixels: torch.Tensor) -> torch.Tensor:
+        """One frame of the language side."""
+        return self.projector(self.vision(clip_pixels))
+
+
+class MaskBranch(nn.Module):
+    """Backbone, pixel decoder and the visual side of text fusion: ``float[1, 3, H, W]`` to its features."""
+
+    def __init__(self, model: InstructSeg) -> None:
+        super().__init__()
+        self.backbone, self.pixel_decoder, self.vmtf = model.backbone, model.pixel_decoder, model.vmtf
+
+    def forward(self, seg_pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """One key frame."""
+        maps = self.backbone(seg_pixels)
+        levels, mask_features = self.pixel_decoder(maps)
+        visual = self.vmtf.encode_visual(maps)
+        features = (*levels, mask_features)
+        return features if visual is None else (*features, visual)
+
+
+class Fusion(nn.Module):
+    """Text to classifier: ``float[B, T, D]``, ``bool[B, T]`` and, with fusion, ``float[1, S, V]``."""
+
+    def __init__(self, model: InstructSeg) -> None:
+        super().__init__()
+        self.vmtf = model.vmtf
+
+    def forward(
+        self, text: torch.Tensor, text_mask: torch.Tensor, visual: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """``float[B, C]``."""
+        if visual is not None:
+            visual = visual.expand(text.shape[0], -1, -1)  # len() would fix the rows
+        return self.vmtf(text, text_mask, visual)
+
+
+class Decoder(nn.Module):
+    """Mask tokens ``float[B, Q, D]`` and classifier ``float[B, C]`` on one key frame's features."""
+
+    def __init__(self, model: InstructSeg) -> None:
+        super().__init__()
+        self.mask_decoder = model.mask_decoder
+
+    def forward(
+        self,
+        mask_tokens: torch.Tensor,
+        classifier: torch.Tensor,
+        level_32: torch.Tensor,
+        level_16: torch.Tensor,
+        level_8: torch.Tensor,
+        mask_features: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``float[B, Q, H/4, W/4]`` and ``float[B, Q]``, both logits."""
+        picture = torch.zeros(mask_tokens.shape[0], dtype=torch.int64, device=mask_tokens.device)
+        levels = (level_32, level_16, level_8)
+        return self.mask_decoder(mask_tokens, classifier, levels, mask_features, picture)[-1]
+
+
+@torch.no_grad()
+def build_parts(model: InstructSeg, size: tuple[int, int]) -> list[Part]:
+    """The parts of a float32 model on a CPU.
+
+    Args:
+        model: with any language model; only its width counts.
+        size: height and width of the mask branch's input in pixels; fixed in what is exported.
+
+    Raises:
+        ValueError: a side is no multiple of 32.
+    """
+    if size[0] % _SIDE or size[1] % _SIDE or min(size) < _SIDE:
+        raise ValueError(f"the mask branch takes sides that are multiples of {_SIDE}, not {size[0]}x{size[1]}")
+    config: Any = model.config
+    width, clip = config.text_config.hidden_size, config.vision_config.image_size
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    tower = Part("vision_tower", VisionTower(model), {"clip_pixels": noise(1, 3, clip, clip)}, ("tokens",), {})
+    features = ("level_32", "level_16", "level_8", "mask_features", "visual")
+    branch, pixels = MaskBranch(model), noise(1, 3, *size)
+    found = dict(zip(features, branch(pixels), strict=False))
+    mask_branch = Part("mask_branch", branch, {"seg_pixels": pixels}, tuple(found), {})
+    rows, words = _EXAMPLE_ROWS, _EXAMPLE_WORDS
+    mask = torch.ones(rows, words, dtype=torch.bool)
+    mask[-1, -2:] = False
+    text = {"text": noise(rows, words, width), "text_mask": mask}
+    visual = {name: found.pop(name) for name in ("visual",) if name in found}
+    free = {"text": {0: "B", 1: "T"}, "text_mask": {0: "B", 1: "T"}}
+    fusion = Part("text_fusion", Fusion(model), {**text, **visual}, ("classifier",), free)
+    given = {
+        "mask_tokens": noise(rows, config.num_queries, width),
+        "classifier": noise(rows, config.decoder_dim),
+    }
+    free = {"mask_tokens": {0: "B"}, "classifier": {0: "B"}}
+    decoder = Part("mask_decoder", Decoder(model), {**given, **found}, ("mask_logits", "seg_logits"), free)
+    return [tower, mask_branch, fusion, decoder]

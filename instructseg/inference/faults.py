@@ -1,0 +1,97 @@
+"""Memory that runs out: what was asked, what there is, and what would fit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+# what torch says on a CPU (Linux and macOS, Windows) and on an accelerator without an error class of its own
+_SIGNS = ("can't allocate memory", "not enough memory: you tried to allocate", "out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def out_of_memory(
+    error: BaseException, doing: str, fits: str, device: torch.device
+) -> torch.cuda.OutOfMemoryError:
+    """The error to raise instead.
+
+    Args:
+        error: of torch, one that :func:`is_out_of_memory` knows.
+        doing: what was being computed.
+        fits: what to ask instead.
+        device: where.
+    """
+    asked = re.search(r"tried to allocate (\d+(?:\.\d+)? ?\w+)", str(error), re.IGNORECASE)
+    free = free_memory(device)
+    parts = [
+        _size(asked.group(1)) + " more were asked" if asked else "",
+        f"{gib(free)} are free on {device}" if free is not None else "",
+    ]
+    told = ", ".join(part for part in parts if part)
+    return torch.cuda.OutOfMemoryError(f"out of memory {doing}{f' ({told})' if told else ''}: {fits}")
+
+
+@contextmanager
+def memory_told(doing: str, fits: str, device: torch.device) -> Iterator[None]:
+    """Lets errors of memory say more; arguments as of :func:`out_of_memory`.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(error, doing, fits, device) from error
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be had; ``None`` where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    names = getattr(os, "sysconf_names", {})
+    if device.type == "cpu" and {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= set(names):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def weights_advice(sizes: Iterable[int], dtype: torch.dtype, free: int | None) -> str:
+    """What to load instead of weights that do not fit.
+
+    Args:
+        sizes: numbers of elements of the tensors.
+        dtype: that was asked for.
+        free: bytes; ``None`` where nobody tells.
+    """
+    elements = sum(sizes)
+    if dtype.itemsize > 2:
+        half = 2 * elements
+        fit = " fit" if free is None or half < free else " still do not fit"
+        return f"in bfloat16 the weights take {gib(half)} and{fit}; or choose another device"
+    return "choose another device, or a smaller model"
+
+
+def gib(number: int) -> str:
+    """Bytes as people read them."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number = number / 1024  # type: ignore[assignment]
+    return f"{number:.2f} GiB"
+
+
+def _size(text: str) -> str:
+    """``"4000000 bytes"`` shorter; other units are as torch wrote them."""
+    number, _, unit = text.partition(" ")
+    return gib(int(number)) if unit == "bytes" else text

@@ -1,0 +1,276 @@
+"""What a model will need in memory, by its configuration, and the settings that fit a limit.
+
+The weights are counted exactly. Activations are estimated stage by stage, by the largest tensors that a stage
+holds at once; the stages follow each other, so the largest one counts. Letters: ``e`` bytes of a value, ``B``
+rows, ``L`` positions of the language sequence, ``D`` its width.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instructseg.inference.faults import gib
+from instructseg.inference.loading import choose_device, choose_dtype, fastest_dtype, read_model_config
+from instructseg.log import get_logger
+from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.model.quantised import GROUP, check_quantisation, is_block_weight
+
+PROMPT_TOKENS = 64
+"""Words around the placeholders that are reckoned with."""
+LIBRARIES = 64 << 20
+"""Code and scratch memory that torch takes on its first run."""
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_CHOICES = (
+    (torch.float32, None),
+    (torch.bfloat16, None),
+    (torch.float32, "int8"),
+    (torch.bfloat16, "int8"),
+    (torch.bfloat16, "int4"),
+)
+"""Settings from the most exact to the smallest."""
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Settings and what they are expected to take, in bytes.
+
+    Attributes:
+        dtype: of the values.
+        quantise: ``int8`` or ``int4`` for the language model's blocks; ``None`` for plain weights.
+        batch_size: rows that the language model reads together.
+        weights: by part of the model.
+        activations: by stage; they follow each other.
+        process: what the program takes without a model.
+    """
+
+    dtype: torch.dtype
+    quantise: str | None
+    batch_size: int
+    weights: dict[str, int]
+    activations: dict[str, int]
+    process: int = 0
+
+    @property
+    def expected(self) -> int:
+        """Bytes at the peak."""
+        return self.process + sum(self.weights.values()) + max(self.activations.values())
+
+    def to_text(self) -> str:
+        """One line."""
+        kind = str(self.dtype).removeprefix("torch.") + (f" with {self.quantise}" if self.quantise else "")
+        stage = max(self.activations, key=lambda name: self.activations[name])
+        return (
+            f"{kind}, {self.batch_size} rows at once: {gib(self.expected)} expected (weights "
+            f"{gib(sum(self.weights.values()))}, {stage} {gib(self.activations[stage])}, "
+            f"program {gib(self.process)})"
+        )
+
+
+def plan_memory(
+    config: InstructSegConfig,
+    max_memory: int | str,
+    device: torch.device | str = "cpu",
+    frame_size: tuple[int, int] = (1080, 1920),
+    instructions: int = 16,
+    references: int = 4,
+    dtype: torch.dtype | None = None,
+) -> MemoryPlan:
+    """The most exact settings that fit, with as many rows at once as fit with them; logged in one line.
+
+    Args:
+        config: of the model; one that is stored quantised stays so.
+        max_memory: bytes, or as ``"6GB"`` or ``"6GiB"``. On a CPU of the whole program, else of the device.
+        device: where the model is to run.
+        frame_size: height and width of the largest frame, in pixels.
+        instructions: that are asked at once (K); more than that many rows are never needed.
+        references: frames beside the key frame.
+        dtype: of the values, where it is given; ``None`` lets it be chosen.
+
+    Raises:
+        ValueError: nothing fits: the message says what the smallest settings take; or a size that cannot
+            be read.
+    """
+    limit = parse_size(max_memory)
+    cpu = torch.device(device).type == "cpu"
+    process = resident_memory() + LIBRARIES if cpu else 0
+    tried: list[MemoryPlan] = []
+    for kind, quantise in _choices(config, cpu, dtype):
+        weights = weight_bytes(config, kind, quantise)
+        rows = max(1, instructions)
+        while rows:
+            activations = activation_bytes(config, kind, rows, frame_size, references)
+            plan = MemoryPlan(kind, quantise, rows, weights, activations, process)
+            if plan.expected <= limit:
+                _log.info("memory limit %s: %s", gib(limit), plan.to_text())
+                return plan
+            rows //= 2
+        tried.append(plan)
+    smallest = min(tried, key=lambda plan: plan.expected)
+    raise ValueError(
+        f"{gib(limit)} of memory are not enough: the smallest settings are {smallest.to_text()}; allow "
+        f"{-(-smallest.expected // 10**6)}MB or choose a smaller model"
+    )
+
+
+def plan_checkpoint(
+    name_or_path: str | Path | None,
+    max_memory: int | str,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    quantise: str | None = None,
+) -> MemoryPlan:
+    """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.inference.load`.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`instructseg.inference.load` and :func:`plan_memory`.
+    """
+    target = choose_device(device)
+    config = read_model_config(name_or_path)
+    if quantise is not None:
+        config.quantise = check_quantisation(quantise)
+    given = fastest_dtype(target) if dtype == "auto" else dtype
+    return plan_memory(
+        config, max_memory, target, dtype=choose_dtype(given) if isinstance(given, str) else given
+    )
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes of ``"6GB"`` (10^9), ``"6GiB"`` (2^30), ``"800M"`` or a number.
+
+    Raises:
+        ValueError: it is none of them, or nothing.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", str(size).upper())
+    if match is None or match[2] not in _UNITS or not float(match[1]):
+        raise ValueError(f"'{size}' is no size of memory: write 6GB, 6GiB or a number of bytes")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def resident_memory() -> int:
+    """Bytes of this program that are in memory now; 0 where the system does not tell (Linux does)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (no file of a disk)
+            pages = int(file.read().split()[1])
+    except OSError:
+        return 0
+    import mmap
+
+    return pages * mmap.PAGESIZE
+
+
+def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantise: str | None) -> dict[str, int]:
+    """Bytes of the weights by part (``vision``, ``language``, ``pixel_decoder`` ..), without making them.
+
+    Args:
+        config: of the model, stored plainly or as ``quantise``.
+        dtype: of the values; parts that always stay in float32 are counted so.
+        quantise: ``int8``, ``int4`` or ``None``.
+    """
+    plain = InstructSegConfig(**{**config.to_dict(), "quantise": None, "lora": None})
+    with torch.device("meta"):
+        state = InstructSeg(plain).state_dict()
+    kept = tuple(f"{part}." for part in InstructSeg._keep_in_fp32_modules_strict)
+    parts: Counter[str] = Counter()
+    for name, tensor in state.items():
+        size = 4 if name.startswith(kept) else dtype.itemsize
+        nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
+        if quantise and is_block_weight(name):
+            outputs, inputs = tensor.shape
+            scales = outputs if quantise == "int8" else outputs * inputs // GROUP
+            nbytes = tensor.numel() // (1 if quantise == "int8" else 2) + scales * size
+        parts[name.partition(".")[0]] += nbytes
+    return dict(parts)
+
+
+def activation_bytes(
+    config: InstructSegConfig,
+    dtype: torch.dtype,
+    rows: int,
+    frame_size: tuple[int, int] = (1080, 1920),
+    references: int = 4,
+) -> dict[str, int]:
+    """Bytes that each stage holds at its peak, what is kept for later stages included.
+
+    Args:
+        config: of the model.
+        dtype: of the values.
+        rows: pairs of frame and instruction that are computed together.
+        frame_size: height and width in pixels.
+        references: frames beside the key frame.
+    """
+    text, e = config.text_config, dtype.itemsize
+    width, tokens = text.hidden_size, config.num_image_tokens
+    seen = max(1, references) * config.ovp_queries if config.use_ovp else 0
+    length = PROMPT_TOKENS + tokens + seen + config.num_queries
+    cells = (config.image_size // 4) ** 2
+    # frame features and perceived references stay while the later stages run
+    kept = cells * (config.mask_dim + config.conv_dim // 2) * 4 + rows * seen * width * e
+    pixels = frame_size[0] * frame_size[1]
+    masks = rows * config.num_queries * cells * 4
+    stages = {
+        "vision tower": _tower(config, tokens) * e,
+        "backbone": _backbone(config) * e,
+        "pixel decoder": _pixel_decoder(config) * 4,
+        "perceiver": rows * _perceiver(config, tokens) * e,
+        # states, queries, keys, values, rotated copies; the feed-forward before and behind its activation
+        "language model": rows * length * (8 * width + 2 * text.intermediate_size) * e + rows * length**2 * 5,
+        "mask decoder": masks + rows * config.num_queries * (cells // 4) * 9,
+        # a winner per row; two queries per row: padded, enlarged, compared, and their probability
+        "masks": masks + rows * pixels * (4 + 2 * 4 * 4),
+    }
+    return {name: size + kept for name, size in stages.items()}
+
+
+def _tower(config: InstructSegConfig, tokens: int) -> int:
+    """Values of SigLIP on one frame."""
+    vision = config.vision_config
+    return tokens * (6 * vision.hidden_size + 2 * vision.intermediate_size)
+
+
+def _backbone(config: InstructSegConfig) -> int:
+    """Values of Swin's widest stage on one frame: scores before and behind the softmax, or the feed-forward."""
+    swin: Any = config.backbone_config
+    largest = 0
+    for stage, heads in enumerate(swin.num_heads):
+        cells = (config.image_size // 2 ** (stage + 2)) ** 2
+        width = swin.embed_dim * 2**stage
+        scores = 3 * heads * swin.window_size**2
+        largest = max(largest, cells * (4 * width + max(scores, int(2 * swin.mlp_ratio * width))))
+    return largest
+
+
+def _pixel_decoder(config: InstructSegConfig) -> int:
+    """Values of the deformable attention (4 points, 3 levels, sampled and weighted) and of the finest maps."""
+    tokens = sum((config.image_size // stride) ** 2 for stride in (8, 16, 32))
+    return config.conv_dim * (2 * tokens * 12 + 3 * (config.image_size // 4) ** 2)
+
+
+def _perceiver(config: InstructSegConfig, tokens: int) -> int:
+    """Values of one reference frame and instruction in OVP."""
+    if not config.use_ovp:
+        return 0
+    inner = config.ovp_heads * config.ovp_head_dim
+    return (tokens + config.ovp_queries) * (3 * config.text_config.hidden_size + 3 * inner)
+
+
+def _choices(
+    config: InstructSegConfig, cpu: bool, dtype: torch.dtype | None
+) -> list[tuple[torch.dtype, str | None]]:
+    """The settings to try, in order."""
+    sizes = (config.text_config.hidden_size, config.text_config.intermediate_size)
+    found = []
+    for kind, quantise in _CHOICES:
+        if config.quantise not in (None, quantise) or (not cpu and dtype is None and kind is torch.float32):
+            continue
+        if quantise == "int4" and any(size % GROUP for size in sizes):
+            continue
+        found.append((dtype or kind, quantise))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,233 @@
+"""The language model's linear layers with 8-bit or 4-bit weights; plain torch, on any device.
+
+``int8``: one scale per output channel; the rows that come in are rounded to 8 bits with a scale each, and
+multiplied as integers (the vector-wise scheme of LLM.int8(), arXiv 2208.07339, without its outliers).
+
+``int4``: one scale per 32 weights, which are multiples -8 .. 7 of it (as ``Q4_0`` of ggml); they are unpacked
+where they are used, so time is not saved but memory is.
+
+Only the linear layers of the language model's blocks are quantised: embeddings, norms, the output table, mask
+queries and the vision side keep their type. For inference: the weights have no gradient.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Quantisation = Literal["int8", "int4"]
+"""Ways of storing the weights."""
+GROUP = 32
+"""Weights that share a scale in ``int4``."""
+BLOCK_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"})
+"""Names of the linear layers of a Phi block."""
+_BLOCKS = "model.layers."
+_ROWS_AT_ONCE = 512
+_CHANNELS_AT_ONCE = 512
+_SMALLEST = 1e-12
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with 8-bit weights, ``int8[O, I]`` and a scale ``float[O]``."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("weight", torch.zeros(outputs, inputs, dtype=torch.int8))
+        self.register_buffer("scale", torch.ones(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    @staticmethod
+    def quantise(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``float[O, I]`` to what the layer holds; a weight is off by at most half its channel's scale."""
+        values = weight.float()
+        scale = (values.abs().amax(1) / 127).clamp(min=_SMALLEST)
+        return {"weight": (values / scale[:, None]).round_().to(torch.int8), "scale": scale}
+
+    def dequantise(self) -> torch.Tensor:
+        """The weights as ``float[O, I]``, in the type of the scales."""
+        return self.weight.to(self.scale.dtype) * self.scale[:, None]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``float[..., I]`` to ``float[..., O]``."""
+        rows = x.reshape(-1, x.shape[-1])
+        if not self._multiplies_integers(rows):
+            return F.linear(x, self.dequantise().to(x.dtype), self.bias)
+        out = rows.new_empty(len(rows), len(self.weight))
+        scale = self.scale.float()
+        # in pieces that stay in the cache: the passes over the result cost as much as the product
+        for part, target in zip(rows.split(_ROWS_AT_ONCE), out.split(_ROWS_AT_ONCE), strict=True):
+            values = part.float()
+            unit = (values.abs().amax(1, keepdim=True) / 127).clamp_(min=_SMALLEST)
+            product = torch._int_mm((values / unit).round_().to(torch.int8), self.weight.t())
+            result = torch.mul(product, unit).mul_(scale)
+            target.copy_(result if self.bias is None else result.add_(self.bias))
+        return out.view(*x.shape[:-1], -1)
+
+    def _multiplies_integers(self, rows: torch.Tensor) -> bool:
+        """Whether torch has an integer product for these sizes on this device."""
+        if rows.device.type == "cpu":
+            return len(rows) > 0
+        # cuBLASLt: more than 16 rows, sides that are multiples of 8
+        left = len(rows) % _ROWS_AT_ONCE or _ROWS_AT_ONCE
+        return rows.device.type == "cuda" and left > 16 and not any(side % 8 for side in self.weight.shape)
+
+
+class Int4Linear(nn.Module):
+    """A linear layer with 4-bit weights: ``uint8[O, I/2]`` and scales ``float[O, I/32]``.
+
+    The low half of a byte is a weight of the first ``I/2`` inputs, the high half one of the others.
+
+    Raises:
+        ValueError: ``inputs`` is no multiple of 32.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        _check_groups(inputs)
+        self.weight: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("weight", torch.zeros(outputs, inputs // 2, dtype=torch.uint8))
+        self.register_buffer("scale", torch.ones(outputs, inputs // GROUP))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    @staticmethod
+    def quantise(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``float[O, I]`` to what the layer holds; the weight farthest from zero in a group is exact."""
+        outputs, inputs = weight.shape
+        _check_groups(inputs)
+        groups = weight.float().reshape(outputs, -1, GROUP)
+        farthest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+        scale = farthest / -8
+        inverse = torch.where(scale == 0, 0, 1 / scale)
+        steps = (groups * inverse).round_().clamp_(-8, 7).add_(8).to(torch.uint8).view(outputs, inputs)
+        low, high = steps.chunk(2, dim=1)
+        return {"weight": low | (high << 4), "scale": scale.squeeze(-1)}
+
+    def dequantise(self, dtype: torch.dtype | None = None, channels: slice = slice(None)) -> torch.Tensor:
+        """The weights of some output channels as ``dtype[o, I]``; ``None`` for the type of the scales."""
+        packed, scale = self.weight[channels], self.scale[channels]
+        dtype = dtype or scale.dtype
+        steps = torch.cat((packed & 15, packed >> 4), dim=1).to(dtype).sub_(8)
+        return (steps.unflatten(1, (-1, GROUP)) * scale.to(dtype).unsqueeze(-1)).flatten(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``float[..., I]`` to ``float[..., O]``."""
+        # on a CPU with bfloat16 instructions the product takes half the time, for less than the 4 bits' error
+        used = torch.bfloat16 if x.device.type == "cpu" and _has_bfloat16() else x.dtype
+        given = x.to(used)
+        out = x.new_empty(*x.shape[:-1], len(self.weight))
+        for first in range(0, len(self.weight), _CHANNELS_AT_ONCE):
+            channels = slice(first, first + _CHANNELS_AT_ONCE)
+            out[..., channels] = F.linear(given, self.dequantise(used, channels))
+        return out if self.bias is None else out.add_(self.bias)
+
+
+LAYERS: dict[str, type[Int8Linear] | type[Int4Linear]] = {"int8": Int8Linear, "int4": Int4Linear}
+"""The layer of each :data:`Quantisation`."""
+
+
+def check_quantisation(name: str) -> Quantisation:
+    """The name; raises ``ValueError`` for one that is not in :data:`Quantisation`."""
+    if name not in LAYERS:
+        raise ValueError(f"unknown quantisation '{name}': use {' or '.join(get_args(Quantisation))}")
+    return cast(Quantisation, name)
+
+
+def is_block_weight(name: str) -> bool:
+    """Whether a tensor of the whole model (``language.model.layers.0.mlp.fc1.weight``) is one to quantise."""
+    layer, _, kind = name.rpartition(".")
+    blocks = name.startswith(f"language.{_BLOCKS}")
+    return blocks and kind == "weight" and layer.rpartition(".")[2] in BLOCK_LINEARS
+
+
+def quantised_tensors(name: str, weight: torch.Tensor, quantisation: str) -> dict[str, torch.Tensor]:
+    """The tensors that take the place of one linear layer's ``weight``, under the names of the whole model.
+
+    Raises:
+        ValueError: the number of inputs does not suit ``int4``; the tensor is named.
+    """
+    layer = name.removesuffix(".weight")
+    try:
+        parts = LAYERS[quantisation].quantise(weight)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return {f"{layer}.{part}": value for part, value in parts.items()}
+
+
+def place_quantised(language: nn.Module, quantisation: str) -> None:
+    """Puts empty quantised layers in the place of the linear layers of the blocks, in place."""
+    check_quantisation(quantisation)
+    for name, linear in _block_linears(language):
+        layer = LAYERS[quantisation](linear.in_features, linear.out_features, linear.bias is not None)
+        language.set_submodule(name, layer)
+
+
+@torch.no_grad()
+def quantise_language(language: nn.Module, quantisation: str) -> None:
+    """Quantises the blocks of a language model in memory, one layer after the other, in place.
+
+    Args:
+        language: :class:`~instructseg.model.language.LanguageModel`, its LoRA adapters merged.
+        quantisation: ``int8`` or ``int4``.
+
+    Raises:
+        ValueError: there is no such quantisation, adapters are not merged, it is quantised already, or a
+            layer's inputs do not suit ``int4``.
+    """
+    check_quantisation(quantisation)
+    linears = _block_linears(language)
+    if not linears:
+        raise ValueError("the language model has no plain linear layers: merge its LoRA adapters first")
+    for name, linear in linears:
+        layer = LAYERS[quantisation](linear.in_features, linear.out_features, linear.bias is not None)
+        layer.bias = linear.bias
+        for part, value in LAYERS[quantisation].quantise(linear.weight).items():
+            setattr(layer, part, value.to(linear.weight.dtype) if value.is_floating_point() else value)
+        language.set_submodule(name, layer)
+
+
+def quantise_model(model: Any, quantisation: str) -> None:
+    """Merges a model's LoRA adapters and quantises its language model in memory, in place.
+
+    ``from_pretrained(.., quantise=..)`` needs less memory, as it quantises while it reads.
+
+    Args:
+        model: :class:`~instructseg.model.InstructSeg`.
+        quantisation: ``int8`` or ``int4``.
+
+    Raises:
+        ValueError: as :func:`quantise_language`.
+    """
+    check_quantisation(quantisation)
+    if model.config.quantise:
+        raise ValueError(f"the model is quantised already ({model.config.quantise}): load full weights")
+    quantise_language(model.merge_lora().language, quantisation)
+    model.config.quantise = quantisation
+
+
+def _block_linears(language: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """The layers to quantise, by their names in the language model."""
+    return [
+        (name, module)
+        for name, module in language.named_modules()
+        if name.startswith(_BLOCKS)
+        and name.rpartition(".")[2] in BLOCK_LINEARS
+        and isinstance(module, nn.Linear)
+    ]
+
+
+def _check_groups(inputs: int) -> None:
+    if inputs % GROUP:
+        raise ValueError(f"int4 needs a multiple of {GROUP} inputs, not {inputs}: use int8")
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16, as far as torch tells."""
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()

@@ -1,0 +1,70 @@
+"""A model taught in lessons, stage by stage, from one configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from instructseg.cli.train import check_stage, train
+from instructseg.config import ModelSource, RunConfig, load_config
+
+CONFIG = """
+model: {name: nano}
+output_dir: OUT
+data:
+  images_per_batch: 2
+  expressions_per_scene: 2
+  scene: {height: [64, 72], width: [64, 72], objects: [2, 2]}
+criterion: {num_points: 64}
+train: {max_steps: 2, log_every: 1, save_every: 0, optim: {method: muon, lr: 1.0e-3}}
+stages:
+  patches: {lesson: patches, train: {optim: {trainable: [model.vision]}}, check: {shape: 0.0}}
+  names: {lesson: names, train: {optim: {trainable: [model.backbone, heads]}}}
+  masks: {lesson: masks, train: {optim: {trainable: [model.pixel_decoder, model.mask_decoder, heads]}}}
+  reading:
+    lesson: reading
+    data: {patches: 20, clip_share: 0.5, clip_kinds: {motion: 1}}
+  whole: {train: {max_steps: 1}}
+"""
+
+
+def test_lessons_hand_on_the_model_without_their_heads(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(CONFIG.replace("OUT", str(tmp_path / "run")))
+    folder = train(file)
+    finals = {
+        name: load_file(tmp_path / "run" / name / "final" / "model.safetensors")
+        for name in ("patches", "names", "masks", "reading", "whole")
+    }
+    names = set(finals["whole"])
+    assert all(set(weights) == names for weights in finals.values())
+
+    def changed(one: str, two: str) -> set[str]:
+        parts = [n for n in names if not torch.equal(finals[one][n], finals[two][n])]
+        return {part.split(".")[0] for part in parts}
+
+    assert changed("patches", "names") == {"backbone"}
+    assert changed("names", "masks") == {"pixel_decoder", "mask_decoder"}
+    assert "language" in changed("masks", "reading")
+    assert not {"vision", "backbone", "pixel_decoder", "mask_decoder"} & changed("masks", "reading")
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_a_stage_that_fell_short_stops_the_run(tmp_path: Path) -> None:
+    lines = [{"step": step, "shape": step / 10} for step in range(1, 9)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    check_stage("see", RunConfig(ModelSource("nano"), check={"shape": 0.6}), tmp_path)  # mean of .4 .. .8
+    with pytest.raises(ValueError, match=r"stage see: shape is 0.600, but the next stage needs 0.61"):
+        check_stage("see", RunConfig(ModelSource("nano"), check={"shape": 0.61}), tmp_path)
+    with pytest.raises(ValueError, match="has no 'colour'"):
+        check_stage("see", RunConfig(ModelSource("nano"), check={"colour": 0.1}), tmp_path)
+
+
+def test_the_shipped_recipe_is_a_valid_configuration() -> None:
+    run = load_config(Path(__file__).parents[2] / "configs" / "nano.yaml")
+    assert [stage.lesson for stage in run.plan().values()][:3] == ["patches", "names", "masks"]
+    assert next(reversed(run.plan().values())).lesson == "whole"

@@ -1,0 +1,93 @@
+"""The commands of ``docs/tuning.md``, as printed but at a tiny size, and the held-out split they rest on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from instructseg.cli import app
+from instructseg.config import load_config
+from instructseg.data.own_images import OwnImages
+from instructseg.data.own_tables import part_of
+from instructseg.data.own_videos import OwnVideos
+from tests.test_readme import ROOT, Block, blocks_of, commands_of
+
+PAGE = ROOT / "docs" / "tuning.md"
+SMALL = [
+    "train.max_steps=2",
+    "train.eval_every=1",
+    "data.batch_size=2",
+    "data.switch_bs=2",
+    "data.val_samples=2",
+]
+FEW = ["eval.limit=2", "eval.pictures=0"]
+
+
+def page_commands() -> list[list[str]]:
+    """The words of the page's commands, in order, without ``instructseg`` in front."""
+    blocks: list[Block] = blocks_of(PAGE, "bash")
+    return [words[1:] for block in blocks for words in commands_of(block)]
+
+
+def made_small(words: list[str]) -> list[str]:
+    """The command with few pictures, steps and samples."""
+    small = ["6" if before == "--pictures" else word for before, word in zip(["", *words], words, strict=False)]
+    return small + {"train": SMALL, "eval": FEW}.get(words[0], [])
+
+
+def test_the_page_runs_from_folder_to_model(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "instructseg/weights").mkdir(parents=True)
+    (tmp_path / "instructseg/weights/nano").symlink_to(checkpoint)
+    for words in page_commands():
+        result = CliRunner().invoke(app, made_small(words), catch_exceptions=False)
+        assert result.exit_code == 0, f"{words}\n{result.output}"
+    for run in ("mine", "mine_video"):
+        lines = [json.loads(line) for line in Path(f"runs/{run}/train/metrics.jsonl").read_text().splitlines()]
+        found = [line["eval/mean/giou"] for line in lines if "eval/mean/giou" in line]
+        assert len(found) == 2
+        assert json.loads(Path(f"runs/{run}/train/best.json").read_text())["value"] == max(found)
+        assert Path(f"runs/{run}/model/model.safetensors").is_file()
+    for folder in ("before/own_images_val", "after/own_images_val", "after_video/own_videos_val"):
+        assert "|" in Path("runs", folder, "results.md").read_text()
+    train, val = (OwnImages("my_data/own-images", split) for split in ("train", "val"))
+    everything = OwnImages("my_data/own-images")
+    pictures = [{row.image for row in part.rows} for part in (train, val)]
+    assert not pictures[0] & pictures[1] and len(pictures[1]) == 2  # one in five of six, rounded up
+    assert pictures[0] | pictures[1] == {row.image for row in everything.rows}
+    assert len(train) + len(val) == sum(row.masks is not None for row in everything.rows)
+    clips = [{c.name for c in OwnVideos.open("my_data/own-videos", split).clips} for split in ("train", "val")]
+    assert [len(part) for part in clips] == [2, 1] and not clips[0] & clips[1]
+
+
+def test_the_names_alone_decide() -> None:
+    names = [f"images/{number}.jpg" for number in range(11)]
+    train, val = part_of(names, "train"), part_of(names[::-1] + names[:3], "val")
+    assert len(val) == 3 and train | val == set(names) and not train & val
+    assert val == {"images/6.jpg", "images/1.jpg", "images/7.jpg"}  # the smallest of printf NAME | sha256sum
+    assert part_of(["one"], "train") == {"one"} and not part_of(["one"], "val")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_written_split_counts(tmp_path: Path, split: str) -> None:
+    for name in "abcdef":
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    rows = [f"{name}.png,it,none,{'val' if name in 'ab' else 'train'}" for name in "abcdef"]
+    (tmp_path / "instructions.csv").write_text("\n".join(["image,instruction,mask,split", *rows]))
+    found = {row.image.stem for row in OwnImages(tmp_path, split).rows}
+    assert found == set("ab" if split == "val" else "cdef")
+
+
+def test_one_word_moves_both_splits_to_another_folder() -> None:
+    run = load_config(ROOT / "configs/tune.yaml", ["eval.root=elsewhere"])
+    assert [part.root for part in (*run.data.mixture, *run.data.val)] == ["elsewhere"] * 2
+    assert [part.split for part in (*run.data.mixture, *run.data.val)] == ["train", "val"]
+    assert run.train.final == "best" and run.train.patience and run.train.best == "mean/giou"

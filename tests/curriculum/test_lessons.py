@@ -1,0 +1,162 @@
+"""Each lesson learns a batch by heart, changes only its own part, and reads what it says it reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from instructseg.cli.build import new_processor
+from instructseg.curriculum.codes import CODE_DIM, FIELDS
+from instructseg.curriculum.pages import PageSource, pages_of
+from instructseg.curriculum.pictures import PictureSource, view_of
+from instructseg.curriculum.reading import ReadingLesson, blurred, slot_loss
+from instructseg.curriculum.seeing import MaskLesson, PatchLesson
+from instructseg.data.scenes import SceneConfig, draw_scene
+from instructseg.data.synthetic import SyntheticDataset
+from instructseg.model import InstructSeg, preset
+from instructseg.processing import InstructSegProcessor
+from instructseg.structures import IGNORE_LABEL, Role, Task
+
+SMALL = SceneConfig(height=(64, 80), width=(64, 80), objects=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def processor() -> InstructSegProcessor:
+    return new_processor(preset("nano"))
+
+
+@pytest.fixture
+def model() -> InstructSeg:
+    torch.manual_seed(0)
+    return InstructSeg(preset("nano"))
+
+
+@pytest.fixture(scope="module")
+def pages(processor: InstructSegProcessor) -> PageSource:
+    kinds = {"attribute": 1.0, "question": 1.0, "absent": 1.0}
+    images = SyntheticDataset(20, 1, SMALL, (Task.RES,), 3, kinds=kinds)
+    clips = SyntheticDataset(20, 1, SMALL, (Task.RVOS,), 3, kinds=("motion",))
+    return PageSource(processor, images, clips, clip_share=0.5, count=2)
+
+
+def fall(lesson: torch.nn.Module, batch: object, part: str, steps: int = 12) -> None:
+    """The part's loss falls when the lesson is learned from one batch; untaught parts stay as they are."""
+    learning = [p for p in lesson.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=1e-3)
+    torch.manual_seed(1)
+    first = lesson(batch).losses[part].item()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        lesson(batch).total.backward()
+        optimizer.step()
+    torch.manual_seed(1)
+    assert lesson(batch).losses[part].item() < 0.8 * first
+
+
+def without_gradient(lesson: torch.nn.Module) -> set[str]:
+    """Parts of the model that the last backward did not reach."""
+    reached = {
+        n.split(".")[1] for n, p in lesson.named_parameters() if n.startswith("model.") and p.grad is not None
+    }
+    return {n.split(".")[1] for n, _ in lesson.named_parameters() if n.startswith("model.")} - reached
+
+
+def test_patches_are_learned_by_the_siglip_side_alone(
+    model: InstructSeg, processor: InstructSegProcessor
+) -> None:
+    batch, _ = PictureSource(processor, SMALL, 4).batch(0)
+    lesson = PatchLesson(model)
+    fall(lesson, batch, "patch")
+    assert "vision" not in without_gradient(lesson) and {"language", "backbone"} <= without_gradient(lesson)
+
+
+@pytest.mark.parametrize("propose", [False, True])
+def test_masks_are_learned_by_the_mask_branch_alone(
+    model: InstructSeg, processor: InstructSegProcessor, propose: bool
+) -> None:
+    batch, _ = PictureSource(processor, SMALL, 4).batch(1)
+    lesson = MaskLesson(model, propose)
+    fall(lesson, batch, "mask" if propose else "res4")
+    left = without_gradient(lesson)
+    assert {"language", "vision"} <= left and ("mask_decoder" in left) == (not propose)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_reading_is_learned_without_encoders(model: InstructSeg, pages: PageSource, index: int) -> None:
+    batch, _ = pages.batch(index)
+    lesson = ReadingLesson(model, patches=20)
+    fall(lesson, batch, "select" if index == 0 else "motion", steps=25)
+    assert {"vision", "backbone", "pixel_decoder", "mask_decoder"} <= without_gradient(lesson)
+    assert "language" not in without_gradient(lesson)
+
+
+def test_a_batch_is_a_function_of_its_number(pages: PageSource, processor: InstructSegProcessor) -> None:
+    for source in (pages, PictureSource(processor, SMALL, 2, seed=3)):
+        one, other = source.batch(5)[0], source.batch(5)[0]
+        assert torch.equal(one.patches, other.patches)
+        assert not torch.equal(one.patches[0], source.batch(7)[0].patches[0])
+        assert source.names(5) != source.names(6)
+
+
+def test_answers_and_labels_say_what_the_scene_says(processor: InstructSegProcessor, pages: PageSource) -> None:
+    drawn = [pages.images.scene(i) for i in range(4)]
+    batch = pages_of(processor, drawn)
+    said = [(number, one) for number, scene in enumerate(drawn) for one in scene.expressions]
+    assert batch.picture.tolist() == [number for number, _ in said]
+    for row, (number, one) in enumerate(said):
+        assert batch.answers[row].nonzero().flatten().tolist() == list(one.targets)
+        assert int(batch.real[number].sum()) == len(drawn[number].scene.objects) + 1
+        learned = batch.labels[row][batch.labels[row] != IGNORE_LABEL].tolist()
+        assert processor.decode(learned) == (one.answer or "")
+
+
+def test_kept_positions_hold_things_first_and_end_with_the_instruction(
+    model: InstructSeg, pages: PageSource
+) -> None:
+    batch, _ = pages.batch(1)
+    lesson = ReadingLesson(model, patches=24)
+    order = (batch.patches[..., 0] > 0).float()
+    which = order.topk(24, dim=-1).indices.sort(-1).values
+    index, real = lesson._kept(batch, which)
+    roles = torch.where(real, batch.roles.gather(1, index), int(Role.PAD))
+    for row in range(len(batch)):
+        kept = roles[row][real[row]]
+        assert int((kept == Role.IMAGE).sum()) == 24 and int(kept[-1]) == Role.REFER
+        assert int((kept == Role.MASK).sum()) == 0
+        first = int((batch.roles[row] == Role.IMAGE).nonzero()[0])
+        at = index[row][roles[row] == Role.IMAGE] - first
+        assert at.tolist() == which[batch.picture[row], 0].tolist()
+
+
+def test_hidden_fields_leave_the_place() -> None:
+    torch.manual_seed(0)
+    things = torch.ones(200, 2, CODE_DIM)
+    seen = blurred(things)
+    hidden = (seen[..., FIELDS["shape"]].abs().mean((1, 2)) < 0.5).float().mean()
+    assert 0.3 < hidden < 0.5
+    assert (seen[..., FIELDS["place"]] > 0.3).float().mean() > 0.99
+
+
+def test_slots_are_assigned_to_things_in_any_order() -> None:
+    things = torch.randn(1, 3, CODE_DIM)
+    said = torch.cat((torch.randn(1, 1, CODE_DIM) + 9, things[:, [2, 0, 1]]), dim=1)
+    assert slot_loss(said, things, torch.ones(1, 3, dtype=torch.bool)) == 0
+    assert slot_loss(said, things + 1, torch.tensor([[True, False, False]])) > 0
+    assert slot_loss(said, things, torch.zeros(1, 3, dtype=torch.bool)) == 0
+
+
+def test_a_view_is_a_piece_of_the_scene() -> None:
+    rng = np.random.default_rng(0)
+    scene = draw_scene(rng, SMALL)
+    view = view_of(rng, scene, mirrored=False)
+    h, w = view.ids.shape[1:]
+    places = [
+        (top, left)
+        for top in range(scene.ids.shape[1] - h + 1)
+        for left in range(scene.ids.shape[2] - w + 1)
+        if np.array_equal(scene.frames[:, top : top + h, left : left + w], view.frames)
+    ]
+    assert len(places) == 1
+    top, left = places[0]
+    assert np.array_equal(scene.ids[:, top : top + h, left : left + w], view.ids)

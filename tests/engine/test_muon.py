@@ -1,0 +1,69 @@
+"""Muon and AdamW in one, against PyTorch's own two."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from instructseg.engine.muon import MuonAdamW
+from instructseg.engine.optim import OptimConfig, build_optimizer, restore_optimizer, set_lr
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(32, 24), nn.LayerNorm(24), nn.Linear(24, 4))
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    x = torch.randn(8, 32, generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad()
+    net(x).square().sum().backward()
+    optimizer.step()
+
+
+def test_matrices_are_stepped_by_muon_and_the_rest_by_adamw() -> None:
+    net, other = model(), model()
+    config = OptimConfig(method="muon", lr=1e-2, weight_decay=0.02)
+    optimizer = build_optimizer(net, config)
+    set_lr(optimizer, 5e-3)
+    matrix = [other[0].weight]
+    rest = [p for p in other.parameters() if p is not matrix[0]]
+    decayed = [p for p in rest if p.ndim > 1]
+    muon = torch.optim.Muon(matrix, lr=5e-3, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    groups = [
+        {"params": decayed, "weight_decay": 0.02},
+        {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, lr=5e-3, betas=config.betas)
+    for seed in range(3):
+        step(net, optimizer, seed)
+        muon.zero_grad()
+        step(other, adam, seed)  # leaves the gradient of the matrix for Muon
+        muon.step()
+    for one, two in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
+    config = OptimConfig(method="muon", lr=1e-2)
+    net = model()
+    optimizer = build_optimizer(net, config)
+    step(net, optimizer, 0)
+    weights, saved = copy.deepcopy(net.state_dict()), copy.deepcopy(optimizer.state_dict())
+    step(net, optimizer, 1)
+    again = model()
+    again.load_state_dict(weights)
+    restored = build_optimizer(again, config)
+    restore_optimizer(restored, saved)
+    step(again, restored, 1)
+    for one, two in zip(net.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_muon_without_matrices_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose adamw"):
+        build_optimizer(nn.LayerNorm(8), OptimConfig(method="muon"))
+    assert not isinstance(build_optimizer(nn.LayerNorm(8), OptimConfig()), MuonAdamW)

@@ -1,0 +1,97 @@
+"""Exported parts against the model, in onnxruntime and as programs of ``torch.export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from instructseg.export import DESCRIPTION, PARTS, Part, build_parts, export_onnx
+from instructseg.model import InstructSeg
+from instructseg.model.instructseg import LanguageStates
+from tests.model.conftest import tiny_model
+
+
+def outputs_of(part: Part, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """What the part's module gives."""
+    with torch.no_grad():
+        found = part.module(*inputs.values())
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def other_rows(part: Part) -> dict[str, torch.Tensor]:
+    """Its example with three rows, where rows are free."""
+    inputs = {
+        name: value[[0, 1, 0]] if part.dynamic.get(name) else value for name, value in part.inputs.items()
+    }
+    return {name: value if value.dtype == torch.bool else value + 0.1 for name, value in inputs.items()}
+
+
+@pytest.fixture(scope="module")
+def model() -> InstructSeg:
+    return tiny_model()
+
+
+def test_the_parts_together_are_the_model(model: InstructSeg) -> None:
+    tower, branch, fusion, decoder = build_parts(model, (64, 96))
+    clip, pixels = tower.inputs["clip_pixels"], branch.inputs["seg_pixels"]
+    (tokens,) = outputs_of(tower, tower.inputs)
+    *features, visual = outputs_of(branch, branch.inputs)
+    text, mask, mask_tokens = fusion.inputs["text"], fusion.inputs["text_mask"], decoder.inputs["mask_tokens"]
+    (classifier,) = outputs_of(fusion, {"text": text, "mask": mask, "visual": visual})
+    given = [mask_tokens, classifier, *features]
+    masks, scores = outputs_of(decoder, dict(zip(decoder.inputs, given, strict=True)))
+    with torch.no_grad():
+        frame = model.encode_frame(clip, pixels)
+        states = LanguageStates(text, mask_tokens, text, mask)
+        wanted = model.decode(frame, states, torch.zeros(2, dtype=torch.int64))
+    torch.testing.assert_close(tokens, frame.tokens)
+    torch.testing.assert_close(masks, wanted.mask_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(scores, wanted.seg_logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (128, 64)])
+def test_onnxruntime_gives_the_same(model: InstructSeg, size: tuple[int, int], tmp_path: Path) -> None:
+    runtime: Any = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    files = export_onnx(model, tmp_path, size)
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    assert [part["name"] for part in described["parts"]] == list(PARTS)
+    assert {file.name for file in files} == {path.name for path in tmp_path.iterdir()}
+    for part, entry in zip(build_parts(model, size), described["parts"], strict=True):
+        session = runtime.InferenceSession(tmp_path / entry["file"], providers=["CPUExecutionProvider"])
+        assert [given.name for given in session.get_inputs()] == [given["name"] for given in entry["inputs"]]
+        assert [out.name for out in session.get_outputs()] == entry["outputs"]
+        for inputs in (part.inputs, other_rows(part)):
+            found = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+            for value, wanted in zip(found, outputs_of(part, inputs), strict=True):
+                np.testing.assert_allclose(value, wanted.numpy(), atol=1e-3, rtol=1e-3, err_msg=part.name)
+
+
+def test_programs_are_written_and_run(model: InstructSeg, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    export_onnx(model, tmp_path, (64, 64), ["mask_decoder"], programs=True)
+    program = torch.export.load(tmp_path / "mask_decoder.pt2").module()
+    part = build_parts(model, (64, 64))[-1]
+    for inputs in (part.inputs, other_rows(part)):
+        with torch.no_grad():
+            found = program(*inputs.values())
+        for value, wanted in zip(found, outputs_of(part, inputs), strict=True):
+            torch.testing.assert_close(value, wanted)
+
+
+def test_what_cannot_be_exported(model: InstructSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="sides that are multiples of 32, not 65x64"):
+        build_parts(model, (65, 64))
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"pip install 'instructseg\[onnx\]'"):
+        export_onnx(model, tmp_path)
+    monkeypatch.undo()
+    pytest.importorskip("onnxscript")
+    with pytest.raises(ValueError, match="there is no part 'language': use vision_tower"):
+        export_onnx(model, tmp_path, parts=["language"])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,53 @@
+"""Errors of memory: real ones of the CPU are known, and the message says what was asked and what fits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from instructseg.inference import faults
+from instructseg.inference.faults import free_memory, gib, is_out_of_memory, memory_told, weights_advice
+
+CPU = torch.device("cpu")
+
+
+def test_a_real_one() -> None:
+    with pytest.raises(torch.cuda.OutOfMemoryError) as caught, memory_told("loading", "take less", CPU):
+        torch.empty(10**15)
+    text = str(caught.value)
+    assert text.startswith("out of memory loading (") and text.endswith(": take less")
+    assert "3725290.30 GiB more were asked" in text
+    assert isinstance(caught.value, RuntimeError)
+
+
+def test_what_counts_as_one() -> None:
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert is_out_of_memory(RuntimeError("not enough memory: you tried to allocate 12 bytes."))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    with pytest.raises(RuntimeError, match=r"^shape$"), memory_told("loading", "take less", CPU):
+        raise RuntimeError("shape")
+
+
+def test_a_size_of_the_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "free_memory", lambda device: 3 * 2**30)
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has 9 GiB")
+    told = str(faults.out_of_memory(error, "on one", "take less", CPU))
+    assert told == "out of memory on one (1.50 GiB more were asked, 3.00 GiB are free on cpu): take less"
+    assert str(faults.out_of_memory(MemoryError(), "here", "x", CPU)).count("asked") == 0
+
+
+def test_what_would_fit() -> None:
+    sizes = [2**30, 2**30]
+    assert weights_advice(sizes, torch.float32, 5 * 2**30).startswith(
+        "in bfloat16 the weights take 4.00 GiB and fit"
+    )
+    assert "still do not fit" in weights_advice(sizes, torch.float32, 2**30)
+    assert "smaller model" in weights_advice(sizes, torch.bfloat16, None)
+
+
+def test_sizes() -> None:
+    assert [gib(n) for n in (12, 2048, 3 * 2**20, 2**31)] == ["12 bytes", "2.0 KiB", "3.0 MiB", "2.00 GiB"]
+    free = free_memory(CPU)
+    assert free is None or free > 0
+    assert free_memory(torch.device("meta")) is None

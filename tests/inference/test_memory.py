@@ -1,0 +1,125 @@
+"""The memory plan against what models really hold."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from instructseg.inference import ImagePredictor
+from instructseg.inference.memory import (
+    activation_bytes,
+    parse_size,
+    plan_memory,
+    resident_memory,
+    weight_bytes,
+)
+from instructseg.model import InstructSeg, preset
+from instructseg.model.quantised import quantise_model
+
+
+@pytest.mark.parametrize("quantise", [None, "int8", "int4"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_counted_exactly(dtype: torch.dtype, quantise: str | None, checkpoint: Path) -> None:
+    model = InstructSeg.from_pretrained(checkpoint, dtype=dtype, quantise=quantise)
+    held: dict[str, int] = {}
+    for name, tensor in model.state_dict().items():
+        part = name.partition(".")[0]
+        held[part] = held.get(part, 0) + tensor.nbytes
+    assert weight_bytes(preset("nano"), dtype, quantise) == held
+
+
+def test_the_published_model_is_as_large_as_its_parameters() -> None:
+    sizes = {
+        kind: sum(weight_bytes(preset("instructseg-3b"), torch.bfloat16, kind).values())
+        for kind in (None, "int8", "int4")
+    }
+    blocks = 32 * (4 * 2560**2 + 2 * 2560 * 10240)
+    scales = 32 * (4 * 2560 + 10240 + 2560) * 2
+    assert sizes[None] - sizes["int8"] == blocks - scales
+    assert sizes[None] - sizes["int4"] == blocks * 2 - blocks // 2 - blocks // 32 * 2
+
+
+def test_activations_grow_with_what_they_depend_on() -> None:
+    config = preset("nano")
+    one = activation_bytes(config, torch.float32, 1)
+    two = activation_bytes(config, torch.float32, 2)
+    half = activation_bytes(config, torch.bfloat16, 1)
+    assert two["language model"] > one["language model"] > half["language model"]
+    assert one["pixel decoder"] <= two["pixel decoder"]
+    assert activation_bytes(config, torch.float32, 1, (2160, 3840))["masks"] > one["masks"]
+
+
+def test_the_most_exact_that_fits_is_chosen(caplog: pytest.LogCaptureFixture) -> None:
+    config = preset("instructseg-3b")
+    with caplog.at_level(logging.INFO, logger="instructseg"):
+        chosen = {limit: plan_memory(config, limit) for limit in ("64GB", "14GB", "9GB", "6GB")}
+    kinds = [(str(plan.dtype), plan.quantise) for plan in chosen.values()]
+    assert kinds == sorted(
+        kinds,
+        key=[
+            ("torch.float32", None),
+            ("torch.bfloat16", None),
+            ("torch.float32", "int8"),
+            ("torch.bfloat16", "int8"),
+            ("torch.bfloat16", "int4"),
+        ].index,
+    )
+    assert kinds[0] == ("torch.float32", None) and kinds[-1][1] is not None
+    for limit, plan in chosen.items():
+        assert plan.expected <= parse_size(limit)
+        assert plan.to_text() in caplog.text
+    assert plan_memory(config, "64GB", instructions=3).batch_size == 3
+
+
+def test_what_does_not_fit_names_the_smallest() -> None:
+    with pytest.raises(
+        ValueError, match=r"the smallest settings are bfloat16 with int4, 1 rows at once: .*MB"
+    ) as caught:
+        plan_memory(preset("instructseg-3b"), "1GB")
+    enough = str(caught.value).rpartition("allow ")[2].split(" ")[0]
+    assert plan_memory(preset("instructseg-3b"), f"{int(enough[:-2]) + 50}MB").quantise == "int4"
+    plan = plan_memory(preset("nano"), "1GB", "meta", dtype=torch.float16)
+    assert plan.dtype == torch.float16 and plan.process == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("6GB", 6 * 10**9), ("1.5GiB", 3 * 2**29), ("800m", 8 * 10**8), (12, 12)]
+)
+def test_sizes(text: str | int, expected: int) -> None:
+    assert parse_size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "six", "6 apples", "0GB", "-1GB", "IB"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size of memory: write 6GB"):
+        parse_size(text)
+
+
+def test_a_predictor_takes_the_limit(checkpoint: Path) -> None:
+    generous = ImagePredictor.from_pretrained(checkpoint, "cpu", max_memory="100GB")
+    assert (generous.batch_size, generous.model.config.quantise) == (16, None)
+    small = ImagePredictor.from_pretrained(checkpoint, "cpu", quantise="int8", max_memory="100GB")
+    assert small.model.config.quantise == "int8"
+    with pytest.raises(ValueError, match="of memory are not enough"):
+        ImagePredictor.from_pretrained(checkpoint, "cpu", max_memory="1MB")
+
+
+def test_quantising_in_memory_gives_the_counted_size() -> None:
+    model = InstructSeg(preset("nano")).eval()
+    quantise_model(model, "int4")
+    counted = sum(weight_bytes(preset("nano"), torch.float32, "int4").values())
+    assert sum(tensor.nbytes for tensor in model.state_dict().values()) == counted
+    assert weight_bytes(model.config, torch.float32, "int4") == weight_bytes(
+        preset("nano"), torch.float32, "int4"
+    )
+
+
+def test_resident_memory() -> None:
+    before = resident_memory()
+    if not before:
+        pytest.skip("this system does not tell")
+    held = torch.ones(16 << 20)
+    assert resident_memory() - before > 0.8 * held.nbytes

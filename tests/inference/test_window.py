@@ -1,0 +1,69 @@
+"""What a stream keeps and when a frame's result can come, against the rule itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instructseg.data.frames import neighbour_references
+from instructseg.inference.window import Window
+
+FRAME = np.zeros((1, 1, 3), np.uint8)
+
+
+def streamed(
+    length: int, references: int, delay: int | None, most: int = 1
+) -> list[tuple[int, int, list[int]]]:
+    """Of each frame of a stream: its number, how many were read when it came, and its references."""
+    window = Window(references, delay)
+    out = []
+    for read in range(length + 1):
+        if read < length:
+            window.append(FRAME)
+        else:
+            window.ended = True
+        while ready := window.ready(most):
+            for t in ready:
+                neighbours = window.neighbours(t)
+                assert all(window[i].frame is FRAME for i in (t, *neighbours))
+                out.append((t, window.read, neighbours))
+                window.advance()
+        assert len(window) <= max(references + 1, window.delay + 1 + references)
+    return out
+
+
+@pytest.mark.parametrize("references", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 5, 6, 7, 20])
+@pytest.mark.parametrize("most", [1, 4])
+@pytest.mark.parametrize("more", [None, 3])
+def test_the_released_rule(length: int, references: int, most: int, more: int | None) -> None:
+    delay = None if more is None else max(references // 2, 1) + more
+    found = streamed(length, references, delay, most)
+    assert [(t, seen) for t, _, seen in found] == [
+        (t, neighbour_references(t, length, references)) for t in range(length)
+    ]
+
+
+def test_no_frame_waits_longer_than_it_must() -> None:
+    assert [read for _, read, _ in streamed(20, 4, None)][:5] == [5, 5, 5, 6, 7]
+    assert [read for _, read, _ in streamed(20, 4, 3)][:5] == [5, 5, 6, 7, 8]
+    for delay in (0, 1):
+        reads = [read for _, read, _ in streamed(20, 4, delay)]
+        assert reads == [min(20, t + 1 + delay) for t in range(20)]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 6, 12])
+@pytest.mark.parametrize(("references", "delay"), [(4, 0), (4, 1), (1, 0), (3, 0), (6, 2)])
+def test_with_less_delay_the_window_moves_into_the_past(length: int, references: int, delay: int) -> None:
+    for t, _, seen in streamed(length, references, delay):
+        last = min(t + delay, length - 1)
+        nearest = sorted((i for i in range(last + 1) if i != t), key=lambda i: (abs(i - t), i))[:references]
+        assert set(seen) >= set(nearest[: references // 2])
+        assert seen == [i for i in range(max(0, last - references), last + 1) if i != t]
+        assert len(seen) == min(references, last)
+
+
+def test_wrong_numbers() -> None:
+    for arguments, name in (((-1, None), "references"), ((4, -1), "delay")):
+        with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
+            Window(*arguments)
