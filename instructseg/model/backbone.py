@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import SwinBackbone, SwinConfig
+from transformers import initialization as init
 
 from instructseg.model.configuration import LEVELS
 
@@ -21,6 +24,18 @@ class Backbone(nn.Module):
         self.swin = SwinBackbone(config)
         self.swin.swin.add_module("layernorm", nn.Identity())
         self.dims = {level: config.embed_dim * 2**i for i, level in enumerate(LEVELS)}
+
+    def init_positions(self) -> None:
+        """Fills a table of absolute positions, where there is one, with waves: it need not be learned first."""
+        table = self.swin.swin.embeddings.position_embeddings
+        if table is not None:
+            side, dim = round(table.shape[1] ** 0.5), table.shape[2]
+            waves = torch.arange(1, dim // 4 + 1) * math.pi
+            down, across = torch.meshgrid(torch.arange(side) / side, torch.arange(side) / side, indexing="ij")
+            angles = [line.reshape(-1, 1) * waves for line in (across, down)]
+            parts = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
+            placed = 0.5 * torch.cat(parts, dim=1)
+            init.copy_(table, F.pad(placed, (0, dim - placed.shape[1]))[None].to(table))
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[F, 3, H, W]`` to ``{"res2": float[F, C, H/4, W/4], .. "res5": float[F, 8C, H/32, W/32]}``."""

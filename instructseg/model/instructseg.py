@@ -155,8 +155,7 @@ class InstructSeg(PreTrainedModel):
             home = OWN_LAYOUT if streamed and not args else FOREIGN_LAYOUTS.get(kind, "")
             module, _, loader = home.partition(":")
             if loader:
-                load = getattr(import_module(module), loader)
-                return load(pretrained_model_name_or_path, **kwargs)
+                return getattr(import_module(module), loader)(pretrained_model_name_or_path, **kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
@@ -177,6 +176,7 @@ class InstructSeg(PreTrainedModel):
             init.zeros_(module.query_proj.weight)  # begins as a proposal generator, undisturbed by the LLM
         elif module is self:
             init.normal_(self.mask_queries, std=0.02)
+            self.backbone.init_positions()
         else:
             super()._init_weights(module)
 

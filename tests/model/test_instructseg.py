@@ -1,5 +1,6 @@
 """The whole model: batching, task mixes, verbs, adapters, saving, generation."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,3 +193,14 @@ def test_presets_and_their_errors() -> None:
     with torch.device("meta"):
         nano = InstructSeg(preset("nano"))
     assert sum(p.numel() for p in nano.parameters()) < 6e6
+
+
+def test_a_table_of_positions_starts_as_waves():
+    table = InstructSeg(preset("nano")).backbone.swin.swin.embeddings.position_embeddings[0].detach()
+    side = round(len(table) ** 0.5)
+    row, column = 5, 9
+    across, down = column / side * math.pi, row / side * math.pi
+    waves = len(table[0]) // 4
+    found = table[row * side + column][::waves]
+    expected = [0.5 * wave(angle) for angle in (across, down) for wave in (math.sin, math.cos)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-5)
