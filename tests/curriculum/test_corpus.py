@@ -1,0 +1,35 @@
+"""The bundled tokenizer is learned from what is said, and knows every word of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from instructseg.curriculum.corpus import VOCABULARY, spoken_corpus
+from instructseg.data.expressions import CLIP_KINDS, IMAGE_KINDS
+from instructseg.data.scenes import SceneConfig
+from instructseg.data.synthetic import SyntheticDataset
+from instructseg.inference.loading import DEFAULT_MODEL
+from instructseg.processing.storage import load_tokenizer
+from instructseg.processing.word_tokenizer import build_tokenizer
+from instructseg.structures import Task
+
+
+@pytest.mark.slow
+def test_the_bundled_tokenizer_can_be_learned_again() -> None:
+    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY), load_tokenizer(DEFAULT_MODEL)
+    assert again.get_vocab() == bundled.get_vocab()
+    text = "the second largest orange diamond from the left, unheard-of words too"
+    assert again.encode(text) == bundled.encode(text)
+
+
+@pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
+@pytest.mark.parametrize("wording", ["seen", "unseen"])
+def test_every_word_is_one_token(task: Task, kinds: tuple[str, ...], wording: str) -> None:
+    tokenizer = load_tokenizer(DEFAULT_MODEL)
+    blank = SceneConfig(backgrounds={"white": 1}, height=(64, 64), width=(64, 64))
+    scenes = SyntheticDataset(25, 77, blank, (task,), 6, "test", kinds=kinds, wording=wording)
+    said = {one.text for index in range(25) for one in scenes.scene(index).expressions}
+    words = {word.strip("?,.:'") for text in said for word in text.split()}
+    # a word that only opens sentences has no token with a blank in front
+    split = [w for w in words if min(len(tokenizer.tokenize(w)), len(tokenizer.tokenize(f" {w}"))) > 1]
+    assert len(words) > 60 and len(split) <= 0.02 * len(words), split
