@@ -171,8 +171,10 @@ class FullySharded(Replicated):
 
     def settle(self, model: nn.Module) -> None:
         """Gives up what the forward gathered: the outermost weights wait for a backward."""
+        from torch.distributed.fsdp import FSDPModule
+
         for module in model.modules():
-            if hasattr(module, "reshard"):
+            if isinstance(module, FSDPModule):
                 module.reshard()
 
     def weights(self, model: nn.Module) -> dict[str, torch.Tensor]:

@@ -124,11 +124,17 @@ def build_parts(model: InstructSeg, size: tuple[int, int]) -> list[Part]:
         size: height and width of the mask branch's input in pixels; fixed in what is exported.
 
     Raises:
-        ValueError: a side is no multiple of 32.
+        ValueError: a side is no multiple of 32, or not that of the backbone's table of positions.
     """
     if size[0] % _SIDE or size[1] % _SIDE or min(size) < _SIDE:
         raise ValueError(f"the mask branch takes sides that are multiples of {_SIDE}, not {size[0]}x{size[1]}")
     config: Any = model.config
+    side = config.backbone_config.image_size
+    if config.backbone_config.use_absolute_embeddings and size != (side, side):
+        raise ValueError(
+            f"this backbone has a table of positions for {side}x{side}, not {size[0]}x{size[1]}: "
+            "leave the size out"
+        )
     width, clip = config.text_config.hidden_size, config.vision_config.image_size
     generator = torch.Generator().manual_seed(0)
 

@@ -27,7 +27,7 @@ BLOCK_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"})
 """Names of the linear layers of a Phi block."""
 _BLOCKS = "model.layers."
 _ROWS_AT_ONCE = 512
-_CHANNELS_AT_ONCE = 512
+_CHANNELS_AT_ONCE = 256
 _SMALLEST = 1e-12
 
 
@@ -45,9 +45,13 @@ class Int8Linear(nn.Module):
     @staticmethod
     def quantise(weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[O, I]`` to what the layer holds; a weight is off by at most half its channel's scale."""
-        values = weight.float()
-        scale = (values.abs().amax(1) / 127).clamp(min=_SMALLEST)
-        return {"weight": (values / scale[:, None]).round_().to(torch.int8), "scale": scale}
+        stored = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+        scale = (weight.abs().amax(1).float() / 127).clamp_(min=_SMALLEST)
+        # in pieces: large temporaries between the results leave holes in the heap while a model is read
+        pieces = (tensor.split(_CHANNELS_AT_ONCE) for tensor in (weight, scale, stored))
+        for part, unit, target in zip(*pieces, strict=True):
+            target.copy_((part.float() / unit[:, None]).round_())
+        return {"weight": stored, "scale": scale}
 
     def dequantise(self) -> torch.Tensor:
         """The weights as ``float[O, I]``, in the type of the scales."""

@@ -12,16 +12,19 @@ from instructseg.cli import app
 from instructseg.export import DESCRIPTION
 
 
+@pytest.mark.slow
 def test_export_writes_the_parts(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    arguments = ["export", "onnx", "--output", str(tmp_path / "parts"), "--size", "64", "96"]
+    arguments = ["export", "onnx", "--output", str(tmp_path / "parts")]
+    odd = CliRunner().invoke(app, [*arguments, "--size", "65", "96"])
+    assert odd.exit_code == 2 and "multiples of 32, not 65x96" in odd.output
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     described = json.loads((tmp_path / "parts" / DESCRIPTION).read_text())
     for part in described["parts"]:
         assert (tmp_path / "parts" / part["file"]).stat().st_size > 0
         assert str(tmp_path / "parts" / part["file"]) in result.output
-    assert described["parts"][1]["inputs"][0]["shape"] == [1, 3, 64, 96]
+    assert described["parts"][1]["inputs"][0]["shape"] == [1, 3, 128, 128]
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2 and "exists: choose another folder, or add --overwrite" in again.output
 

@@ -13,7 +13,7 @@ import torch
 from instructseg.export import DESCRIPTION, PARTS, Part, build_parts, export_onnx
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
-from tests.model.conftest import tiny_model
+from tests.model.conftest import TINY, tiny_model
 
 
 def outputs_of(part: Part, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -87,6 +87,10 @@ def test_programs_are_written_and_run(model: InstructSeg, tmp_path: Path) -> Non
 def test_what_cannot_be_exported(model: InstructSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="sides that are multiples of 32, not 65x64"):
         build_parts(model, (65, 64))
+    placed = tiny_model(backbone_config={**TINY["backbone_config"], "use_absolute_embeddings": True})
+    with pytest.raises(ValueError, match="a table of positions for 64x64, not 64x96: leave the size out"):
+        build_parts(placed, (64, 96))
+    assert len(build_parts(placed, (64, 64))) == len(PARTS)
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"pip install 'instructseg\[onnx\]'"):
         export_onnx(model, tmp_path)
