@@ -202,8 +202,8 @@ class RunConfig:
     Attributes:
         model: what is trained.
         lesson: ``whole`` trains the model end to end; the others teach a part of a small one on generated
-            scenes (see :mod:`instructseg.curriculum`): the SigLIP side its ``patches``, the mask branch ``names``
-            and then ``masks``, the language side ``reading``.
+            scenes (see :mod:`instructseg.curriculum`): the SigLIP side its ``patches``, the mask branch
+            ``names`` and then ``masks``, the language side ``reading``.
         check: figures of ``metrics.jsonl`` and the least they must have reached at the end of the stage, as
             means of its last lines; a stage that fell short stops the run.
         data: on what.
