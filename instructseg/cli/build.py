@@ -16,7 +16,7 @@ from instructseg.cli.sources import build_model, new_processor
 from instructseg.cli.validation import validation
 from instructseg.config import DataConfig, RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.data.synthetic import SyntheticDataset
+from instructseg.data.synthetic import SyntheticDataset, is_clip_turn
 from instructseg.engine import Trainer
 from instructseg.log import get_logger
 from instructseg.model import InstructSeg
@@ -59,8 +59,7 @@ class SyntheticSamples:
 
     def task(self, index: int) -> str:
         """``clip`` or ``image``."""
-        share = self.config.clip_share
-        return "clip" if int((index + 1) * share) > int(index * share) else "image"
+        return "clip" if is_clip_turn(index, self.config.clip_share) else "image"
 
 
 @dataclass(frozen=True)

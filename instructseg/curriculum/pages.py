@@ -11,7 +11,7 @@ import torch
 from instructseg.curriculum.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_shares
 from instructseg.curriculum.pictures import moved
 from instructseg.data.meaning import MIN_AREA
-from instructseg.data.synthetic import DrawnScene, SyntheticDataset
+from instructseg.data.synthetic import DrawnScene, SyntheticDataset, is_clip_turn
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, MaskTargets, Role, Task
 
@@ -85,9 +85,7 @@ class PageSource:
         return [scene.name for scene in self._scenes(index)]
 
     def _scenes(self, index: int) -> list[DrawnScene]:
-        share = self.clip_share if self.clips is not None else 0.0
-        is_clip = int((index + 1) * share) > int(index * share)
-        scenes = self.clips if is_clip and self.clips is not None else self.images
+        scenes = self.clips if self.clips is not None and is_clip_turn(index, self.clip_share) else self.images
         return [scenes.scene((index * self.count + number) % len(scenes)) for number in range(self.count)]
 
 

@@ -21,8 +21,28 @@ MIN_VISIBILITY = 0.5
 """Visible share below which a person could not name an object's shape and size."""
 
 
-class Phrases(Sequence[str]):
-    """All fillings of some patterns, written only when one is asked for.
+class _Texts(Sequence[str]):
+    """Texts that are written only when one is asked for; counted from 0, never from the end."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"phrase {index} of {len(self)}")
+        return self._text(index)
+
+    def _text(self, index: int) -> str:
+        raise NotImplementedError
+
+
+class Phrases(_Texts):
+    """All fillings of some patterns.
 
     Args:
         patterns: texts with named gaps, such as ``"the {a} left of the {b}"``.
@@ -38,17 +58,7 @@ class Phrases(Sequence[str]):
     def __len__(self) -> int:
         return self._length
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < self._length:
-            raise IndexError(f"phrase {index} of {self._length}")
+    def _text(self, index: int) -> str:
         index, which = divmod(index, len(self._patterns))
         filled = {}
         for gap, words in self._gaps.items():
@@ -57,7 +67,7 @@ class Phrases(Sequence[str]):
         return self._patterns[which].format(**filled)
 
 
-class Joined(Sequence[str]):
+class Joined(_Texts):
     """Several sequences of texts, one after the other."""
 
     def __init__(self, *parts: Sequence[str]) -> None:
@@ -66,20 +76,12 @@ class Joined(Sequence[str]):
     def __len__(self) -> int:
         return sum(map(len, self._parts))
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _text(self, index: int) -> str:
         for part in self._parts:
-            if 0 <= index < len(part):
+            if index < len(part):
                 return part[index]
             index -= len(part)
-        raise IndexError("no such phrase")
+        raise AssertionError("the index was checked")
 
 
 @dataclass(frozen=True)

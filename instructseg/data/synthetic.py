@@ -53,6 +53,11 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
 """Kind -> purpose of the scenes that are drawn for it; for other kinds, any scene will do."""
 
 
+def is_clip_turn(index: int, share: float) -> bool:
+    """Whether batch ``index`` is made of clips, where ``share`` of all batches (0..1) are, evenly spread."""
+    return int((index + 1) * share) > int(index * share)
+
+
 @dataclass(frozen=True, eq=False)
 class DrawnScene:
     """A scene with what is said of it, and the truth.
