@@ -1,9 +1,9 @@
-"""Writes the tables and the chart of ``docs/performance.md`` from the results, and nothing else.
+"""Writes the tables and the chart of ``docs/performance.md`` and ``docs/deployment.md`` from the results alone.
 
     python -m benchmarks.report
 
 Tables stand between ``<!-- results:NAME -->`` and ``<!-- end -->``. A result that is missing leaves its table
-as it is.
+as it is. Results that were measured with other weights than the bundled ones are named.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workload import weights_digest
+
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "deployment.md")
 CHART = ROOT / "docs" / "images" / "performance.svg"
 TARGETS = {
     ("image", 10, None): 1.4,
@@ -26,6 +29,8 @@ TARGETS = {
     ("video", 3, 4): 4.2,
 }
 """Ratios asked for, by case, instructions and stride."""
+TRAINED = ("stride", "quantised")
+"""Results that depend on the weights; the others have random ones."""
 Row = dict[str, Any]
 
 
@@ -50,14 +55,27 @@ def digits(value: float) -> str:
 
 
 def ratios(rows: Sequence[Row]) -> str:
-    """Official and ours, with what was asked for."""
+    """Official and ours, with what was asked for; where turns were counted, with the range of their ratios."""
+    counted = all("repeats" in row for row in rows)
     lines = []
     for row in rows:
-        official = row.get("official_s", row.get("official_s_per_frame"))
-        ours = row.get("ours_s", row.get("ours_s_per_frame"))
         target = TARGETS.get((row["case"], row["instructions"], row.get("llm_stride")))
-        lines.append([case_name(row), digits(official), digits(ours), f"**{row['ratio']:.2f}**", target or "–"])
-    return table(["case", "official, s", "ours, s", "ratio", "asked for"], lines)
+        line = [
+            case_name(row), digits(row["official_s"]), digits(row["ours_s"]), f"**{row['ratio']:.2f}**",
+            target or "–",
+        ]  # fmt: skip
+        if counted:
+            line += [f"{row['lowest']:.2f} – {row['highest']:.2f}", row["repeats"]]
+        lines.append(line)
+    head = [
+        "case",
+        "official, s",
+        "ours, s",
+        "ratio",
+        "asked for",
+        *(["single turns", "turns"] if counted else []),
+    ]
+    return table(head, lines)
 
 
 def stages(values: Row) -> str:
@@ -120,6 +138,53 @@ def int8(values: Row) -> str:
     return table(["fp32, s", "int8, s", "ratio", "asked for"], [line])
 
 
+def points(row: Row) -> str:
+    """A difference of percentages with the interval of the bootstrap."""
+    return f"{100 * row['difference']:+.2f} ({100 * row['low']:+.2f} to {100 * row['high']:+.2f})"
+
+
+def stride(values: Row) -> str:
+    """What a stride and a delay cost."""
+    lines = [
+        [row["setting"], f"{100 * row['jf']:.2f}", points(row) if number else "–",
+         "above -1.0" if row["setting"] == "stride 4" else "–",
+         *(f"{row[name]:.2f}" for name in ("llm_per_row", "siglip_per_frame"))]
+        for number, row in enumerate(values["rows"])
+    ]  # fmt: skip
+    head = ["setting", "J&F, %", "points to exact", "asked for", "language model", "SigLIP"]
+    return table(head, lines)
+
+
+def quantised(values: Row) -> str:
+    """What fewer bits cost."""
+    lines = []
+    for number, row in enumerate(values["rows"]):
+        line = [row["setting"]]
+        for what in ("pictures", "clips"):
+            line += [f"{100 * row[what]['ciou']:.2f}", points(row[what]) if number else "–"]
+        lines.append([*line, "above -0.5" if row["setting"].endswith("int8") else "–"])
+    head = [
+        "setting",
+        "pictures, cIoU, %",
+        "points to float32",
+        "clips, cIoU, %",
+        "points to float32",
+        "asked for",
+    ]
+    return table(head, lines)
+
+
+def limits(values: Row) -> str:
+    """Expected and used memory."""
+    lines = []
+    for row in values["rows"]:
+        frames = f"{row['frames']} frame{'s' if row['frames'] > 1 else ''}"
+        sizes = [f"{row[name] / 1e6:,.0f} MB" for name in ("weights", "expected", "peak")]
+        error = f"{100 * (row['expected'] / row['peak'] - 1):+.1f} %"
+        lines.append([f"{row['size']}, {frames}", row["instructions"], *sizes, error])
+    return table(["model", "instructions", "weights", "expected", "measured", "error"], lines)
+
+
 TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "nano": ("speed_nano", lambda values: ratios(values["rows"])),
     "width": ("speed_width", lambda values: ratios(values["rows"])),
@@ -131,6 +196,9 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "loading": ("startup", loading),
     "memory": ("memory", memory),
     "training": ("training", training),
+    "stride": ("stride", stride),
+    "quantised": ("quantised", quantised),
+    "limits": ("limits", limits),
 }
 """Tables by name: the file they come from and how they are written."""
 
@@ -142,16 +210,24 @@ def filled(page: str, results: Path) -> str:
         ValueError: the page has a table that is not known.
     """
 
-    def write(match: re.Match[str]) -> str:
-        name = match.group(1)
+    def write(name: str, old: str) -> str:
         if name not in TABLES:
             raise ValueError(f"no table '{name}': known are {', '.join(TABLES)}")
         file, draw = TABLES[name]
         path = results / f"{file}.json"
-        text = draw(json.loads(path.read_text())) if path.is_file() else match.group(2).strip()
-        return f"<!-- results:{name} -->\n{text}\n<!-- end -->"
+        return draw(json.loads(path.read_text())) if path.is_file() else old
 
-    return re.sub(r"<!-- results:(\w+) -->(.*?)<!-- end -->", write, page, flags=re.DOTALL)
+    return rewritten(page, write)
+
+
+def rewritten(page: str, write: Callable[[str, str], str]) -> str:
+    """The page with each text between marks as ``write`` gives it, from its name and what stands there."""
+
+    def between(match: re.Match[str]) -> str:
+        name, old = match.group(1), match.group(2).strip()
+        return f"<!-- results:{name} -->\n{write(name, old)}\n<!-- end -->"
+
+    return re.sub(r"<!-- results:(\w+) -->(.*?)<!-- end -->", between, page, flags=re.DOTALL)
 
 
 def chart(rows: Sequence[Row]) -> str:
@@ -177,15 +253,25 @@ def chart(rows: Sequence[Row]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def other_weights(results: Path, digest: str) -> list[str]:
+    """Names of the results of trained weights that are not those of ``digest``."""
+    files = {name: results / f"{name}.json" for name in TRAINED}
+    measured = {name: json.loads(file.read_text())["weights"] for name, file in files.items() if file.is_file()}
+    return [name for name, weights in measured.items() if weights != digest]
+
+
 def main() -> None:
-    """Writes page and chart."""
+    """Writes pages and chart."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    PAGE.write_text(filled(PAGE.read_text(), options.results))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), options.results))
     file = options.results / "stages.json"
     if file.is_file():
         CHART.write_text(chart(json.loads(file.read_text())["composed"]))
+    for name in other_weights(options.results, weights_digest()):
+        print(f"{name} was measured with other weights than the bundled ones: run benchmarks.{name} again")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Cases that are compared take turns within one run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import statistics
@@ -23,7 +24,7 @@ from transformers import initialization
 
 from instructseg.data.vocabulary import vocabulary_corpus
 from instructseg.files import write_json_atomic
-from instructseg.inference.loading import processor_config
+from instructseg.inference.loading import DEFAULT_MODEL, processor_config
 from instructseg.model import InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.word_tokenizer import build_tokenizer
@@ -191,6 +192,21 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def weights_digest(folder: str | Path | None = None) -> str:
+    """The start of the SHA-256 of a model's weights, by which a result says whose it is.
+
+    Args:
+        folder: of the model; ``None`` for the bundled one. A repository of the hub is named instead.
+    """
+    files = sorted(Path(folder or DEFAULT_MODEL).glob("*.safetensors"))
+    if not files:
+        return str(folder)
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:12]
 
 
 def save(path: Path | None, values: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -64,22 +64,6 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cpu" and {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= set(names):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
-
-
-def weights_advice(sizes: Iterable[int], dtype: torch.dtype, free: int | None) -> str:
-    """What to load instead of weights that do not fit.
-
-    Args:
-        sizes: numbers of elements of the tensors.
-        dtype: that was asked for.
-        free: bytes; ``None`` where nobody tells.
-    """
-    elements = sum(sizes)
-    if dtype.itemsize > 2:
-        half = 2 * elements
-        fit = " fit" if free is None or half < free else " still do not fit"
-        return f"in bfloat16 the weights take {gib(half)} and{fit}; or choose another device"
-    return "choose another device, or a smaller model"
 
 
 def gib(number: int) -> str:

@@ -17,7 +17,8 @@ from instructseg.structures import MaskPrediction, ModelInputs, Task
 
 MAX_NEW_TOKENS = 64
 """Longest generated text, in tokens."""
-ADVICE = "lower batch_size, load the model with dtype bfloat16, or on another device"
+LOAD_SMALLER = "load the model with dtype bfloat16, or on another device"
+ADVICE = f"lower batch_size, {LOAD_SMALLER}"
 """Where memory runs out."""
 
 
@@ -43,9 +44,11 @@ class ImagePredictor(Session):
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it is no picture, or one without pixels.
+            torch.cuda.OutOfMemoryError: it does not fit; the picture before stays.
         """
         frame = load_image(image)
-        self._shown = (frame, self.key_frame(frame, self.tokens(frame)))
+        with memory_told(f"on a picture of {frame.shape[0]}x{frame.shape[1]}", LOAD_SMALLER, self.model.device):
+            self._shown = (frame, self.key_frame(frame, self.tokens(frame)))
 
     @property
     def frame(self) -> np.ndarray:
@@ -118,6 +121,7 @@ class ImagePredictor(Session):
 
         Raises:
             ValueError: no picture is set, or the question is empty or too long.
+            torch.cuda.OutOfMemoryError: it does not fit.
         """
         self._require()
         return self._generate((question,), Task.VQA, max_new_tokens)[0]
@@ -139,7 +143,8 @@ class ImagePredictor(Session):
             num_references=torch.zeros(1, dtype=torch.int64),
             picture=torch.zeros(len(instructions), dtype=torch.int64),
         )
-        written = self.model.answer(
-            inputs.to(self.model.device, self.model.dtype), max_new_tokens, (self.processor.seg_token_id,)
-        )
+        with memory_told(f"on the text of {len(instructions)} instructions", ADVICE, self.model.device):
+            written = self.model.answer(
+                inputs.to(self.model.device, self.model.dtype), max_new_tokens, (self.processor.seg_token_id,)
+            )
         return [self.processor.decode(ids) for ids in written]

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from instructseg.inference.faults import free_memory, gib, memory_told, weights_advice
+from instructseg.inference.faults import free_memory, gib, is_out_of_memory, out_of_memory
+from instructseg.inference.weights import weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.instructseg import FOREIGN_LAYOUTS
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
@@ -68,7 +69,13 @@ def load(
         dtype = torch.bfloat16 if target.type == "cuda" and stored in _HALF else torch.float32
     # a repository's weights are downloaded by the model; its text files are in `folder` by now
     name = str(folder if Path(source).is_dir() else source)
-    model = _load_model(name, dtype, given.get("model_type") in FOREIGN_LAYOUTS, quantise)
+    try:
+        model = _load_model(name, dtype, given.get("model_type") in FOREIGN_LAYOUTS, quantise)
+        model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _too_large(error, source, dtype, quantise, target) from error
     sizes = None if (folder / CONFIG_NAME).is_file() else processor_config(model.config)
     processor = InstructSegProcessor.from_pretrained(folder, sizes)
     words, rows = len(processor.tokenizer), model.language.model.embed_tokens.num_embeddings
@@ -76,10 +83,6 @@ def load(
         raise ValueError(
             f"{source}: its tokenizer has {words} tokens, but its model {rows}: give the one of that model"
         )
-    sizes_of_weights = [weight.numel() for weight in model.parameters()]
-    advice = weights_advice(sizes_of_weights, dtype, free_memory(target))
-    with memory_told(f"loading {gib(sum(sizes_of_weights) * dtype.itemsize)} of weights", advice, target):
-        model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
     return model.eval(), processor
 
 
@@ -98,6 +101,15 @@ def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConf
     # its sizes are those of the tensors; the converter is named, not imported, as in the model
     converter = import_module(FOREIGN_LAYOUTS[kind].partition(":")[0])
     return converter.open_official(converter.local_folder(source)).config
+
+
+def _too_large(
+    error: BaseException, source: str | Path, dtype: torch.dtype, quantise: str | None, device: torch.device
+) -> torch.cuda.OutOfMemoryError:
+    """The error where the weights do not fit: how large they are, and what would fit."""
+    config = read_model_config(source)
+    asked, fits = weights_advice(config, dtype, quantise or config.quantise, free_memory(device))
+    return out_of_memory(error, f"loading {gib(asked)} of weights", fits, device)
 
 
 def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
@@ -211,6 +223,8 @@ def _load_model(name: str, dtype: torch.dtype, foreign: bool, quantise: str | No
             name, dtype=dtype, quantise=quantise, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (SafetensorError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"the weights of {name} are damaged or do not fit its config.json: {reason}"

@@ -8,8 +8,8 @@ rows, ``L`` positions of the language sequence, ``D`` its width.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,22 @@ import torch
 
 from instructseg.inference.faults import gib
 from instructseg.inference.loading import choose_device, choose_dtype, fastest_dtype, read_model_config
+from instructseg.inference.weights import choices, in_words, weight_bytes
 from instructseg.log import get_logger
-from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.quantised import GROUP, check_quantisation, is_block_weight
+from instructseg.model import InstructSegConfig
+from instructseg.model.quantised import check_quantisation
 
 PROMPT_TOKENS = 64
 """Words around the placeholders that are reckoned with."""
 LIBRARIES = 64 << 20
 """Code and scratch memory that torch takes on its first run."""
 
+CHUNK = 4
+"""Frames of a file that are encoded together, where that gains."""
+SMALL = 512
+"""Side of the mask branch's input, in pixels, up to which a CPU gains by that."""
+
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-_CHOICES = (
-    (torch.float32, None),
-    (torch.bfloat16, None),
-    (torch.float32, "int8"),
-    (torch.bfloat16, "int8"),
-    (torch.bfloat16, "int4"),
-)
-"""Settings from the most exact to the smallest."""
 _log = get_logger(__name__)
 
 
@@ -46,6 +44,7 @@ class MemoryPlan:
         dtype: of the values.
         quantise: ``int8`` or ``int4`` for the language model's blocks; ``None`` for plain weights.
         batch_size: rows that the language model reads together.
+        chunk: frames that the encoders take together.
         weights: by part of the model.
         activations: by stage; they follow each other.
         process: what the program takes without a model.
@@ -54,6 +53,7 @@ class MemoryPlan:
     dtype: torch.dtype
     quantise: str | None
     batch_size: int
+    chunk: int
     weights: dict[str, int]
     activations: dict[str, int]
     process: int = 0
@@ -65,10 +65,10 @@ class MemoryPlan:
 
     def to_text(self) -> str:
         """One line."""
-        kind = str(self.dtype).removeprefix("torch.") + (f" with {self.quantise}" if self.quantise else "")
         stage = max(self.activations, key=lambda name: self.activations[name])
         return (
-            f"{kind}, {self.batch_size} rows at once: {gib(self.expected)} expected (weights "
+            f"{in_words(self.dtype, self.quantise)}, {self.batch_size} rows and {self.chunk} "
+            f"frame{'s' if self.chunk > 1 else ''} at once: {gib(self.expected)} expected (weights "
             f"{gib(sum(self.weights.values()))}, {stage} {gib(self.activations[stage])}, "
             f"program {gib(self.process)})"
         )
@@ -82,8 +82,11 @@ def plan_memory(
     instructions: int = 16,
     references: int = 4,
     dtype: torch.dtype | None = None,
+    chunk: int = 1,
 ) -> MemoryPlan:
     """The most exact settings that fit, with as many rows at once as fit with them; logged in one line.
+
+    Frames at once are halved before rows are: they gain less.
 
     Args:
         config: of the model; one that is stored quantised stays so.
@@ -93,6 +96,7 @@ def plan_memory(
         instructions: that are asked at once (K); more than that many rows are never needed.
         references: frames beside the key frame.
         dtype: of the values, where it is given; ``None`` lets it be chosen.
+        chunk: the most frames that are to be encoded together.
 
     Raises:
         ValueError: nothing fits: the message says what the smallest settings take; or a size that cannot
@@ -102,16 +106,16 @@ def plan_memory(
     cpu = torch.device(device).type == "cpu"
     process = resident_memory() + LIBRARIES if cpu else 0
     tried: list[MemoryPlan] = []
-    for kind, quantise in _choices(config, cpu, dtype):
+    frames = [chunk >> halvings for halvings in range(chunk.bit_length())]
+    rows = [max(1, instructions) >> halvings for halvings in range(max(1, instructions).bit_length())]
+    for kind, quantise in choices(config, cpu, dtype):
         weights = weight_bytes(config, kind, quantise)
-        rows = max(1, instructions)
-        while rows:
-            activations = activation_bytes(config, kind, rows, frame_size, references)
-            plan = MemoryPlan(kind, quantise, rows, weights, activations, process)
+        for batch_size, together in product(rows, frames):
+            activations = activation_bytes(config, kind, batch_size, frame_size, references, together)
+            plan = MemoryPlan(kind, quantise, batch_size, together, weights, activations, process)
             if plan.expected <= limit:
                 _log.info("memory limit %s: %s", gib(limit), plan.to_text())
                 return plan
-            rows //= 2
         tried.append(plan)
     smallest = min(tried, key=lambda plan: plan.expected)
     raise ValueError(
@@ -126,8 +130,14 @@ def plan_checkpoint(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     quantise: str | None = None,
+    clips: bool = False,
 ) -> MemoryPlan:
     """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.inference.load`.
+
+    Args:
+        name_or_path, device, dtype, quantise: as there.
+        max_memory: as of :func:`plan_memory`.
+        clips: whether frames of a file are encoded together where that gains.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`instructseg.inference.load` and :func:`plan_memory`.
@@ -137,9 +147,14 @@ def plan_checkpoint(
     if quantise is not None:
         config.quantise = check_quantisation(quantise)
     given = fastest_dtype(target) if dtype == "auto" else dtype
-    return plan_memory(
-        config, max_memory, target, dtype=choose_dtype(given) if isinstance(given, str) else given
-    )
+    kind = choose_dtype(given) if isinstance(given, str) else given
+    chunk = gaining_chunk(config, target) if clips else 1
+    return plan_memory(config, max_memory, target, dtype=kind, chunk=chunk)
+
+
+def gaining_chunk(config: InstructSegConfig, device: torch.device) -> int:
+    """Frames of a file to encode together; on a CPU a large one keeps it busy alone."""
+    return CHUNK if config.image_size <= SMALL or device.type == "cuda" else 1
 
 
 def parse_size(size: int | str) -> int:
@@ -166,36 +181,13 @@ def resident_memory() -> int:
     return pages * mmap.PAGESIZE
 
 
-def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantise: str | None) -> dict[str, int]:
-    """Bytes of the weights by part (``vision``, ``language``, ``pixel_decoder`` ..), without making them.
-
-    Args:
-        config: of the model, stored plainly or as ``quantise``.
-        dtype: of the values; parts that always stay in float32 are counted so.
-        quantise: ``int8``, ``int4`` or ``None``.
-    """
-    plain = InstructSegConfig(**{**config.to_dict(), "quantise": None, "lora": None})
-    with torch.device("meta"):
-        state = InstructSeg(plain).state_dict()
-    kept = tuple(f"{part}." for part in InstructSeg._keep_in_fp32_modules_strict)
-    parts: Counter[str] = Counter()
-    for name, tensor in state.items():
-        size = 4 if name.startswith(kept) else dtype.itemsize
-        nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
-        if quantise and is_block_weight(name):
-            outputs, inputs = tensor.shape
-            scales = outputs if quantise == "int8" else outputs * inputs // GROUP
-            nbytes = tensor.numel() // (1 if quantise == "int8" else 2) + scales * size
-        parts[name.partition(".")[0]] += nbytes
-    return dict(parts)
-
-
 def activation_bytes(
     config: InstructSegConfig,
     dtype: torch.dtype,
     rows: int,
     frame_size: tuple[int, int] = (1080, 1920),
     references: int = 4,
+    chunk: int = 1,
 ) -> dict[str, int]:
     """Bytes that each stage holds at its peak, what is kept for later stages included.
 
@@ -205,6 +197,7 @@ def activation_bytes(
         rows: pairs of frame and instruction that are computed together.
         frame_size: height and width in pixels.
         references: frames beside the key frame.
+        chunk: frames that are encoded together.
     """
     text, e = config.text_config, dtype.itemsize
     width, tokens = text.hidden_size, config.num_image_tokens
@@ -212,13 +205,13 @@ def activation_bytes(
     length = PROMPT_TOKENS + tokens + seen + config.num_queries
     cells = (config.image_size // 4) ** 2
     # frame features and perceived references stay while the later stages run
-    kept = cells * (config.mask_dim + config.conv_dim // 2) * 4 + rows * seen * width * e
+    kept = chunk * cells * (config.mask_dim + config.conv_dim // 2) * 4 + rows * seen * width * e
     pixels = frame_size[0] * frame_size[1]
     masks = rows * config.num_queries * cells * 4
     stages = {
-        "vision tower": _tower(config, tokens) * e,
-        "backbone": _backbone(config) * e,
-        "pixel decoder": _pixel_decoder(config) * 4,
+        "vision tower": chunk * _tower(config, tokens) * e,
+        "backbone": chunk * _backbone(config) * e,
+        "pixel decoder": chunk * _pixel_decoder(config) * 4,
         "perceiver": rows * _perceiver(config, tokens) * e,
         # states, queries, keys, values, rotated copies; the feed-forward before and behind its activation
         "language model": rows * length * (8 * width + 2 * text.intermediate_size) * e + rows * length**2 * 5,
@@ -259,18 +252,3 @@ def _perceiver(config: InstructSegConfig, tokens: int) -> int:
         return 0
     inner = config.ovp_heads * config.ovp_head_dim
     return (tokens + config.ovp_queries) * (3 * config.text_config.hidden_size + 3 * inner)
-
-
-def _choices(
-    config: InstructSegConfig, cpu: bool, dtype: torch.dtype | None
-) -> list[tuple[torch.dtype, str | None]]:
-    """The settings to try, in order."""
-    sizes = (config.text_config.hidden_size, config.text_config.intermediate_size)
-    found = []
-    for kind, quantise in _CHOICES:
-        if config.quantise not in (None, quantise) or (not cpu and dtype is None and kind is torch.float32):
-            continue
-        if quantise == "int4" and any(size % GROUP for size in sizes):
-            continue
-        found.append((dtype or kind, quantise))
-    return list(dict.fromkeys(found))

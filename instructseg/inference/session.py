@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -64,12 +64,17 @@ class Session:
         processor: of that model.
     """
 
+    takes_clips: ClassVar[bool] = False
+    """Whether frames of a file are encoded together."""
+
     def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
         self.model, self.processor = model.eval(), processor
         self.length_multiple = 1
         """Language sequences are padded to a multiple of it."""
         self.batch_size = BATCH_SIZE
         """Instructions that are read together, unless a call says otherwise."""
+        self.chunk: int | None = None
+        """The most frames of a file that are encoded together; ``None`` for as many as gain."""
 
     @classmethod
     def from_pretrained(
@@ -84,7 +89,7 @@ class Session:
 
         Args:
             name_or_path, device, dtype, quantise: as there.
-            max_memory: ``"6GB"`` ..; what is not given is chosen to fit, and ``batch_size`` with it
+            max_memory: ``"6GB"`` ..; what is not given is chosen to fit, ``batch_size`` and ``chunk`` with it
                 (:func:`instructseg.inference.memory.plan_memory`).
 
         Raises:
@@ -92,9 +97,9 @@ class Session:
         """
         if max_memory is None:
             return cls(*load(name_or_path, device, dtype, quantise))
-        plan = plan_checkpoint(name_or_path, max_memory, device, dtype, quantise)
+        plan = plan_checkpoint(name_or_path, max_memory, device, dtype, quantise, cls.takes_clips)
         session = cls(*load(name_or_path, device, plan.dtype, plan.quantise))
-        session.batch_size = plan.batch_size
+        session.batch_size, session.chunk = plan.batch_size, plan.chunk
         return session
 
     def compile(self, **options: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.session import Session
 from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
@@ -22,11 +23,6 @@ from instructseg.media import ImageLike, VideoSource, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, Task
-
-CHUNK = 4
-"""Frames of a file that are encoded together."""
-SMALL = 512
-"""Side of the mask branch's input, in pixels, up to which a CPU gains by that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +54,8 @@ class VideoPredictor(Session):
         processor: of that model.
         references: frames beside the key frame that the model looks at.
     """
+
+    takes_clips = True
 
     def __init__(
         self, model: InstructSeg, processor: InstructSegProcessor, references: int = REFERENCES
@@ -97,8 +95,8 @@ class VideoPredictor(Session):
             task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
                 ``llm_stride``, ``delay``, ``chunk``. By default the delay of a fixed ``llm_stride`` is long
-                enough to take the nearest key frame, and the chunk is :data:`CHUNK` where the frames lie
-                ready and are small or on a GPU.
+                enough to take the nearest key frame, and the chunk is :attr:`chunk` where the frames lie
+                ready; without a limit on memory 4, where they are small or on a GPU.
 
         Yields:
             one result per frame, in order, at most ``references`` frames after it was read (with a stride
@@ -124,9 +122,8 @@ class VideoPredictor(Session):
         return _results(session, frames)
 
     def _chunk(self) -> int:
-        """Frames of a file that are encoded together; on a CPU a large one keeps it busy alone."""
-        small = self.model.config.image_size <= SMALL
-        return CHUNK if small or self.model.device.type == "cuda" else 1
+        """Frames of a file that are encoded together."""
+        return self.chunk or gaining_chunk(self.model.config, self.model.device)
 
 
 def _results(session: VideoSession, frames: Iterable[np.ndarray]) -> Iterator[FrameResult]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from instructseg.inference import faults
-from instructseg.inference.faults import free_memory, gib, is_out_of_memory, memory_told, weights_advice
+from instructseg.inference.faults import free_memory, gib, is_out_of_memory, memory_told
 
 CPU = torch.device("cpu")
 
@@ -35,15 +35,6 @@ def test_a_size_of_the_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     told = str(faults.out_of_memory(error, "on one", "take less", CPU))
     assert told == "out of memory on one (1.50 GiB more were asked, 3.00 GiB are free on cpu): take less"
     assert str(faults.out_of_memory(MemoryError(), "here", "x", CPU)).count("asked") == 0
-
-
-def test_what_would_fit() -> None:
-    sizes = [2**30, 2**30]
-    assert weights_advice(sizes, torch.float32, 5 * 2**30).startswith(
-        "in bfloat16 the weights take 4.00 GiB and fit"
-    )
-    assert "still do not fit" in weights_advice(sizes, torch.float32, 2**30)
-    assert "smaller model" in weights_advice(sizes, torch.bfloat16, None)
 
 
 def test_sizes() -> None:

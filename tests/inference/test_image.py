@@ -125,6 +125,35 @@ def test_a_question_is_answered_with_text(nano: Nano, frames: Frames) -> None:
     assert reply == processor.decode(expected[0])
 
 
+@pytest.mark.parametrize("part", ["vision", "backbone"])
+def test_no_memory_for_a_picture(
+    nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
+
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(nano[0], part), "forward", full)
+        with pytest.raises(
+            torch.cuda.OutOfMemoryError, match=r"on a picture of 40x56 \(4\.0 KiB more were asked"
+        ):
+            predictor.set_image(frames(2)[1])
+    assert predictor.frame is frames(1)[0] and predictor.predict("red")  # the picture before stays
+
+
+def test_no_memory_for_a_reply(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    monkeypatch.setattr(nano[0], "answer", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="on the text of 1 instructions"):
+        predictor.answer("what colour?")
+
+
 def test_errors(nano: Nano, frames: Frames, tmp_path: Path) -> None:
     predictor = ImagePredictor(*nano)
     for ask in (predictor.predict, predictor.answer):

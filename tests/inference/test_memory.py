@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from instructseg.inference import ImagePredictor
+from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.memory import (
     activation_bytes,
     parse_size,
     plan_memory,
     resident_memory,
-    weight_bytes,
 )
+from instructseg.inference.weights import weight_bytes
 from instructseg.model import InstructSeg, preset
 from instructseg.model.quantised import quantise_model
 
@@ -74,9 +74,25 @@ def test_the_most_exact_that_fits_is_chosen(caplog: pytest.LogCaptureFixture) ->
     assert plan_memory(config, "64GB", instructions=3).batch_size == 3
 
 
+def test_frames_at_once_are_given_up_before_rows() -> None:
+    config = preset("instructseg-3b")
+
+    def needed(rows: int, chunk: int) -> int:
+        return max(activation_bytes(config, torch.bfloat16, rows, chunk=chunk).values())
+
+    assert needed(1, 4) > needed(1, 2) > needed(1, 1)
+    weights = sum(weight_bytes(config, torch.bfloat16, None).values())
+    for rows, chunk in ((1, 4), (1, 2), (1, 1)):
+        plan = plan_memory(config, weights + needed(rows, chunk), "meta", instructions=1, chunk=4)
+        assert (plan.quantise, plan.batch_size, plan.chunk) == (None, rows, chunk)
+        assert f"{rows} rows and {chunk} frame" in plan.to_text()
+    plan = plan_memory(config, weights + needed(4, 1), "meta", instructions=4, chunk=4)
+    assert (plan.batch_size, plan.chunk) == (4, 1)
+
+
 def test_what_does_not_fit_names_the_smallest() -> None:
     with pytest.raises(
-        ValueError, match=r"the smallest settings are bfloat16 with int4, 1 rows at once: .*MB"
+        ValueError, match=r"the smallest settings are bfloat16 with int4, 1 rows and 1 frame at once: .*MB"
     ) as caught:
         plan_memory(preset("instructseg-3b"), "1GB")
     enough = str(caught.value).rpartition("allow ")[2].split(" ")[0]
@@ -101,6 +117,8 @@ def test_no_sizes(text: str) -> None:
 def test_a_predictor_takes_the_limit(checkpoint: Path) -> None:
     generous = ImagePredictor.from_pretrained(checkpoint, "cpu", max_memory="100GB")
     assert (generous.batch_size, generous.model.config.quantise) == (16, None)
+    clips = VideoPredictor.from_pretrained(checkpoint, "cpu", max_memory="100GB")
+    assert (generous.chunk, clips.chunk) == (1, 4)
     small = ImagePredictor.from_pretrained(checkpoint, "cpu", quantise="int8", max_memory="100GB")
     assert small.model.config.quantise == "int8"
     with pytest.raises(ValueError, match="of memory are not enough"):

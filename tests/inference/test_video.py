@@ -14,7 +14,7 @@ from instructseg.inference.postprocess import postprocess
 from instructseg.media import TruncatedVideoError
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Sample, Task
+from instructseg.structures import Sample, SegOutput, Task
 from tests.inference.test_image import TEXTS, same
 from tests.inference.test_stride import counted
 
@@ -39,6 +39,24 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
             same(found, other)
 
 
+@torch.no_grad()
+def test_mask_logits_equal_the_plain_forward(
+    nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = nano
+    found: list[SegOutput] = []
+    real, clip = model.decode, frames(7)
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "decode", lambda *given: found.append(real(*given)) or found[-1])
+        list(VideoPredictor(*nano).predict(clip, TEXTS))
+    assert len(found) == len(clip)
+    for t, output in enumerate(found):
+        references = tuple(clip[i] for i in neighbour_references(t, len(clip)))
+        expected = model(processor([Sample(clip[t], text, Task.RVOS, references) for text in TEXTS]))
+        for name in ("mask_logits", "seg_logits"):
+            torch.testing.assert_close(getattr(output, name), getattr(expected, name), atol=1e-4, rtol=0)
+
+
 def test_no_frame_of_a_camera_is_read_before_it_is_needed(nano: Nano, frames: Frames) -> None:
     read: list[int] = []
     results = VideoPredictor(*nano).predict(
@@ -55,6 +73,17 @@ def test_each_frame_is_encoded_once(nano: Nano, frames: Frames) -> None:
     assert calls == {"vision": 7, "backbone": 7, "ovp": 21, "language": 21}
 
 
+def test_frames_at_once_have_a_limit(nano: Nano, frames: Frames) -> None:
+    predictor = VideoPredictor(*nano)
+    for limit, expected in ((None, 4), (2, 2)):
+        sizes: list[int] = []
+        hook = nano[0].backbone.register_forward_pre_hook(lambda _, given, to=sizes: to.append(len(given[0])))
+        predictor.chunk = limit
+        list(predictor.predict(frames(8), TEXTS[0]))
+        hook.remove()
+        assert (max(sizes), sum(sizes)) == (expected, 8)
+
+
 def test_a_source_that_breaks_gives_what_it_had(nano: Nano, frames: Frames) -> None:
     def broken() -> Iterator[np.ndarray]:
         yield from frames(6)
@@ -65,6 +94,16 @@ def test_a_source_that_breaks_gives_what_it_had(nano: Nano, frames: Frames) -> N
         for result in VideoPredictor(*nano).predict(broken(), TEXTS[0]):
             indices.append(result.index)
     assert indices == list(range(6))
+
+
+def test_a_frame_of_another_size_ends_the_clip_behind_what_was_done(nano: Nano, frames: Frames) -> None:
+    clip = [*frames(6), frames(7)[6][:, ::2], frames(8)[7]]
+    for source in (clip, iter(clip)):  # where frames lie ready they are encoded together
+        indices = []
+        with pytest.raises(ValueError, match="40x28"):
+            for result in VideoPredictor(*nano).predict(source, TEXTS[0]):
+                indices.append(result.index)
+        assert indices == list(range(6))
 
 
 def test_errors_come_before_the_first_frame(nano: Nano, frames: Frames, tmp_path: object) -> None:

@@ -1,0 +1,101 @@
+"""How large the weights of a model are in each setting, and what to load instead of those that do not fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+
+from instructseg.inference.faults import gib
+from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.model.quantised import GROUP, is_block_weight
+
+_CHOICES = (
+    (torch.float32, None),
+    (torch.bfloat16, None),
+    (torch.float32, "int8"),
+    (torch.bfloat16, "int8"),
+    (torch.bfloat16, "int4"),
+)
+"""Settings from the most exact to the smallest."""
+
+
+def choices(
+    config: InstructSegConfig, cpu: bool, dtype: torch.dtype | None = None
+) -> list[tuple[torch.dtype, str | None]]:
+    """Types of the values with quantisations of the language model, from the most exact to the smallest.
+
+    Args:
+        config: of the model; one that is stored quantised stays so.
+        cpu: whether float32 is to be tried; elsewhere only where it is asked for.
+        dtype: the only one, where it is given.
+    """
+    sizes = (config.text_config.hidden_size, config.text_config.intermediate_size)
+    found = []
+    for kind, quantise in _CHOICES:
+        if config.quantise not in (None, quantise) or (not cpu and dtype is None and kind is torch.float32):
+            continue
+        if quantise == "int4" and any(size % GROUP for size in sizes):
+            continue
+        found.append((dtype or kind, quantise))
+    return list(dict.fromkeys(found))
+
+
+def in_words(dtype: torch.dtype, quantise: str | None) -> str:
+    """A setting, as ``"bfloat16 with int8"``."""
+    return str(dtype).removeprefix("torch.") + (f" with {quantise}" if quantise else "")
+
+
+def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantise: str | None) -> dict[str, int]:
+    """Bytes of the weights by part (``vision``, ``language``, ``pixel_decoder`` ..), without making them.
+
+    Args:
+        config: of the model, stored plainly or as ``quantise``.
+        dtype: of the values; parts that always stay in float32 are counted so.
+        quantise: ``int8``, ``int4`` or ``None``.
+    """
+    plain = InstructSegConfig(**{**config.to_dict(), "quantise": None, "lora": None})
+    with torch.device("meta"):
+        state = InstructSeg(plain).state_dict()
+    kept = tuple(f"{part}." for part in InstructSeg._keep_in_fp32_modules_strict)
+    parts: Counter[str] = Counter()
+    for name, tensor in state.items():
+        size = 4 if name.startswith(kept) else dtype.itemsize
+        nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
+        if quantise and is_block_weight(name):
+            outputs, inputs = tensor.shape
+            scales = outputs if quantise == "int8" else outputs * inputs // GROUP
+            nbytes = tensor.numel() // (1 if quantise == "int8" else 2) + scales * size
+        parts[name.partition(".")[0]] += nbytes
+    return dict(parts)
+
+
+def weights_advice(
+    config: InstructSegConfig, dtype: torch.dtype, quantise: str | None, free: int | None
+) -> tuple[int, str]:
+    """The size of weights that do not fit, and what to load instead.
+
+    Args:
+        config: of the model.
+        dtype: that was asked for.
+        quantise: likewise.
+        free: bytes; ``None`` where nobody tells.
+
+    Returns:
+        bytes that were asked for; the most exact setting that is smaller and fits, in words.
+    """
+
+    def size(kind: torch.dtype, bits: str | None) -> int:
+        return sum(weight_bytes(config, kind, bits).values())
+
+    asked = size(dtype, quantise)
+    sizes = {setting: size(*setting) for setting in choices(config, cpu=True)}
+    smaller = {setting: needed for setting, needed in sizes.items() if needed < asked}
+    if not smaller:
+        return asked, "choose another device, or a smaller model"
+    fitting = [setting for setting, needed in smaller.items() if free is None or needed < free]
+    if fitting:
+        return asked, f"as {in_words(*fitting[0])} they take {gib(smaller[fitting[0]])} and fit"
+    least = min(smaller, key=lambda setting: smaller[setting])
+    told = f"as {in_words(*least)} they take {gib(smaller[least])} and still do not fit"
+    return asked, f"{told}: choose another device, or a smaller model"
