@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from instructseg.processing.pixels import RGB, ClipPixels, MaskBranchPixels
-from instructseg.processing.templates import SYSTEM_PROMPT
+from instructseg.processing.templates import SYSTEM_PROMPT, Wording
 from instructseg.structures import Task
 
 
@@ -24,6 +24,8 @@ class ProcessorConfig:
         system: the sentence in front of every conversation; may be empty.
         max_length: the longest sequence the language model takes, filled placeholders included.
         text_tasks: tasks whose reply is learned as text.
+        wording: of what is said around an instruction: as ``released``; ``varied``, to train a model that does
+            not depend on the words; ``held_out``, to measure how far it does.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
         clip_mean, clip_std: of SigLIP, per channel, of values 0..1.
@@ -37,6 +39,7 @@ class ProcessorConfig:
     system: str = SYSTEM_PROMPT
     max_length: int = 2048
     text_tasks: tuple[Task, ...] = (Task.REASON_SEG, Task.VQA)
+    wording: Wording = "released"
     seg_mean: RGB = MaskBranchPixels.mean
     seg_std: RGB = MaskBranchPixels.std
     pad_value: int = MaskBranchPixels.pad_value
@@ -47,6 +50,8 @@ class ProcessorConfig:
         for name in ("image_size", "clip_size", "num_image_tokens", "num_mask_queries", "max_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.wording not in get_args(Wording):
+            raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not '{self.wording}'")
         if self.num_temporal_queries < 0:
             raise ValueError(f"num_temporal_queries must not be negative, as {self.num_temporal_queries} is")
 

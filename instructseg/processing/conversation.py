@@ -29,7 +29,13 @@ from instructseg.processing.special_tokens import (
     WRITTEN,
     token_id,
 )
-from instructseg.processing.templates import SYSTEM_PROMPT, Template, format_instruction, template
+from instructseg.processing.templates import (
+    SYSTEM_PROMPT,
+    Template,
+    Wording,
+    format_instruction,
+    template,
+)
 from instructseg.structures import IGNORE_LABEL, Role, Task
 
 if TYPE_CHECKING:
@@ -103,6 +109,7 @@ def render(
     explain: bool = False,
     answer: str | None = None,
     learn_text: bool = False,
+    wording: Wording = "released",
 ) -> Sequences:
     """A question with its reply: for training, and for masks, where the reply is known beforehand.
 
@@ -115,11 +122,13 @@ def render(
         explain: whether to ask for the explanation (``REASON_SEG``).
         answer: the explanation, or the reply of VQA, which needs one.
         learn_text: whether the reply's tokens carry labels.
+        wording: of the task.
 
     Raises:
         ValueError: an empty instruction, a VQA reply that is missing, or ``explain`` where there is none.
     """
-    words, asked = template(task, explain), format_instruction(task, instruction)
+    asked = format_instruction(task, instruction)
+    words = template(task, explain, wording, asked)
     said = (answer or "").strip()
     if task is Task.VQA and not said:
         raise ValueError("a question of VQA has no answer here: give one, or render a prompt to generate it")
@@ -138,6 +147,7 @@ def render_prompt(
     *,
     system: str = SYSTEM_PROMPT,
     explain: bool = False,
+    wording: Wording = "released",
 ) -> Sequences:
     """A question up to where the model is to go on writing; arguments as of :func:`render`.
 
@@ -147,7 +157,8 @@ def render_prompt(
     Raises:
         ValueError: the reply of the task is not text, or the instruction is empty.
     """
-    words, asked = template(task, explain), format_instruction(task, instruction)
+    asked = format_instruction(task, instruction)
+    words = template(task, explain, wording, asked)
     row = Sequences()
     _append(row, tokenizer, _head(words, system), asked, lengths)
     if explain:

@@ -222,8 +222,9 @@ class InstructSegProcessor:
         )
         if generate:
             row = render_prompt(
-                self.tokenizer, task, instruction, lengths, system=config.system, explain=explain
-            )
+                self.tokenizer, task, instruction, lengths,
+                system=config.system, explain=explain, wording=config.wording,
+            )  # fmt: skip
         else:
             row = render(
                 self.tokenizer,
@@ -234,6 +235,7 @@ class InstructSegProcessor:
                 explain=explain,
                 answer=answer,
                 learn_text=learn_text,
+                wording=config.wording,
             )
         excess = len(row) - config.max_length
         if excess > 0:

@@ -1,12 +1,14 @@
-"""How each task is worded, as the released weights were trained.
+"""How each task is worded: as the released weights were trained, and in other words.
 
 The texts carry the placeholders of ``special_tokens``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+from zlib import crc32
 
 from instructseg.processing.special_tokens import (
     EXPLANATION,
@@ -59,21 +61,73 @@ _TEMPLATES = {
 _EXPLAIN = Template(_IMAGE.format(kind="Reasoning", why=" and explain why"), _TEMPLATES[Task.REASON_SEG].reply)
 
 
-def template(task: Task, explain: bool = False) -> Template:
+_IMAGE_WORDS = (
+    f"Here is a picture {TEMPORAL}\n{IMAGE}\n. Please segment what is meant by these words:\n{REFER}",
+    f"Look at this image {TEMPORAL}\n{IMAGE}\n. Which part of it answers the instruction?\n{REFER}",
+    f"This is what you see {TEMPORAL}\n{IMAGE}\n. Give the mask of it:\n{REFER}",
+    f"The image is {TEMPORAL}\n{IMAGE}\n, and this is the instruction:\n{REFER}",
+)
+_IMAGE_HELD_OUT = (
+    f"In the picture {TEMPORAL}\n{IMAGE}\n, find what the following is about and mark it:\n{REFER}",
+    f"You are shown an image {TEMPORAL}\n{IMAGE}\n. What should be segmented is this:\n{REFER}",
+)
+_VIDEO_WORDS = (
+    f"Here are frames of a video and the one that counts {TEMPORAL}\n{IMAGE}\n. Please segment in it:\n{REFER}",
+    f"Look at these frames {TEMPORAL}\n{IMAGE}\n. Which part of the last one answers the instruction?\n{REFER}",
+    f"This is what you see in the video {TEMPORAL}\n{IMAGE}\n. Give the mask of it:\n{REFER}",
+    f"The reference frames and the key frame are {TEMPORAL}\n{IMAGE}\n, the instruction is this:\n{REFER}",
+)
+_VIDEO_HELD_OUT = (
+    f"In the video {TEMPORAL}\n{IMAGE}\n, find what the following is about and mark it:\n{REFER}",
+    f"You are shown some frames {TEMPORAL}\n{IMAGE}\n. What should be segmented is this:\n{REFER}",
+)
+_QUESTION_WORDS = (f"Here is a picture {IMAGE}\n{WRITTEN}", f"Look at this image {IMAGE}\n{WRITTEN}")
+_QUESTION_HELD_OUT = (f"You are shown an image {IMAGE}\n{WRITTEN}",)
+
+Wording = Literal["released", "varied", "held_out"]
+"""``released`` words; ``varied`` ones, half of them released; or those which ``varied`` never uses."""
+
+PARAPHRASES: Mapping[Task, tuple[Sequence[str], Sequence[str]]] = {
+    Task.RES: (_IMAGE_WORDS, _IMAGE_HELD_OUT),
+    Task.REASON_SEG: (_IMAGE_WORDS, _IMAGE_HELD_OUT),
+    Task.RVOS: (_VIDEO_WORDS, _VIDEO_HELD_OUT),
+    Task.REASON_VOS: (_VIDEO_WORDS, _VIDEO_HELD_OUT),
+    Task.VQA: (_QUESTION_WORDS, _QUESTION_HELD_OUT),
+}
+"""Other words for what the human says: those to train with, and those kept from training. Every word around the
+instruction differs; the places of pictures and instruction are the same."""
+
+
+def template(
+    task: Task, explain: bool = False, wording: Wording = "released", instruction: str = ""
+) -> Template:
     """The wording of a task.
 
     Args:
         task: what is asked.
-        explain: whether the reply says why.
+        explain: whether the reply says why; always in the released words.
+        wording: which words; those of ``varied`` and ``held_out`` are a function of the instruction.
+        instruction: what a person wrote.
 
     Raises:
         ValueError: ``explain`` for a task other than ``REASON_SEG``.
     """
     if not explain:
-        return _TEMPLATES[task]
+        return _worded(_TEMPLATES[task], task, wording, instruction)
     if task is not Task.REASON_SEG:
         raise ValueError(f"task '{task.value}' has no explanation; only '{Task.REASON_SEG.value}' has one")
     return _EXPLAIN
+
+
+def _worded(released: Template, task: Task, wording: Wording, instruction: str) -> Template:
+    if wording == "released":
+        return released
+    varied, held_out = PARAPHRASES[task]
+    drawn = crc32(instruction.encode())
+    if wording == "held_out":
+        return replace(released, human=held_out[drawn % len(held_out)])
+    number = drawn % (2 * len(varied))
+    return replace(released, human=varied[number]) if number < len(varied) else released
 
 
 def format_instruction(task: Task, sentences: str | Iterable[str]) -> str:

@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
+from instructseg.processing.templates import Wording
 from instructseg.structures import IGNORE_LABEL, Role, Sample, Task
 
 RNG = np.random.default_rng(0)
@@ -201,3 +203,16 @@ def test_settings_are_checked(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         ProcessorConfig.from_dict(values)
     assert ProcessorConfig.from_dict(ProcessorConfig().to_dict()) == ProcessorConfig()
+
+
+def test_the_wording_is_a_setting(processor: InstructSegProcessor) -> None:
+    rows = {}
+    for wording in get_args(Wording):
+        config = replace(processor.config, wording=wording)
+        ids, roles = InstructSegProcessor(processor.tokenizer, config).encode_text(["the dog"], Task.RES)
+        rows[wording] = processor.decode(ids[roles == Role.TEXT].tolist())
+        assert processor.decode(ids[roles == Role.REFER].tolist()) == "the dog."
+    assert rows["released"] != rows["held_out"]
+    assert ProcessorConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match="wording must be one of released, varied, held_out, not 'other'"):
+        replace(config, wording="other")

@@ -1,6 +1,9 @@
+import re
+from typing import get_args
+
 import pytest
 
-from instructseg.processing.templates import format_instruction, template
+from instructseg.processing.templates import PARAPHRASES, Wording, format_instruction, template
 from instructseg.structures import Task
 
 
@@ -36,3 +39,28 @@ def test_an_instruction_that_formatting_empties_is_refused(task: Task, text: str
 def test_only_reason_seg_explains(task: Task) -> None:
     with pytest.raises(ValueError, match="has no explanation"):
         template(task, explain=True)
+
+
+@pytest.mark.parametrize("task", Task)
+def test_other_words_keep_the_places_and_none_is_in_two_banks(task: Task) -> None:
+    released = template(task)
+    said = [f"the thing number {i}" for i in range(200)]
+    varied = {template(task, wording="varied", instruction=text) for text in said}
+    held_out = {template(task, wording="held_out", instruction=text) for text in said}
+    words, kept = PARAPHRASES[task]
+    assert {one.human for one in varied} == {released.human, *words}
+    assert {one.human for one in held_out} == set(kept) and not varied & held_out
+    places = re.compile(r"<\w+>|\{\}")
+    for one in varied | held_out:
+        assert one.reply == released.reply
+        assert places.findall(one.human) == places.findall(released.human)
+    share = sum(template(task, wording="varied", instruction=text) == released for text in said) / len(said)
+    assert 0.35 < share < 0.65
+    assert template(task, wording="varied", instruction="x") == template(
+        task, wording="varied", instruction="x"
+    )
+
+
+def test_an_explanation_is_asked_for_in_the_released_words() -> None:
+    asked = {template(Task.REASON_SEG, True, wording, "why?") for wording in get_args(Wording)}
+    assert len(asked) == 1
