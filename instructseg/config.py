@@ -97,15 +97,21 @@ class DataConfig:
         val_samples: samples of each, spread evenly over it.
         text_tasks: tasks whose reply is learned as text (``res``, ``reason_seg``, ``rvos``, ``reason_vos``,
             ``vqa``); ``None`` for those of the processor, as released ``reason_seg`` and ``vqa``.
+        wording: of what is said around an instruction in training: as ``released``, or ``varied``, which
+            teaches a model not to depend on the words (see ``processing.templates``).
         length: different scenes; later ones repeat them.
         seed: of the scenes and of their order.
         images_per_batch: scenes in a batch.
+        clips_per_batch: scenes in a batch of clips, which take longer; ``None`` for as many.
         expressions_per_scene: instructions asked about each scene, one row of the batch each.
         clip_share: share of the batches that are clips instead of images, 0..1.
         scene: options of the scene generator.
         kinds: of instructions on images -> weight, names of ``data.expressions.IMAGE_KINDS``.
         clip_kinds: of instructions on clips -> weight, names of ``CLIP_KINDS``.
+        any_key: whether clips to train on may have any of their frames as the key frame, see
+            :class:`~instructseg.data.synthetic.SyntheticDataset`.
         photos: folder of photographs that stand behind some scenes; empty for none.
+        seen: whether the SigLIP side says the patches of the lesson ``reading`` instead of the truth.
         patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
     """
 
@@ -116,15 +122,19 @@ class DataConfig:
     val: tuple[DatasetConfig, ...] = ()
     val_samples: int = 200
     text_tasks: tuple[str, ...] | None = None
+    wording: Literal["released", "varied"] = "released"
     length: int = 10_000
     seed: int = 0
     images_per_batch: int = 5
+    clips_per_batch: int | None = None
     expressions_per_scene: int = 6
     clip_share: float = 0.0
     scene: dict[str, Any] = field(default_factory=dict)
     kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
     clip_kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
+    any_key: bool = False
     photos: str = ""
+    seen: bool = False
     patches: int = 64
 
     def __post_init__(self) -> None:

@@ -8,3 +8,8 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # tests never assert times
+settings.load_profile("shared machine")

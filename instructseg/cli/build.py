@@ -48,9 +48,10 @@ class SyntheticSamples:
 
     def samples(self, index: int) -> list[Sample]:
         """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
-        scenes = self.clips if self.task(index) == "clip" else self.images
-        first = index * self.config.images_per_batch
-        chosen = (scenes[(first + i) % len(scenes)] for i in range(self.config.images_per_batch))
+        scenes, count = self.images, self.config.images_per_batch
+        if self.task(index) == "clip":
+            scenes, count = self.clips, self.config.clips_per_batch or count
+        chosen = (scenes[(index * count + i) % len(scenes)] for i in range(count))
         return [sample for scene in chosen for sample in scene]
 
     def names(self, index: int) -> Sequence[str]:
@@ -89,8 +90,9 @@ def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor,
     Raises:
         FileNotFoundError, ValueError: data or settings are missing or do not fit.
     """
+    said = InstructSegProcessor(processor.tokenizer, replace(processor.config, wording=run.data.wording))
     if run.lesson != "whole":
-        return lesson_trainer(run, folder, processor, model)
+        return lesson_trainer(run, folder, said, model)
     source: Samples
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None
     if run.data.kind == "mixture":
@@ -103,6 +105,6 @@ def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor,
         source, evaluate = SyntheticSamples(images, clips, run.data), held_out(run.data, processor)
     if run.data.text_tasks is not None:
         tasks = tuple(Task(task) for task in run.data.text_tasks)
-        processor.config = replace(processor.config, text_tasks=tasks)
+        said.config = replace(said.config, text_tasks=tasks)
     criterion = SegCriterion(run.criterion)
-    return Trainer(model, criterion, Batches(source, processor), run.train, folder, evaluate=evaluate)
+    return Trainer(model, criterion, Batches(source, said), run.train, folder, evaluate=evaluate)

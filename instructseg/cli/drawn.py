@@ -142,7 +142,7 @@ def _on_clip(session: Session, drawn: DrawnScene, copies: bool) -> list[Outcome]
     visible = [i for i in range(len(scene.objects)) if scene.area(i, drawn.key)]
     for task, group in groupby(drawn.expressions, key=lambda said: said.task):
         asked = list(group)
-        count = len(frames) - 1
+        count = len(drawn.references)
         prompt = session.prompt([said.text for said in asked], task, count)
         perceived = [session.perceive(prompt, seen) for seen in tokens]
         masks = np.empty((len(asked), *scene.ids.shape), bool)

@@ -17,6 +17,7 @@ from instructseg.evaluation.bootstrap import interval
 from instructseg.evaluation.sums import mean
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.log import get_logger
+from instructseg.processing.templates import Wording
 
 if TYPE_CHECKING:
     from instructseg.processing import InstructSegProcessor
@@ -59,6 +60,7 @@ class Source:
         renderer: what draws the scenes.
         whole: whether all frames of a clip are measured.
         copies: whether copies of the key frame stand in for the references.
+        template: of the processor, what is said around the instruction.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class Source:
     renderer: str = "own"
     whole: bool = False
     copies: bool = False
+    template: Wording = "released"
 
     def describe(self) -> str:
         """Kind and number, and whatever is not as usual."""
@@ -114,8 +117,10 @@ class Answers:
         """Outcomes of ``source.count`` instructions or, to the end of a scene, a few more."""
         if source not in self._found:
             start = time.perf_counter()
+            config = replace(self.processor.config, wording=source.template)
+            processor = type(self.processor)(self.processor.tokenizer, config)
             found = measure(
-                self.model, self.processor, self._dataset(source), source.count, source.whole, source.copies
+                self.model, processor, self._dataset(source), source.count, source.whole, source.copies
             )
             label = source.describe()
             with progress(found, None, "instructions", label) as shown:
@@ -251,6 +256,9 @@ def _wording(answers: Answers, image: Source, clip: Source) -> dict[str, Figure]
             else:
                 row = figure(outcomes, "accuracy" if source.kind == "question" else "gIoU")
             rows[f"{name}, {wording}"] = row
+    for name, source in (("image", image), ("clip", clip)):
+        outcomes = answers[replace(source, template="held_out")]
+        rows[f"wording/{name} attribute, unseen template"] = figure(outcomes, "gIoU")
     return rows
 
 

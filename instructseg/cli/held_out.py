@@ -55,6 +55,7 @@ def synthetic_dataset(
         tasks=(Task.RVOS,) if clips else (Task.RES,),
         expressions_per_scene=config.expressions_per_scene,
         split=split,
+        any_key=clips and config.any_key and split == "train",
         kinds=kinds or (config.clip_kinds if clips else config.kinds),
         **options,
     )

@@ -36,7 +36,8 @@ def lesson_trainer(
     elif run.lesson == "reading":
         module = ReadingLesson(model, data.patches)
         clips = synthetic_dataset(data, "train", clips=True) if data.clip_share else None
-        source = PageSource(processor, images, clips, data.clip_share, data.images_per_batch)
+        counts = data.images_per_batch, data.clips_per_batch or data.images_per_batch
+        source = PageSource(processor, images, clips, data.clip_share, counts, data.seen)
     else:
         module = MaskLesson(model, propose=run.lesson == "masks")
     train = replace(run.train, best=None, patience=0)

@@ -38,6 +38,9 @@ CODE_DIM = _columns()
 PATCH_DIM = CODE_DIM + PLACE_DIM + 1
 """Columns of the code of a patch: the thing under it, its own place, and how much of it the thing covers."""
 
+MIN_SHARE = 0.15
+"""Share of a patch that a thing covers at least where the patch is said to show it."""
+
 NOTHING = np.zeros(CODE_DIM, np.float32)
 NOTHING[:2] = (-1, 1)
 """The code that no thing has: column 0 says -1 instead of 1."""
@@ -82,7 +85,7 @@ def patch_codes(scene: Scene, t: int, grid: int, codes: np.ndarray | None = None
     best = things.argmax(1)
     covered = things[np.arange(len(things)), best]
     centres = (np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), axis=-1).reshape(-1, 2) + 0.5) / grid
-    shown = np.where(covered[:, None] > 0.15, codes[best], NOTHING)
+    shown = np.where(covered[:, None] > MIN_SHARE, codes[best], NOTHING)
     return np.concatenate((shown, place(centres), covered[:, None]), axis=1).astype(np.float32)
 
 

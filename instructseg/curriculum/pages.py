@@ -1,4 +1,4 @@
-"""Scenes as codes with instructions on them, as the lesson of reading takes them: nothing is painted for it."""
+"""Scenes as codes with instructions on them, as the lesson of reading takes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from instructseg.curriculum.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_shares
+from instructseg.curriculum.codes import CODE_DIM, MIN_SHARE, NOTHING, object_codes, patch_codes, patch_shares
 from instructseg.curriculum.pictures import moved
+from instructseg.curriculum.standing import KIN, STANDING_DIM, standing
 from instructseg.data.meaning import MIN_AREA
 from instructseg.data.synthetic import DrawnScene, SyntheticDataset, is_clip_turn
 from instructseg.processing import InstructSegProcessor
@@ -26,14 +27,18 @@ class Pages:
         labels: ``int64[B, L]``; replies to plain questions are learned.
         picture: ``int64[B]``, the scene of each row.
         patches: ``float[F, 1 + R, P, PATCH_DIM]``: the key frame, then its references.
-        velocity: ``float[F, P, 2]``: travel of the thing under each patch of the key frame over four frames, as
-            shares of width and height.
+        under: ``int64[F, P]``: the thing under each patch of the key frame; -1 for none.
+        standing: ``float[F, N, STANDING_DIM]``, what is true of each thing among the others.
+        kin: ``bool[F, 2, N, N]``, others of the same shape, and of the same colour.
+        orders: ``bool[F, 4, N, N]``, see :class:`~instructseg.curriculum.standing.Standing`.
         things: ``float[F, N + 1, CODE_DIM]``; the last one that is real is nothing at all.
         real: ``bool[F, N + 1]``.
         answers: ``float[B, N + 1]``, 1 on what is meant.
+        anchors: ``float[B, N + 1]``, 1 on the other things that are named.
         shown: ``float[F, R, N, CODE_DIM]``, the things as they are in the references.
         in_sight: ``bool[F, R, N]``.
         kinds: of the instructions.
+        pixels: ``float[F, 1 + R, 3, S, S]`` of the SigLIP side, key frame first; ``None`` where codes are read.
     """
 
     input_ids: torch.Tensor
@@ -41,13 +46,18 @@ class Pages:
     labels: torch.Tensor
     picture: torch.Tensor
     patches: torch.Tensor
-    velocity: torch.Tensor
+    under: torch.Tensor
+    standing: torch.Tensor
+    kin: torch.Tensor
+    orders: torch.Tensor
     things: torch.Tensor
     real: torch.Tensor
     answers: torch.Tensor
+    anchors: torch.Tensor
     shown: torch.Tensor
     in_sight: torch.Tensor
     kinds: tuple[str, ...]
+    pixels: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -67,30 +77,34 @@ class PageSource:
         images: scenes of one frame.
         clips: scenes of several; ``None`` for none.
         clip_share: share of the batches that are clips.
-        count: scenes of a batch.
+        counts: scenes of a batch of images, and of one of clips.
+        seen: whether the batches have pixels.
     """
 
     processor: InstructSegProcessor
     images: SyntheticDataset
     clips: SyntheticDataset | None
     clip_share: float
-    count: int
+    counts: tuple[int, int]
+    seen: bool = False
 
     def batch(self, index: int) -> tuple[Pages, list[MaskTargets]]:
         """Scenes and instructions; there are no masks to compare."""
-        return pages_of(self.processor, self._scenes(index)), []
+        return pages_of(self.processor, self._scenes(index), self.seen), []
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the scenes of batch ``index``."""
         return [scene.name for scene in self._scenes(index)]
 
     def _scenes(self, index: int) -> list[DrawnScene]:
-        scenes = self.clips if self.clips is not None and is_clip_turn(index, self.clip_share) else self.images
-        return [scenes.scene((index * self.count + number) % len(scenes)) for number in range(self.count)]
+        scenes, count = self.images, self.counts[0]
+        if self.clips is not None and is_clip_turn(index, self.clip_share):
+            scenes, count = self.clips, self.counts[1]
+        return [scenes.scene((index * count + number) % len(scenes)) for number in range(count)]
 
 
-def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene]) -> Pages:
-    """The batch of these scenes, which are all images or all clips."""
+def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen: bool = False) -> Pages:
+    """The batch of these scenes, which are all images or all clips; ``seen`` adds their pixels."""
     grid = round(processor.config.num_image_tokens**0.5)
     codes = [_codes(drawn) for drawn in scenes]  # (1 + R, N, CODE_DIM) each
     most = max(code.shape[1] for code in codes) + 1
@@ -99,7 +113,10 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene]) -> P
     real = np.zeros((len(scenes), most), bool)
     shown = np.zeros((len(scenes), references, most - 1, CODE_DIM), np.float32)
     in_sight = np.zeros(shown.shape[:3], bool)
-    patches, velocity, answers, rows = [], [], [], []
+    stand = np.zeros((len(scenes), most - 1, STANDING_DIM), np.float32)
+    kin = np.zeros((len(scenes), len(KIN), most - 1, most - 1), bool)
+    orders = np.zeros((len(scenes), 4, most - 1, most - 1), bool)
+    patches, under, answers, anchors, rows = [], [], [], [], []
     for number, (drawn, code) in enumerate(zip(scenes, codes, strict=True)):
         scene, count, frames = drawn.scene, code.shape[1], _frames(drawn)
         things[number, :count] = code[0]
@@ -107,19 +124,31 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene]) -> P
         shown[number, :, :count] = code[1:]
         in_sight[number, :, :count] = [[scene.area(i, t) >= MIN_AREA for i in range(count)] for t in frames[1:]]
         patches.append(np.stack([patch_codes(scene, t, grid, c) for t, c in zip(frames, code, strict=True)]))
-        velocity.append(_velocity(drawn, grid))
+        under.append(_under(drawn, grid))
+        known = standing(scene, drawn.key, frames[1:])
+        stand[number, :count] = known.numbers
+        kin[number, :, :count, :count] = known.kin
+        orders[number, :, :count, :count] = known.orders
         for said in drawn.expressions:
-            answer = np.zeros(most, np.float32)
-            answer[list(said.targets)] = 1
-            answers.append(answer)
+            answers.append(_marked(said.targets, most))
+            anchors.append(_marked(said.anchors, most))
             rows.append(number)
     ids, roles, labels = _texts(processor, scenes)
     array = torch.from_numpy
     return Pages(
-        ids, roles, labels, torch.tensor(rows), array(np.stack(patches)), array(np.stack(velocity)),
-        array(things), array(real), array(np.stack(answers)), array(shown), array(in_sight),
+        ids, roles, labels, torch.tensor(rows), array(np.stack(patches)), array(np.stack(under)),
+        array(stand), array(kin), array(orders), array(things), array(real),
+        array(np.stack(answers)), array(np.stack(anchors)), array(shown), array(in_sight),
         tuple(said.kind for drawn in scenes for said in drawn.expressions),
+        torch.stack([_pixels(processor, drawn) for drawn in scenes]) if seen else None,
     )  # fmt: skip
+
+
+def _marked(which: Sequence[int], count: int) -> np.ndarray:
+    """``float32[count]``, 1 at ``which``."""
+    marked = np.zeros(count, np.float32)
+    marked[list(which)] = 1
+    return marked
 
 
 def _frames(drawn: DrawnScene) -> list[int]:
@@ -127,19 +156,18 @@ def _frames(drawn: DrawnScene) -> list[int]:
     return [drawn.key, *(drawn.references or (drawn.key,))]
 
 
+def _pixels(processor: InstructSegProcessor, drawn: DrawnScene) -> torch.Tensor:
+    return torch.stack([processor.encode_clip(drawn.scene.frames[t]) for t in _frames(drawn)])
+
+
 def _codes(drawn: DrawnScene) -> np.ndarray:
     return np.stack([object_codes(drawn.scene, t) for t in _frames(drawn)])
 
 
-def _velocity(drawn: DrawnScene, grid: int) -> np.ndarray:
-    """``float32[P, 2]``; zero on the background."""
-    scene = drawn.scene
-    height, width = scene.ids.shape[1:]
-    steps = max(1, len(scene.frames) - 1)
-    moves = np.array([(thing.centres[-1] - thing.centres[0]) / steps * 4 for thing in scene.objects])
-    shares = patch_shares(scene.ids[drawn.key], grid, len(scene.objects))[:, 1:]
-    under = moves[shares.argmax(1)] / (width, height)
-    return np.where(shares.max(1, keepdims=True) > 0.15, under, 0).astype(np.float32)
+def _under(drawn: DrawnScene, grid: int) -> np.ndarray:
+    """``int64[P]``: the thing that each patch of the key frame shows, as in ``patch_codes``; -1 for none."""
+    things = patch_shares(drawn.scene.ids[drawn.key], grid, len(drawn.scene.objects))[:, 1:]
+    return np.where(things.max(1) > MIN_SHARE, things.argmax(1), -1)
 
 
 def _texts(

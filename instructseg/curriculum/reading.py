@@ -1,27 +1,37 @@
 """The lesson of reading: the language side learns which thing an instruction means, from scenes given as codes.
 
-No picture is encoded: patches carry the codes that the SigLIP side learns to say (``PatchLesson``), and the
-classifier that comes out is compared with the codes of the scene's things, which the mask branch learns to say
-(``MaskLesson``). A step costs a fraction of one with pictures, and what is to be understood is given exactly.
+Patches carry the codes that the SigLIP side learns to say (``PatchLesson``), and the classifier that comes out
+is compared with the codes of the scene's things, which the mask branch learns to say (``MaskLesson``). A step
+costs a fraction of one with pictures, and what is to be understood is given exactly. Later the SigLIP side says
+the codes itself, of pictures, with the errors that it makes.
+
+What is hard to find by trial is shown (:mod:`~instructseg.curriculum.guidance`): three layers of the language
+model are taught where to look, later states say what is true of a thing among the others
+(:mod:`~instructseg.curriculum.standing`), and behind the instruction a layer looks at what is meant.
 """
 
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.nn import functional as F
 
+from instructseg.curriculum.attention import entered, watched
 from instructseg.curriculum.codes import CODE_DIM, FIELDS, PATCH_DIM
+from instructseg.curriculum.guidance import Read, assign, ends, look, point, weighed
+from instructseg.curriculum.packing import Packing, pack
 from instructseg.curriculum.pages import Pages
 from instructseg.curriculum.seeing import LessonOutput
+from instructseg.curriculum.standing import STANDING_DIM
 from instructseg.model import InstructSeg, fusion
 from instructseg.structures import IGNORE_LABEL, Role
 
 NOISE = 0.1
 """Standard deviation of what is added to codes: real encoders are not exact."""
-HIDDEN = 0.4
+HIDDEN = 0.25
 """Chance that a field of all things of a row is hidden, so that the place is said, too."""
+LOOKS = (1, 2, 3)
+"""Numbers of the layers that are taught where to look."""
 _VISUAL_TOKENS = 80
 
 
@@ -39,43 +49,61 @@ class ReadingLesson(nn.Module):
         if model.config.vmtf_mode == "off":
             raise ValueError("vmtf_mode is off: the lesson of reading needs the fusion's classifier")
         self.model, self.patches = model, min(patches, model.config.num_image_tokens)
-        dim = model.config.text_config.hidden_size
+        dim, layers = model.config.text_config.hidden_size, model.config.text_config.num_hidden_layers
+        self.looks = tuple(min(layer, layers - 1) for layer in LOOKS)
+        self.says = min(LOOKS[-1] + 1, layers - 1)
+        """Number of the layer that takes the states which say what is true of things."""
+        self.points = max(self.says, layers - 2)
+        """Number of the layer that looks at what is meant."""
         self.slot_head = nn.Linear(dim, CODE_DIM)
-        self.motion_head = nn.Linear(dim, 2)
+        self.standing_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, STANDING_DIM))
 
     def forward(self, batch: Pages, aux: bool = True) -> LessonOutput:
         """Losses of a batch."""
         model = self.model
-        codes = batch.patches + NOISE * torch.randn_like(batch.patches)
+        codes = self._codes(batch)
         order = (batch.patches[..., 0] > 0) + 0.9 * torch.rand(codes.shape[:3], device=codes.device)
         which = order.topk(self.patches, dim=-1).indices.sort(-1).values  # (F, 1 + R, patches)
-        codes = codes.gather(2, which[..., None].expand(-1, -1, -1, PATCH_DIM))
-        tokens = model.projector(F.pad(codes, (0, model.config.vision_config.hidden_size - PATCH_DIM)))
+        tokens = model.projector(codes.gather(2, which[..., None].expand(-1, -1, -1, codes.shape[-1])))
         losses: dict[str, torch.Tensor] = {}
-        temporal = self._perceive(batch, tokens, losses)
         index, real = self._kept(batch, which)
-        roles = torch.where(real, batch.roles.gather(1, index), int(Role.PAD))
         labels = torch.where(real, batch.labels.gather(1, index), IGNORE_LABEL)
-        embeds = model.embed(batch.input_ids.gather(1, index), roles, tokens[batch.picture, 0], temporal)
-        hidden = model.language.model(
-            inputs_embeds=embeds, attention_mask=real, position_ids=index, use_cache=False
-        ).last_hidden_state
-        hits = self._select(batch, hidden, roles, losses)
-        if batch.shown.shape[1] > 1:
-            losses["motion"] = self._motion(batch, hidden, roles, which)
+        roles = torch.where(real, batch.roles.gather(1, index), int(Role.PAD))
+        packing = pack(batch.input_ids.gather(1, index), roles, real, index, batch.picture)
+        temporal, slots = self._perceive(batch, tokens, packing, losses)
+        read = self._read(batch, index, roles, which, tokens, packing, temporal)
+        figures = self._select(batch, read, losses)
+        last = ends(read.roles, labels)
+        losses["point"] = point(model.language.model, batch, read, last, (self.says, self.points))
+        losses["asked"] = self._asked(batch, read, last)
+        if slots is not None:
+            losses["standing"] = self._standing(batch, read)
+            looking, right = look(model.language.model, batch, read, slots, self.looks)
+            losses |= looking
+            figures |= right
         learned = labels[:, 1:] != IGNORE_LABEL
         if learned.any():
-            logits = model.language.lm_head(hidden[:, :-1][learned])
-            losses["text"] = F.cross_entropy(logits, labels[:, 1:][learned])
-        return LessonOutput(losses, hits)
+            logits, wanted = model.language.lm_head(read.hidden[:, :-1][learned]), labels[:, 1:][learned]
+            losses["text"] = 1.5 * F.cross_entropy(logits, wanted)
+            figures["replies"] = (logits.argmax(-1) == wanted).float().mean().item()
+        return LessonOutput(losses, figures)
+
+    def _codes(self, batch: Pages) -> torch.Tensor:
+        """What the SigLIP side says of each patch, or what it is to say, ``float[F, 1 + R, P, D]``."""
+        if batch.pixels is not None:
+            return self.model.vision(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
+        noisy = batch.patches + NOISE * torch.randn_like(batch.patches)
+        return F.pad(noisy, (0, self.model.config.vision_config.hidden_size - PATCH_DIM))
 
     def _perceive(
-        self, batch: Pages, tokens: torch.Tensor, losses: dict[str, torch.Tensor]
-    ) -> torch.Tensor | None:
-        """OVP tokens of all references; of clips, each thing of a frame is to be said by one of them."""
-        rows = (batch.roles == Role.TEMPORAL).any(1)
+        self, batch: Pages, tokens: torch.Tensor, packing: Packing, losses: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """OVP tokens of all rows with references, ``float[N, D]``, guided by the text of each one's leader; and
+        which token of a frame is to say each thing, ``int64[B', R, N]`` (-1 out of sight), of the leaders."""
+        has_references = (batch.roles == Role.TEMPORAL).any(1)
+        rows = has_references & packing.leader
         if not rows.any() or self.model.ovp is None:
-            return None
+            return None, None
         text, text_mask = self.model.embed_text(batch.input_ids[rows], batch.roles[rows])
         picture, references = batch.picture[rows], tokens.shape[1] - 1
         temporal = self.model.perceive(
@@ -83,10 +111,16 @@ class ReadingLesson(nn.Module):
             text.repeat_interleave(references, 0),
             text_mask.repeat_interleave(references, 0),
         )
-        if references > 1:
-            wanted, real = batch.shown[picture].flatten(0, 1), batch.in_sight[picture].flatten(0, 1)
-            losses["slots"] = 0.1 * slot_loss(self.slot_head(temporal), wanted, real)
-        return temporal.reshape(-1, temporal.shape[-1])
+        wanted, real = batch.shown[picture].flatten(0, 1), batch.in_sight[picture].flatten(0, 1)
+        said = self.slot_head(temporal)
+        slots = assign(said, wanted, real)
+        row, thing = (slots >= 0).nonzero(as_tuple=True)
+        off = (said[row, slots[row, thing]] - wanted[row, thing]).square().sum(-1)
+        losses["slots"] = 0.1 * off.sum() / max(1, len(off))
+        number = torch.zeros_like(packing.group)
+        number[packing.group[rows]] = torch.arange(len(picture), device=number.device)
+        temporal = temporal.reshape(len(picture), -1, temporal.shape[-1])[number[packing.group[has_references]]]
+        return temporal.flatten(0, 1), slots.unflatten(0, (-1, references))
 
     def _kept(self, batch: Pages, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions that are read ``int64[B, L']`` and which of them are real: the chosen patches, and of what
@@ -101,14 +135,39 @@ class ReadingLesson(nn.Module):
         index = (~kept).to(torch.int8).argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]
         return index, kept.gather(1, index)
 
-    def _select(
-        self, batch: Pages, hidden: torch.Tensor, roles: torch.Tensor, losses: dict[str, torch.Tensor]
-    ) -> dict[str, float]:
+    def _read(
+        self,
+        batch: Pages,
+        index: torch.Tensor,
+        roles: torch.Tensor,
+        which: torch.Tensor,
+        tokens: torch.Tensor,
+        packing: Packing,
+        temporal: torch.Tensor | None,
+    ) -> Read:
+        """The pass of the language model; what stands in front of instructions on a picture is read once."""
+        embeds = self.model.embed(batch.input_ids.gather(1, index), roles, tokens[batch.picture, 0], temporal)
+        phi = self.model.language.model
+        with (
+            watched(phi, (*self.looks, self.says, self.points)) as normed,
+            entered(phi, (self.says, self.points)) as states,
+        ):
+            hidden = phi(
+                inputs_embeds=packing.sequences(embeds), attention_mask=packing.mask,
+                position_ids=packing.positions, use_cache=False,
+            ).last_hidden_state  # fmt: skip
+        under = batch.under.gather(1, which[:, 0])[batch.picture]
+        middle, late = (packing.rows(states[layer]) for layer in (self.says, self.points))
+        watching = {layer: packing.rows(values) for layer, values in normed.items()}
+        leads = packing.leader & (roles == Role.TEMPORAL).any(1)
+        return Read(roles, index, packing.rows(hidden), middle, late, watching, under, leads)
+
+    def _select(self, batch: Pages, read: Read, losses: dict[str, torch.Tensor]) -> dict[str, float]:
         """The classifier against the codes of all things; returns the share of right choices by kind."""
-        rows = (roles == Role.REFER).any(1)
+        rows = (read.roles == Role.REFER).any(1)
         if not rows.any():
             return {}
-        text, text_mask = fusion.take(hidden[rows], roles[rows], Role.REFER)
+        text, text_mask = fusion.take(read.hidden[rows], read.roles[rows], Role.REFER)
         visual = torch.randn(len(text), _VISUAL_TOKENS, self.model.config.vmtf_dim, device=text.device)
         classifier = self.model.vmtf(text, text_mask, visual)[:, :CODE_DIM]
         picture, answers = batch.picture[rows], batch.answers[rows]
@@ -117,7 +176,11 @@ class ReadingLesson(nn.Module):
         scores = scores.masked_fill(~real, -1e4)
         some = answers.sum(1) > 0
         right = (answers * scores.log_softmax(1)).sum(1) / answers.sum(1).clamp(min=1)
-        losses["select"] = -right.sum() / some.sum().clamp(min=1)
+        losses["select"] = -2.0 * right.sum() / some.sum().clamp(min=1)
+        meant = torch.einsum("bn,bnc->bc", answers, batch.things[picture])[:, FIELDS["place"]]
+        said = classifier[:, FIELDS["place"]] - meant / answers.sum(1, keepdim=True).clamp(min=1)
+        off = said.square().sum(1)
+        losses["place"] = 0.3 * (off * some).sum() / some.sum().clamp(min=1)
         each = F.binary_cross_entropy_with_logits(scores, answers, reduction="none") * real * (1 + answers)
         losses["score"] = 0.5 * each.sum(1).mean()
         hit = answers.gather(1, scores.argmax(1, keepdim=True))[:, 0]
@@ -128,16 +191,25 @@ class ReadingLesson(nn.Module):
             found.setdefault(kind, []).append(one)
         return {kind: sum(ones) / len(ones) for kind, ones in found.items()}
 
-    def _motion(
-        self, batch: Pages, hidden: torch.Tensor, roles: torch.Tensor, which: torch.Tensor
-    ) -> torch.Tensor:
-        """The hidden states of the key frame's patches are to say how the thing under them moves."""
-        rows = (roles == Role.TEMPORAL).any(1)
-        picture = batch.picture[rows]
-        index = which[picture, 0][..., None].expand(-1, -1, 2)
-        wanted = 4 * batch.velocity[picture].gather(1, index)
-        said = self.motion_head(hidden[rows][roles[rows] == Role.IMAGE]).reshape(wanted.shape)
-        return 3.0 * (said - wanted).abs().mean()
+    def _asked(self, batch: Pages, read: Read, last: torch.Tensor) -> torch.Tensor:
+        """There, the state is to say what is true of what is meant, in the way in which patches say it."""
+        meant = batch.answers[:, :-1]
+        count = meant.sum(1)
+        rows = (count > 0) & (read.roles == Role.TEMPORAL).any(1)
+        said = self.standing_head(read.late[rows, last[rows]])
+        wanted = torch.einsum("bn,bnc->bc", meant[rows], batch.standing[batch.picture[rows]])
+        off = (said - wanted / count[rows, None]).square()
+        return weighed(batch, off)
+
+    def _standing(self, batch: Pages, read: Read) -> torch.Tensor:
+        """States at a thing's patches are to say what is true of it; of an image what one frame tells. Only
+        behind perceiver tokens: patches do not see those that come later."""
+        rows = read.leads
+        under = read.under[rows]
+        said = self.standing_head(read.middle[rows][read.roles[rows] == Role.IMAGE]).unflatten(0, under.shape)
+        index = under.clamp(min=0)[..., None].expand(-1, -1, STANDING_DIM)
+        wanted = batch.standing[batch.picture[rows]].gather(1, index)
+        return weighed(batch, (said - wanted)[under >= 0].square())
 
 
 def blurred(things: torch.Tensor) -> torch.Tensor:
@@ -147,24 +219,3 @@ def blurred(things: torch.Tensor) -> torch.Tensor:
         shown = torch.rand(len(things), 1, 1, device=things.device) >= HIDDEN
         things[..., FIELDS[name]] = things[..., FIELDS[name]] * shown
     return things
-
-
-def slot_loss(said: torch.Tensor, wanted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Squared error of the cheapest assignment of perceiver tokens to things.
-
-    Args:
-        said: ``float[N, K, CODE_DIM]``.
-        wanted: ``float[N, M, CODE_DIM]``.
-        real: ``bool[N, M]``.
-    """
-    cost = torch.cdist(said, wanted).detach().cpu().numpy()
-    rows, tokens, things = [], [], []
-    for row, there in enumerate(real.cpu().numpy()):
-        known = there.nonzero()[0]
-        token, thing = linear_sum_assignment(cost[row][:, known])
-        rows += [row] * len(token)
-        tokens += token.tolist()
-        things += known[thing].tolist()
-    if not rows:
-        return said.sum() * 0
-    return (said[rows, tokens] - wanted[rows, things]).square().sum(-1).mean()

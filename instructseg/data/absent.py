@@ -25,8 +25,13 @@ def absent_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
         yield from _relations(seen)
 
 
-def _nothing(form: str, said: tuple[Sequence[str], Sequence[str]], task: Task | None = None) -> Meaning:
-    return Meaning("absent", form, (), said[0], said[1], task)
+def _nothing(
+    form: str,
+    said: tuple[Sequence[str], Sequence[str]],
+    task: Task | None = None,
+    anchors: tuple[int, ...] = (),
+) -> Meaning:
+    return Meaning("absent", form, (), said[0], said[1], task, anchors=anchors)
 
 
 def _looks(seen: View) -> Iterator[Meaning]:
@@ -56,7 +61,7 @@ def _relations(seen: View) -> Iterator[Meaning]:
             for a, members in groups.items():
                 others = [i for i in members if i != anchor]
                 if others and all(truth[i] == -1 for i in others):
-                    yield _nothing(f"relation {form}", relation_wordings(form, a, b))
+                    yield _nothing(f"relation {form}", relation_wordings(form, a, b), anchors=(anchor,))
 
 
 def _motions(seen: View) -> Iterator[Meaning]:

@@ -45,6 +45,7 @@ class Expression:
     form: str
     targets: tuple[int, ...]
     answer: str | None = None
+    anchors: tuple[int, ...] = ()
 
 
 ATTRIBUTE_FORMS = (
@@ -274,4 +275,4 @@ def _texts(meaning: Meaning, wording: str) -> Sequence[str]:
 
 def _express(scene: Scene, meaning: Meaning, text: str) -> Expression:
     task = meaning.task or (Task.RVOS if len(scene.frames) > 1 else Task.RES)
-    return Expression(text, task, meaning.kind, meaning.form, meaning.targets, meaning.answer)
+    return Expression(text, task, meaning.kind, meaning.form, meaning.targets, meaning.answer, meaning.anchors)

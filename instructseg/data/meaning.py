@@ -97,6 +97,7 @@ class Meaning:
         unseen: further ones, which are kept from training.
         task: what is asked; ``None`` for a referring expression, be it of an image or of a clip.
         answer: to a plain question.
+        anchors: indices of the other objects that a relation names.
     """
 
     kind: str
@@ -106,6 +107,7 @@ class Meaning:
     unseen: Sequence[str] = ()
     task: Task | None = None
     answer: str | None = None
+    anchors: tuple[int, ...] = ()
 
 
 Kind = Callable[[Scene, int], Iterator[Meaning]]

@@ -65,6 +65,11 @@ _LEADING = (
     "of the {p} moving {w}, which one is in the lead?",
     "the {a} in front of all the others that move {w}",
     "segment the first of the {p} moving {w}",
+    "find the {a} that is farthest ahead of those going {w}",
+    "which of the {p} going {w} is at the front?",
+    "the first {a} of those on the way {w}",
+    "which {a} will arrive first of those moving {w}?",
+    "show the {a} that leads the others going {w}",
 )
 _LEADING_UNSEEN = ("who wins the race of the {p} {w}?", "can you point out the {a} that is first {w}?")
 _LAST = (
@@ -73,6 +78,11 @@ _LAST = (
     "of the {p} moving {w}, which one is last?",
     "the {a} following all the others that move {w}",
     "segment the last of the {p} moving {w}",
+    "find the {a} that is farthest behind of those going {w}",
+    "which of the {p} going {w} is at the end?",
+    "the last {a} of those on the way {w}",
+    "which {a} will arrive last of those moving {w}?",
+    "show the {a} that comes behind the others going {w}",
 )
 _LAST_UNSEEN = ("who loses the race of the {p} {w}?", "can you point out the {a} that comes last {w}?")
 _LEAVES = (
@@ -81,6 +91,11 @@ _LEAVES = (
     "which of the {p} is the first to go out of the frame?",
     "the {a} that leaves the frame first",
     "segment the {a} that disappears first",
+    "find the {a} that goes away first",
+    "which {a} will be gone first?",
+    "which of the {p} can soon be seen no more?",
+    "show the first {a} to go out of sight",
+    "the {a} that moves out of the picture",
 )
 _LEAVES_UNSEEN = ("which {a} is soon gone?", "can you point out the {a} that goes out of the picture?")
 _PARKED = (
@@ -89,6 +104,11 @@ _PARKED = (
     "all the {p} move but one: which one stays in place?",
     "the {a} that is parked while the others move",
     "segment the {a} that does not move while all the others do",
+    "find the only {a} at rest",
+    "which {a} stands still while the others move?",
+    "which of the {p} does not move?",
+    "show the {a} that stays in its place",
+    "which one of the {p} has no motion?",
 )
 _PARKED_UNSEEN = ("which {a} stays where it is?", "can you point out the {a} that rests?")
 _SPEED = MappingProxyType(
@@ -99,6 +119,11 @@ _SPEED = MappingProxyType(
             "which of the {p} moves most quickly?",
             "the {a} that moves faster than all the others",
             "segment the fastest of the {p}",
+            "find the {a} with the highest speed",
+            "which of the {p} goes the farthest?",
+            "the quickest {a} of all",
+            "show the {a} that moves more than any other one",
+            "which one of the {p} has the most motion?",
         ),
         "slowest": (
             "which moving {a} is the slowest?",
@@ -106,6 +131,11 @@ _SPEED = MappingProxyType(
             "which of the moving {p} is the slowest?",
             "the {a} that moves slower than the others that move",
             "segment the slowest of the moving {p}",
+            "find the moving {a} with the lowest speed",
+            "which of the moving {p} goes the least far?",
+            "the least quick of the {p} that move",
+            "show the {a} that moves less than any other one that moves",
+            "which one of the moving {p} has the least motion?",
         ),
     }
 )

@@ -17,6 +17,48 @@ OPENERS = (
     "highlight the {}",
     "please segment the {}",
     "where is the {}?",
+    "segment the {} in this picture",
+    "could you segment the {}?",
+    "can you find the {}?",
+    "can you show me the {}?",
+    "would you highlight the {} for me?",
+    "please find the {}",
+    "please show the {} here",
+    "show me the {}",
+    "show me where the {} is",
+    "tell me where the {} is",
+    "where do you see the {}?",
+    "where can i find the {}?",
+    "do you see the {}?",
+    "do you know which one is the {}?",
+    "which one is the {}?",
+    "i need the {}",
+    "i want to have the {}",
+    "i am looking for the {}",
+    "i would be glad to get the {}",
+    "i mean the {}",
+    "what i mean is the {}",
+    "let me see the {}",
+    "look for the {}",
+    "look at the {}",
+    "locate the {}",
+    "point at the {}",
+    "please point to the {}",
+    "pick out the {}",
+    "pick the {}",
+    "select the {}",
+    "mark the {}",
+    "could you mark the {} please?",
+    "outline the {}",
+    "cut out the {}",
+    "give me the mask of the {}",
+    "the mask of the {}",
+    "the {} please",
+    "the {} here",
+    "the {} in the picture",
+    "just the {}",
+    "only the {}",
+    "now the {}",
 )
 """What stands around a description of one thing."""
 
@@ -35,14 +77,31 @@ ANY_SHAPE = ("object", "thing", "shape")
 MOTION_PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **{
-            side: (f"moving {side}", f"that moves {side}", f"moving to the {side}", f"that is moving {side}")
+            side: (
+                f"moving {side}", f"that moves {side}", f"moving to the {side}", f"that is moving {side}",
+                f"going {side}", f"sliding to the {side}", f"that travels {side}",
+                f"which drifts to the {side}", f"on its way to the {side}",
+                f"that is heading to the {side}", f"that gets farther {side}",
+            )
             for side in ("left", "right")
         },
-        "up": ("moving up", "that moves up", "moving upwards", "that is moving up"),
-        "down": ("moving down", "that moves down", "moving downwards", "that is moving down"),
-        "still": ("standing still", "that stays still", "that does not move", "that is not moving"),
+        "up": (
+            "moving up", "that moves up", "moving upwards", "that is moving up", "going upwards",
+            "rising to the top", "that travels up", "which climbs", "on its way to the top",
+            "that is heading upwards", "that gets higher",
+        ),
+        "down": (
+            "moving down", "that moves down", "moving downwards", "that is moving down", "going downwards",
+            "sinking to the bottom", "that travels down", "which falls", "on its way to the bottom",
+            "that is heading downwards", "that gets lower",
+        ),
+        "still": (
+            "standing still", "that stays still", "that does not move", "that is not moving", "at rest",
+            "resting in its place", "that remains where it was", "which never moves", "without any motion",
+            "that keeps its place", "that stands in one place",
+        ),
     }
-)
+)  # fmt: skip
 """Motion -> what follows the noun."""
 
 _ADJECTIVES = ("size", "texture", "colour")

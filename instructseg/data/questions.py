@@ -12,15 +12,34 @@ from instructseg.structures import Task
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-_COLOUR = ("what colour is the {a}?", "what color has the {a}?", "which colour does the {a} have?")
+_COLOUR = (
+    "what colour is the {a}?", "what color has the {a}?", "which colour does the {a} have?",
+    "what is the colour of the {a}?", "tell me the colour of the {a}", "please name the colour of the {a}",
+    "can you tell what colour the {a} has?", "do you see the colour of the {a}?", "the {a} has which colour?",
+)  # fmt: skip
 _COLOUR_UNSEEN = ("can you see what colour the {a} is?",)
-_SHAPE = ("what shape is the {a}?", "what is the shape of the {a}?", "which shape does the {a} have?")
+_SHAPE = (
+    "what shape is the {a}?", "what is the shape of the {a}?", "which shape does the {a} have?",
+    "what shape has the {a}?", "tell me the shape of the {a}", "please name the shape of the {a}",
+    "can you tell what shape the {a} has?", "do you see the shape of the {a}?", "the {a} has which shape?",
+)  # fmt: skip
 _SHAPE_UNSEEN = ("can you see what shape the {a} is?",)
-_SIZE = ("what size is the {a}?", "how big is the {a}?")
+_SIZE = (
+    "what size is the {a}?", "how big is the {a}?", "what is the size of the {a}?",
+    "tell me the size of the {a}", "please name the size of the {a}",
+    "can you tell what size the {a} has?", "do you see the size of the {a}?", "the {a} has which size?",
+)  # fmt: skip
 _SIZE_UNSEEN = ("can you see of what size the {a} is?",)
-_COUNT = ("how many {p} are there?", "how many {p} are in the picture?", "how many {p} do you see?")
+_COUNT = (
+    "how many {p} are there?", "how many {p} are in the picture?", "how many {p} do you see?",
+    "count the {p}", "please count all {p}", "what is the number of {p}?", "tell me how many {p} there are",
+    "can you tell how many {p} there are?", "can you see how many {p} there are?",
+)  # fmt: skip
 _COUNT_UNSEEN = ("can you count the {p}?",)
-_EXISTS = ("is there {b}?", "is there {b} in the picture?", "do you see {b}?")
+_EXISTS = (
+    "is there {b}?", "is there {b} in the picture?", "do you see {b}?", "can you see {b}?", "is {b} here?",
+    "does the picture show {b}?", "can {b} be seen here?", "tell me if there is {b}", "is {b} to be found?",
+)  # fmt: skip
 _EXISTS_UNSEEN = ("can you find {b} here?",)
 
 

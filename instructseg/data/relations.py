@@ -47,13 +47,28 @@ ALIKE = MappingProxyType({"same colour": "colour", "same shape": "shape"})
 
 TARGET_FORMS = ((), ("shape",), ("colour",), ("colour", "shape"))
 
-_BODIES = ("{a} {r} the {b}", "{a} that is {r} the {b}")
-_SEEN = sentences(_BODIES, "which {a} is {r} the {b}?")
+_BODIES = (
+    "{a} {r} the {b}",
+    "{a} that is {r} the {b}",
+    "{a} which lies {r} the {b}",
+    "{a} that stands {r} the {b}",
+)
+_SEEN = sentences(
+    _BODIES, "which {a} is {r} the {b}?", "which {a} do you see {r} the {b}?", "what is the {a} {r} the {b}?"
+)
 _UNSEEN = unseen_sentences(_BODIES, ("{a} which you see {r} the {b}",), "what {a} is there {r} the {b}?")
-_BETWEEN_BODIES = ("{a} between the {b} and the {c}", "{a} that is between the {b} and the {c}")
+_BETWEEN_BODIES = (
+    "{a} between the {b} and the {c}",
+    "{a} that is between the {b} and the {c}",
+    "{a} that has the {b} and the {c} on its two sides",
+)
 _BETWEEN = sentences(_BETWEEN_BODIES, "which {a} is between the {b} and the {c}?")
 _BETWEEN_UNSEEN = unseen_sentences(_BETWEEN_BODIES, ("{a} with the {b} on one side and the {c} on the other",))
-_ALIKE_BODIES = ("other {a} of the same {r} as the {b}", "other {a} that has the same {r} as the {b}")
+_ALIKE_BODIES = (
+    "other {a} of the same {r} as the {b}",
+    "other {a} that has the same {r} as the {b}",
+    "other {a} which shares its {r} with the {b}",
+)
 _ALIKE_SEEN = sentences(_ALIKE_BODIES, "which other {a} has the same {r} as the {b}?")
 _ALIKE_UNSEEN = unseen_sentences(_ALIKE_BODIES, ("other {a} with the same {r} as the {b}",))
 
@@ -115,7 +130,8 @@ def relation_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
                 found["farthest from"] = (order[-1],)
             for form, targets in found.items():
                 if targets is not None and len(targets) == 1:
-                    yield Meaning("relation", form, targets, *relation_wordings(form, a, b))
+                    said = relation_wordings(form, a, b)
+                    yield Meaning("relation", form, targets, *said, anchors=(anchor,))
     yield from _between(seen, anchors, groups)
     yield from _alike(seen, anchors, groups)
 
@@ -135,7 +151,7 @@ def _between(
             if targets is not None and len(targets) == 1 < len(everyone):
                 gaps = {"a": nouns(a), "b": nouns(b), "c": nouns(c)}
                 said = Phrases(_BETWEEN, **gaps), Phrases(_BETWEEN_UNSEEN, **gaps)
-                yield Meaning("relation", "between", targets, *said)
+                yield Meaning("relation", "between", targets, *said, anchors=(one, other))
 
 
 def _alike(seen: View, anchors: Sequence[tuple[Look, int]], groups: dict[Look, list[int]]) -> Iterator[Meaning]:
@@ -151,4 +167,4 @@ def _alike(seen: View, anchors: Sequence[tuple[Look, int]], groups: dict[Look, l
             if len(targets) == 1 < len(members):
                 gaps = {"a": nouns(a), "r": (name,), "b": nouns(b)}
                 said = Phrases(_ALIKE_SEEN, **gaps), Phrases(_ALIKE_UNSEEN, **gaps)
-                yield Meaning("relation", form, targets, *said)
+                yield Meaning("relation", form, targets, *said, anchors=(anchor,))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from instructseg.data.meaning import Meaning, Phrases, View, nouns, sentences, unseen_sentences, view
+from instructseg.data.meaning import Joined, Meaning, Phrases, View, nouns, sentences, unseen_sentences, view
 from instructseg.data.relations import TARGET_FORMS
 from instructseg.data.scenes import Scene
 
@@ -44,6 +44,24 @@ UNSEEN_SUPERLATIVES = MappingProxyType(
     }
 )
 
+SUPERLATIVE_BODIES = MappingProxyType(
+    {
+        "largest": ("{a} with the largest area", "{a} that is larger than all other ones",
+                    "{a} of the biggest size", "{a} bigger than any other one"),
+        "smallest": ("{a} with the smallest area", "{a} that is smaller than all other ones",
+                     "{a} of the smallest size", "{a} smaller than any other one"),
+        "leftmost": ("{a} at the far left", "{a} farthest to the left", "{a} nearest to the left edge",
+                     "{a} left of all the others", "{a} that comes first on the left"),
+        "rightmost": ("{a} at the far right", "{a} farthest to the right", "{a} nearest to the right edge",
+                      "{a} right of all the others", "{a} that comes first on the right"),
+        "topmost": ("{a} at the very top", "{a} farthest up", "{a} nearest to the top edge",
+                    "{a} above all the others", "{a} higher than any other one"),
+        "lowest": ("{a} at the very bottom", "{a} farthest down", "{a} nearest to the bottom edge",
+                   "{a} below all the others", "{a} lower than any other one"),
+    }
+)  # fmt: skip
+"""Form -> further noun phrases that say it."""
+
 RANKS = ("second", "third", "fourth")
 
 ENDS = MappingProxyType(
@@ -52,12 +70,16 @@ ENDS = MappingProxyType(
 )  # fmt: skip
 """Superlative -> where its order starts."""
 
-_BODIES = ("{s} {a}",)
+_BODIES = ("{s} {a}", "{a} that is the {s}", "{a} which is the {s} of all")
 _SEEN = sentences(_BODIES, "which {a} is the {s} one?", "which {a} is the {s}?")
-_FROM_BODIES = ("{r} {a} {e}", "{a} that is {r} {e}")
-_FROM = sentences(_FROM_BODIES, "which {a} is {r} {e}?")
+_FORM_SEEN = {
+    form: sentences(bodies, *(f"which one is the {body}?" for body in bodies))
+    for form, bodies in SUPERLATIVE_BODIES.items()
+}
+_FROM_BODIES = ("{r} {a} {e}", "{a} that is {r} {e}", "{a} that is the {r} one {e}", "{a} at place {r} {e}")
+_FROM = sentences(_FROM_BODIES, "which {a} is {r} {e}?", "which {a} comes {r} when counted {e}?")
 _FROM_UNSEEN = unseen_sentences(_FROM_BODIES, ("{a} which comes {r} {e}",))
-_SIZED_BODIES = ("{r} {s} {a}",)
+_SIZED_BODIES = ("{r} {s} {a}", "{a} that is the {r} {s} one")
 _SIZED = sentences(_SIZED_BODIES, "which {a} is the {r} {s} one?")
 _SIZED_UNSEEN = unseen_sentences(_SIZED_BODIES, (), "which {a} is {r} by size, the {s} first?")
 _MIDDLE_BODIES = ("middle {a} from left to right", "{a} in the middle from left to right")
@@ -103,7 +125,8 @@ def superlative_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
         if clear:
             gaps = {"a": nouns(look), "s": SUPERLATIVES[form]}
             unseen = Phrases(unseen_sentences((), (UNSEEN_SUPERLATIVES[form],)), a=nouns(look))
-            yield Meaning("superlative", form, (target,), Phrases(_SEEN, **gaps), unseen)
+            seen = Joined(Phrases(_SEEN, **gaps), Phrases(_FORM_SEEN[form], a=nouns(look)))
+            yield Meaning("superlative", form, (target,), seen, unseen)
 
 
 def ordinal_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:

@@ -26,7 +26,7 @@ from instructseg.data.expressions import (
 from instructseg.data.frames import training_frames
 from instructseg.data.meaning import MIN_AREA, Meaning
 from instructseg.data.objects import COLOURS, HELD_OUT, SceneObject
-from instructseg.data.scenes import Scene, SceneConfig, draw_scene, render
+from instructseg.data.scenes import Render, Scene, SceneConfig, draw_scene, render
 from instructseg.data.second_renderer import STYLES
 from instructseg.structures import Sample, Task
 
@@ -65,7 +65,7 @@ class DrawnScene:
     Attributes:
         scene: the frames that are looked at; of a clip, key frame and references alone.
         key: the key frame in it.
-        references: the other frames, in order.
+        references: the other frames, in order; none where the data set goes without.
         expressions: the instructions; their ``targets`` are indices of ``scene.objects``.
         name: identifies the scene.
     """
@@ -119,6 +119,10 @@ class SyntheticDataset:
             kind is drawn for each scene; the scene suits it, and the first instruction is of that kind where
             it can be.
         wording: ``seen``, or ``unseen`` for phrases that are kept from training.
+        any_key: of a clip, any frame in which all that is meant can be seen may be the key frame, as when
+            the clip is predicted frame by frame; otherwise the middle one is. What is said is the same.
+        references: of a clip, 0 or a multiple of 4. What is said is the same for all numbers: 8 show the same
+            stretch of time in nine frames, 0 leave the other frames to the truth.
         renderer: one of :data:`RENDERERS`; another one than ``own`` draws other outlines, textures and
             backgrounds (see :mod:`instructseg.data.second_renderer`).
 
@@ -137,6 +141,8 @@ class SyntheticDataset:
         kinds: Sequence[str] | Mapping[str, float] = DEFAULT_KINDS,
         wording: str = "seen",
         renderer: str = "own",
+        any_key: bool = False,
+        references: int = CLIP_FRAMES - 1,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}: there are {', '.join(SPLITS)}")
@@ -154,8 +160,15 @@ class SyntheticDataset:
             raise ValueError(f"tasks must be some of res and rvos, got {', '.join(tasks) or 'none'}")
         check_kinds(kinds)
         config = config or SceneConfig()
+        self._steps, rest = divmod(references, CLIP_FRAMES - 1)
+        if references < 0 or rest:
+            raise ValueError(f"references must be 0 or a multiple of {CLIP_FRAMES - 1}, got {references}")
+        if self._steps > 1 and config.frames > CLIP_FRAMES:
+            raise ValueError(f"{references} references need clips of {CLIP_FRAMES} frames, got {config.frames}")
         self.length, self.seed, self.split, self.wording = length, seed, split, wording
-        self._painters = (None, None) if renderer == "own" else STYLES[renderer]
+        self.any_key = any_key
+        ground, painted = (None, None) if renderer == "own" else STYLES[renderer]
+        self._painters = (ground, partial(_denser, self._steps, painted) if self._steps > 1 else painted)
         self.tasks, self.expressions_per_scene = tuple(tasks), expressions_per_scene
         self.kinds = dict(kinds) if isinstance(kinds, Mapping) else dict.fromkeys(kinds, 1.0)
         self._kinds = {task: self._askable(task) for task in self.tasks}
@@ -205,19 +218,48 @@ class SyntheticDataset:
         if first in PURPOSES:
             config = replace(config, purpose=PURPOSES[first])
         for _ in range(_TRIES):
-            scene = draw_scene(rng, config, *self._painters)
+            whole = draw_scene(rng, config, *self._painters)
+            scene = whole.window(range(0, len(whole.frames), self._steps)) if self._steps > 1 else whole
             # forwards only: a direction of motion may be mentioned
             key, references = training_frames(len(scene.frames), rng, CLIP_FRAMES, reverse=0.0)
             chosen = sorted([key, *references])
             if len(chosen) < len(scene.frames):
-                scene = scene.window(chosen)
-            key, references = chosen.index(key), [chosen.index(t) for t in references]
+                whole = scene = scene.window(chosen)
+            key = chosen.index(key)
             keep = partial(_is_held_out, scene) if config.held_out else lambda meaning: True
             drawn = draw_kinds(rng, scene, key, kinds, self.expressions_per_scene, self.wording, first, keep)
             if drawn:
+                if self.any_key:
+                    key = _any_key(rng, scene, drawn, key)
+                key *= max(1, self._steps)
+                references = [t for t in range(len(whole.frames)) if t != key and self._steps]
                 name = f"synthetic/{self.split}/{index}"
-                return DrawnScene(scene, key, tuple(references), tuple(drawn), name)
+                return DrawnScene(whole, key, tuple(references), tuple(drawn), name)
         raise ValueError(f"nothing can be said of {_TRIES} scenes of {config}")
+
+
+def _denser(
+    steps: int,
+    painted: Render | None,
+    rng: np.random.Generator,
+    background: np.ndarray,
+    objects: Sequence[SceneObject],
+) -> Scene:
+    """Paints ``steps - 1`` frames more between any two; paths are straight in between."""
+    drawn = np.arange(len(objects[0].centres))
+    times = np.linspace(0, drawn[-1], drawn[-1] * steps + 1)
+    dense = []
+    for thing in objects:
+        centres = np.stack([np.interp(times, drawn, line) for line in thing.centres.T], axis=1)
+        dense.append(replace(thing, centres=centres))
+    return render(background, dense) if painted is None else painted(rng, background, dense)
+
+
+def _any_key(rng: np.random.Generator, scene: Scene, drawn: Sequence[Expression], key: int) -> int:
+    """A frame that shows all targets, ``key`` where no other does."""
+    meant = sorted({i for said in drawn for i in said.targets})
+    fit = [t for t in range(len(scene.frames)) if all(scene.area(i, t) >= MIN_AREA for i in meant)]
+    return int(rng.choice(fit)) if fit else key
 
 
 def _is_held_out(scene: Scene, meaning: Meaning) -> bool:

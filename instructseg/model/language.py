@@ -132,15 +132,16 @@ def _last_layer(
     if attention.qk_layernorm:
         q, k = attention.q_layernorm(q), attention.k_layernorm(k)
     cos, sin = rotary
-    q, k = _rotate(q, cos[0][index], sin[0][index]), _rotate(k, cos, sin)
+    q, k = rotate(q, cos[0][index], sin[0][index]), rotate(k, cos, sin)
     places = torch.arange(hidden.shape[1], device=hidden.device)
     earlier = (places <= index.unsqueeze(-1)).unsqueeze(1)  # (B, 1, N, L)
     seen = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier, scale=attention.scaling)
     return attention.dense(seen.transpose(1, 2).flatten(2)) + block.mlp(asking) + hidden.gather(1, where)
 
 
-def _rotate(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary positions on the first ``R`` channels of ``float[B, heads, N, head_dim]``; ``float[B, N, R]``."""
+def rotate(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary positions on the first ``R`` channels of ``float[B, heads, N, head_dim]``; ``cos`` and ``sin`` are
+    ``float[B, N, R]``."""
     turned, rest = values[..., : cos.shape[-1]], values[..., cos.shape[-1] :]
     turned = turned * cos.unsqueeze(1) + rotate_half(turned) * sin.unsqueeze(1)
     return torch.cat((turned, rest), dim=-1)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from instructseg.cli.build import new_processor
+from instructseg.curriculum import reading
 from instructseg.curriculum.codes import CODE_DIM, FIELDS
+from instructseg.curriculum.guidance import assign, gather_around
 from instructseg.curriculum.pages import PageSource, pages_of
 from instructseg.curriculum.pictures import PictureSource, view_of
-from instructseg.curriculum.reading import ReadingLesson, blurred, slot_loss
+from instructseg.curriculum.reading import ReadingLesson, blurred
 from instructseg.curriculum.seeing import MaskLesson, PatchLesson
 from instructseg.data.scenes import SceneConfig, draw_scene
 from instructseg.data.synthetic import SyntheticDataset
@@ -37,7 +39,7 @@ def pages(processor: InstructSegProcessor) -> PageSource:
     kinds = {"attribute": 1.0, "question": 1.0, "absent": 1.0}
     images = SyntheticDataset(20, 1, SMALL, (Task.RES,), 3, kinds=kinds)
     clips = SyntheticDataset(20, 1, SMALL, (Task.RVOS,), 3, kinds=("motion",))
-    return PageSource(processor, images, clips, clip_share=0.5, count=2)
+    return PageSource(processor, images, clips, clip_share=0.5, counts=(2, 2))
 
 
 def fall(lesson: torch.nn.Module, batch: object, part: str, steps: int = 12) -> None:
@@ -86,9 +88,46 @@ def test_masks_are_learned_by_the_mask_branch_alone(
 def test_reading_is_learned_without_encoders(model: InstructSeg, pages: PageSource, index: int) -> None:
     batch, _ = pages.batch(index)
     lesson = ReadingLesson(model, patches=20)
-    fall(lesson, batch, "select" if index == 0 else "motion", steps=25)
+    fall(lesson, batch, "select" if index == 0 else "look", steps=25)
     assert {"vision", "backbone", "pixel_decoder", "mask_decoder"} <= without_gradient(lesson)
     assert "language" not in without_gradient(lesson)
+
+
+def test_reading_what_the_siglip_side_says(model: InstructSeg, pages: PageSource) -> None:
+    source = PageSource(pages.processor, pages.images, pages.clips, 0.5, (2, 2), seen=True)
+    batch, _ = source.batch(1)
+    codes = pages.batch(1)[0]
+    assert batch.pixels is not None and codes.pixels is None
+    assert batch.pixels.shape[:2] == batch.patches.shape[:2] == (2, 5)
+    frame = pages.clips.scene(3)  # the second one of the batch
+    assert torch.equal(batch.pixels[1, 0], pages.processor.encode_clip(frame.scene.frames[frame.key]))
+    lesson = ReadingLesson(model, patches=20).eval()
+    torch.manual_seed(0)
+    lesson(batch).total.backward()
+    assert "vision" not in without_gradient(lesson)
+
+
+def test_what_is_taught_is_where_it_is_looked_for(
+    model: InstructSeg, pages: PageSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patches of a thing, tokens of the references and positions of the sequence belong together."""
+    batch, _ = pages.batch(1)
+    lesson = ReadingLesson(model, patches=64)
+    for scene in range(2):
+        shown = batch.under[scene] >= 0
+        assert torch.equal(batch.patches[scene, 0, :, 0] > 0, shown)
+        codes = batch.things[scene][batch.under[scene][shown]]
+        assert torch.equal(batch.patches[scene, 0, shown, :CODE_DIM], codes)
+    seen = {}
+    monkeypatch.setattr(
+        reading, "look", lambda _, batch, read, slots, *__: seen.update(read=read, slots=slots) or ({}, {})
+    )
+    lesson(batch)
+    read, slots = seen["read"], seen["slots"]
+    assert read.leads.sum() == 2 and sorted(batch.picture[read.leads].tolist()) == [0, 1]
+    assert torch.equal(slots >= 0, batch.in_sight[batch.picture[read.leads]])
+    assert torch.equal(read.under, batch.under[batch.picture])
+    assert bool(((read.roles == Role.TEMPORAL).sum(1) == 4 * model.config.ovp_queries).all())
 
 
 def test_a_batch_is_a_function_of_its_number(pages: PageSource, processor: InstructSegProcessor) -> None:
@@ -134,16 +173,17 @@ def test_hidden_fields_leave_the_place() -> None:
     things = torch.ones(200, 2, CODE_DIM)
     seen = blurred(things)
     hidden = (seen[..., FIELDS["shape"]].abs().mean((1, 2)) < 0.5).float().mean()
-    assert 0.3 < hidden < 0.5
+    assert 0.15 < hidden < 0.35
     assert (seen[..., FIELDS["place"]] > 0.3).float().mean() > 0.99
 
 
 def test_slots_are_assigned_to_things_in_any_order() -> None:
     things = torch.randn(1, 3, CODE_DIM)
     said = torch.cat((torch.randn(1, 1, CODE_DIM) + 9, things[:, [2, 0, 1]]), dim=1)
-    assert slot_loss(said, things, torch.ones(1, 3, dtype=torch.bool)) == 0
-    assert slot_loss(said, things + 1, torch.tensor([[True, False, False]])) > 0
-    assert slot_loss(said, things, torch.zeros(1, 3, dtype=torch.bool)) == 0
+    assert assign(said, things, torch.ones(1, 3, dtype=torch.bool)).tolist() == [[2, 3, 1]]
+    assert assign(said, things, torch.tensor([[False, True, False]])).tolist() == [[-1, 3, -1]]
+    assert assign(things[:, [2, 1]], things, torch.ones(1, 3, dtype=torch.bool)).tolist() == [[-1, 1, 0]]
+    assert assign(said, things, torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[-1, -1, -1]]
 
 
 def test_a_view_is_a_piece_of_the_scene() -> None:
@@ -160,3 +200,19 @@ def test_a_view_is_a_piece_of_the_scene() -> None:
     assert len(places) == 1
     top, left = places[0]
     assert np.array_equal(scene.ids[:, top : top + h, left : left + w], view.ids)
+
+
+def test_attention_is_spread_over_what_is_wanted_and_the_first_token() -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(2, 3, 4, 9).log_softmax(-1)
+    saying = torch.tensor([[2, 5, 7], [8, 1, 3]])
+    wanted, under = torch.rand(2, 2, 3, 3) > 0.5, torch.tensor([[0, 2, -1, 1], [1, 1, 0, -1]])
+    losses = []
+    for row in range(2):
+        for head in range(2):
+            for patch, thing in enumerate(under[row].tolist()):
+                if thing >= 0:
+                    at = [0] + [int(saying[row, j]) for j in range(3) if wanted[row, head, thing, j]]
+                    losses.append(-weights[row, head, patch, at].mean())
+    found = gather_around(weights, saying, wanted, under)
+    torch.testing.assert_close(found, torch.stack(losses).mean())

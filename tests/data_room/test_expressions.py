@@ -24,6 +24,9 @@ MOTION_WORDS = {
     "downwards": "down",
     "still": "still",
     "not": "still",
+    **dict.fromkeys(("top", "climbs", "higher"), "up"),
+    **dict.fromkeys(("bottom", "falls", "lower"), "down"),
+    **dict.fromkeys(("rest", "resting", "remains", "never", "without", "keeps", "stands"), "still"),
 }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from instructseg.data.expressions import meanings
+from instructseg.data.meaning import MIN_AREA
 from instructseg.data.objects import HELD_OUT
 from instructseg.data.scenes import SceneConfig, draw_scene
 from instructseg.data.synthetic import SyntheticDataset, demo_clip, demo_scene
@@ -140,3 +141,20 @@ def test_the_demo_clip():
         assert scene.visibility[t, 4] == 1
     assert (scene.objects[4].velocities[:, 0] < 0).all()
     assert not {(o.colour, o.shape) for o in scene.objects} & HELD_OUT
+
+
+def test_any_frame_that_shows_what_is_meant_may_be_the_key_frame() -> None:
+    small = SceneConfig(height=(64, 80), width=(64, 80), backgrounds={"white": 1})
+    arguments = {"config": small, "tasks": (Task.RVOS,), "kinds": ("motion", "leaving", "attribute")}
+    usual, free = SyntheticDataset(40, 5, **arguments), SyntheticDataset(40, 5, **arguments, any_key=True)
+    keys = set()
+    for index in range(40):
+        one, other = usual.scene(index), free.scene(index)
+        assert one.key == 2 and one.expressions == other.expressions
+        assert np.array_equal(one.scene.frames, other.scene.frames)
+        assert sorted([other.key, *other.references]) == list(range(5)) == sorted([one.key, *one.references])
+        assert list(other.references) == sorted(other.references)
+        targets = {i for said in other.expressions for i in said.targets}
+        assert all(other.scene.area(i, other.key) >= MIN_AREA for i in targets)
+        keys.add(other.key)
+    assert keys == set(range(5))

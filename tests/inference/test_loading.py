@@ -73,9 +73,24 @@ def test_weights_that_do_not_fit(checkpoint: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(InstructSeg, "to", to)
     with pytest.raises(
-        torch.cuda.OutOfMemoryError, match=r"loading [\d.]+ MiB of weights .*in bfloat16 .* fit"
+        torch.cuda.OutOfMemoryError, match=r"loading [\d.]+ MiB of weights .*as bfloat16 they .* fit"
     ):
         load(checkpoint, "cpu", "float32")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")],
+)
+def test_memory_that_runs_out_while_reading_is_no_damage(
+    error: Exception, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(InstructSeg, "from_pretrained", read)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"out of memory loading [\d.]+ MiB .*with int4 they"):
+        load(checkpoint, "cpu", "bfloat16", "int8")
 
 
 def test_without_a_processor_file_the_sizes_are_the_models(folder: Path) -> None:
@@ -149,5 +164,5 @@ def test_weights_that_are_missing_or_of_another_shape(folder: Path) -> None:
 def test_a_tokenizer_of_another_model(folder: Path) -> None:
     many = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzabcd"]
     build_tokenizer(CORPUS + many, 2000).save_pretrained(folder)
-    with pytest.raises(ValueError, match="but its model 1440: give the one of that model"):
+    with pytest.raises(ValueError, match="but its model 1536: give the one of that model"):
         load(folder, "cpu")
