@@ -192,7 +192,7 @@ def test_presets_and_their_errors() -> None:
         tiny_config(vmtf_levels=["res9"])
     with torch.device("meta"):
         nano = InstructSeg(preset("nano"))
-    assert sum(p.numel() for p in nano.parameters()) < 6e6
+    assert sum(p.numel() for p in nano.parameters()) < 8e6  # 16 MB in half precision
 
 
 def test_a_table_of_positions_starts_as_waves():
