@@ -132,7 +132,9 @@ def trainer(
     assert isinstance(usual, Batches) and isinstance(usual.source, SyntheticSamples)
     clips = synthetic_dataset(data, "train", True, references=variant.references)
     reader = with_places(usual.processor, readers.clips.config.num_temporal_queries)
-    made.loader = VariantBatches(replace(usual.source, clips=clips), usual.processor, reader)
+    made.loader = VariantBatches(
+        SyntheticSamples(replace(usual.source.batches, clips=clips)), usual.processor, reader
+    )
     return made
 
 

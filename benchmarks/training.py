@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.workload import Clock, save, seconds
 from instructseg.cli.build import Batches, SyntheticSamples, build_model
-from instructseg.cli.held_out import synthetic_dataset
+from instructseg.cli.held_out import scene_batches
 from instructseg.config import load_config
 from instructseg.criterion import SegCriterion
 from instructseg.engine.optim import build_optimizer, select_trainable, train_mode
@@ -37,8 +37,7 @@ def main() -> None:
     select_trainable(model, run.train.optim)
     optimizer, criterion = build_optimizer(model, run.train.optim), SegCriterion(run.criterion)
     train_mode(model)
-    images, clips = (synthetic_dataset(run.data, "train", video) for video in (False, True))
-    batches = Batches(SyntheticSamples(images, clips, run.data), processor)
+    batches = Batches(SyntheticSamples(scene_batches(run.data)), processor)
     clock = Clock()
     taken: dict[str, list[float]] = {"image": [], "clip": []}
 

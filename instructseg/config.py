@@ -149,6 +149,8 @@ class DataConfig:
         for name in ("val_samples", "length", "images_per_batch", "expressions_per_scene"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.clips_per_batch is not None and self.clips_per_batch < 1:
+            raise ValueError(f"clips_per_batch must be at least 1, or none, got {self.clips_per_batch}")
         if not 0 <= self.clip_share <= 1:
             raise ValueError(f"clip_share must be in [0, 1], got {self.clip_share}")
 

@@ -94,6 +94,11 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
         ("train: {optim: {lr_scale: {head: a}}}", [], r"run.yaml: train.optim.lr_scale.head: expected float"),
         ("train: 3", [], r"run.yaml: train: expected a mapping, got 3"),
         ("", ["train.optim.lr=-1"], r"command line: train.optim: lr must be positive"),
+        (
+            "data: {clips_per_batch: 0}",
+            [],
+            "run.yaml: data: clips_per_batch must be at least 1, or none, got 0",
+        ),
         ("data: {clip_share: 2}", [], r"run.yaml: data: clip_share must be in \[0, 1\]"),
         (
             "stages: {a: {train: {optm: {}}}}",

@@ -9,14 +9,14 @@ from typing import Protocol
 
 from torch import nn
 
-from instructseg.cli.held_out import held_out, synthetic_dataset
+from instructseg.cli.held_out import held_out, scene_batches
 from instructseg.cli.lessons import lesson_trainer
 from instructseg.cli.mixture import MixtureSamples, mixture_of
 from instructseg.cli.sources import build_model, new_processor
 from instructseg.cli.validation import validation
-from instructseg.config import DataConfig, RunConfig
+from instructseg.config import RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.data.synthetic import SyntheticDataset, is_clip_turn
+from instructseg.data.synthetic import SceneBatches
 from instructseg.engine import Trainer
 from instructseg.log import get_logger
 from instructseg.model import InstructSeg
@@ -42,17 +42,11 @@ class Samples(Protocol):
 class SyntheticSamples:
     """Batch ``i`` holds the ``i``-th scenes, each with several instructions."""
 
-    images: SyntheticDataset
-    clips: SyntheticDataset
-    config: DataConfig
+    batches: SceneBatches
 
     def samples(self, index: int) -> list[Sample]:
         """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
-        scenes, count = self.images, self.config.images_per_batch
-        if self.task(index) == "clip":
-            scenes, count = self.clips, self.config.clips_per_batch or count
-        chosen = (scenes[(index * count + i) % len(scenes)] for i in range(count))
-        return [sample for scene in chosen for sample in scene]
+        return [sample for scene in self.batches.scenes(index) for sample in scene.samples()]
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the samples of batch ``index``."""
@@ -60,7 +54,7 @@ class SyntheticSamples:
 
     def task(self, index: int) -> str:
         """``clip`` or ``image``."""
-        return "clip" if is_clip_turn(index, self.config.clip_share) else "image"
+        return "clip" if self.batches.are_clips(index) else "image"
 
 
 @dataclass(frozen=True)
@@ -101,8 +95,7 @@ def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor,
         evaluate = validation(run.data, processor) if run.data.val else None
         logger.info("data: %s", mixture.describe())
     else:
-        images, clips = (synthetic_dataset(run.data, "train", clips) for clips in (False, True))
-        source, evaluate = SyntheticSamples(images, clips, run.data), held_out(run.data, processor)
+        source, evaluate = SyntheticSamples(scene_batches(run.data)), held_out(run.data, processor)
     if run.data.text_tasks is not None:
         tasks = tuple(Task(task) for task in run.data.text_tasks)
         said.config = replace(said.config, text_tasks=tasks)

@@ -10,7 +10,7 @@ from instructseg.config import DataConfig
 from instructseg.data.expressions import CLIP_KINDS, IMAGE_KINDS
 from instructseg.data.photos import read_photos
 from instructseg.data.scenes import SceneConfig
-from instructseg.data.synthetic import SyntheticDataset
+from instructseg.data.synthetic import SceneBatches, SyntheticDataset
 from instructseg.evaluation.sums import mean
 from instructseg.structures import Task
 
@@ -59,6 +59,17 @@ def synthetic_dataset(
         kinds=kinds or (config.clip_kinds if clips else config.kinds),
         **options,
     )
+
+
+def scene_batches(config: DataConfig) -> SceneBatches:
+    """The batches that are trained on.
+
+    Raises:
+        FileNotFoundError, ValueError: an option is wrong, or there are no photographs.
+    """
+    clips = synthetic_dataset(config, "train", clips=True) if config.clip_share else None
+    counts = config.images_per_batch, config.clips_per_batch or config.images_per_batch
+    return SceneBatches(synthetic_dataset(config, "train", clips=False), clips, config.clip_share, counts)
 
 
 def held_out(

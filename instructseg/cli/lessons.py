@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from instructseg.cli.held_out import synthetic_dataset
+from instructseg.cli.held_out import scene_batches
 from instructseg.config import RunConfig
 from instructseg.curriculum.pages import PageSource
 from instructseg.curriculum.pictures import PictureSource
@@ -28,16 +28,14 @@ def lesson_trainer(
         ValueError: the model is too narrow for the codes, or settings do not fit.
     """
     data = run.data
-    images = synthetic_dataset(data, "train", clips=False)
+    batches = scene_batches(data)
     module: nn.Module
-    source: Any = PictureSource(processor, images.scene_config, data.images_per_batch, data.seed)
+    source: Any = PictureSource(processor, batches.images.scene_config, data.images_per_batch, data.seed)
     if run.lesson == "patches":
         module = PatchLesson(model)
     elif run.lesson == "reading":
         module = ReadingLesson(model, data.patches)
-        clips = synthetic_dataset(data, "train", clips=True) if data.clip_share else None
-        counts = data.images_per_batch, data.clips_per_batch or data.images_per_batch
-        source = PageSource(processor, images, clips, data.clip_share, counts, data.seen)
+        source = PageSource(processor, batches, data.seen)
     else:
         module = MaskLesson(model, propose=run.lesson == "masks")
     train = replace(run.train, best=None, patience=0)

@@ -80,13 +80,18 @@ def patch_codes(scene: Scene, t: int, grid: int, codes: np.ndarray | None = None
         codes: :func:`object_codes` of the frame, if they are at hand.
     """
     codes = object_codes(scene, t) if codes is None else codes
-    shares = patch_shares(scene.ids[t], grid, len(scene.objects))
-    things = shares[:, 1:]
-    best = things.argmax(1)
-    covered = things[np.arange(len(things)), best]
+    which, covered = patch_things(scene, t, grid)
     centres = (np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), axis=-1).reshape(-1, 2) + 0.5) / grid
-    shown = np.where(covered[:, None] > MIN_SHARE, codes[best], NOTHING)
+    shown = np.where(which[:, None] >= 0, codes[which], NOTHING)
     return np.concatenate((shown, place(centres), covered[:, None]), axis=1).astype(np.float32)
+
+
+def patch_things(scene: Scene, t: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """The thing that each patch of frame ``t`` shows ``int64[grid * grid]``, -1 for none; and the share of
+    the patch which the thing that has most of it covers ``float64[grid * grid]``."""
+    things = patch_shares(scene.ids[t], grid, len(scene.objects))[:, 1:]
+    covered = things.max(1)
+    return np.where(covered > MIN_SHARE, things.argmax(1), -1), covered
 
 
 def patch_shares(ids: np.ndarray, grid: int, things: int) -> np.ndarray:

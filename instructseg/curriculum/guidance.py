@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch.nn import functional as F
 
 from instructseg.curriculum.attention import log_attention
 from instructseg.curriculum.pages import Pages
@@ -50,8 +51,11 @@ def ends(roles: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[int, int]) -> torch.Tensor:
-    """At the end of an instruction, and before the reply to a question, half of the heads are to look at
-    the patches of what is meant; of a relation, in an earlier layer, at those of what it names.
+    """At the end of an instruction half of the heads are to look at the patches of what is meant; in an
+    earlier layer at those of what a relation names, or a question is about.
+
+    Before the reply to a question, and where nothing is meant, they are to look at each thing alike, and as
+    much at the first token: what falls to it tells how many there are.
 
     Args:
         phi: the language model without its head.
@@ -60,15 +64,41 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
         layers: the earlier layer and the later one.
     """
     total = read.hidden.new_zeros(())
-    for layer, things in zip(layers, (batch.anchors, batch.answers), strict=True):
+    asks = ~(read.roles == Role.REFER).any(1)
+    under = F.one_hot(read.under + 1, batch.answers.shape[1] + 1)[..., 1:].float()  # (B, P, N + 1)
+    for layer, things, counted in (
+        (layers[0], torch.where(asks[:, None], batch.answers, batch.anchors), asks),
+        (layers[1], batch.answers, asks | ~batch.answers.any(1)),
+    ):
         weights = _attended(phi, read, layer, slice(None), last[:, None])[:, :, 0]  # (B, heads, L)
         weights = weights[:, : max(1, weights.shape[1] // 2)].exp().mean(1)
         on_patches = weights[read.roles == Role.IMAGE].reshape(read.under.shape)
-        meant = (things.gather(1, read.under.clamp(min=0)) > 0) & (read.under >= 0)
-        share = (on_patches * meant).sum(1)[meant.any(1)]
-        if len(share):
-            total = total - 0.3 * share.clamp(min=1e-6).log().mean()
+        on_things = torch.einsum("bp,bpn->bn", on_patches, under)
+        off = missed(on_things, weights[:, 0], (things > 0) & under.any(1), counted)
+        if len(off):
+            total = total + 0.3 * off.mean()
     return total
+
+
+def missed(
+    on_things: torch.Tensor, on_first: torch.Tensor, meant: torch.Tensor, counted: torch.Tensor
+) -> torch.Tensor:
+    """How far attention is from things that are meant.
+
+    Args:
+        on_things: ``float[B, N]``, shares of the attention.
+        on_first: ``float[B]``, the share of the first token, which says nothing.
+        meant: ``bool[B, N]``.
+        counted: ``bool[B]``: each thing is to get as much as the first token. Of other rows the things may
+            share as they like, and those that mean nothing are left out.
+
+    Returns:
+        ``float[M]``, negative logarithms of the rows that are not left out.
+    """
+    logs = torch.where(meant, on_things.clamp(min=1e-6).log(), 0)
+    each = (logs.sum(1) + on_first.clamp(min=1e-6).log()) / (1 + meant.sum(1))
+    together = (on_things * meant).sum(1).clamp(min=1e-6).log()
+    return -torch.where(counted, each, together)[counted | meant.any(1)]
 
 
 def look(

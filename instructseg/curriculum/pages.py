@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from instructseg.curriculum.codes import CODE_DIM, MIN_SHARE, NOTHING, object_codes, patch_codes, patch_shares
+from instructseg.curriculum.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_things
 from instructseg.curriculum.pictures import moved
 from instructseg.curriculum.standing import KIN, STANDING_DIM, standing
 from instructseg.data.meaning import MIN_AREA
-from instructseg.data.synthetic import DrawnScene, SyntheticDataset, is_clip_turn
+from instructseg.data.synthetic import DrawnScene, SceneBatches
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, MaskTargets, Role, Task
 
@@ -74,33 +74,21 @@ class PageSource:
 
     Attributes:
         processor: lays out the instructions.
-        images: scenes of one frame.
-        clips: scenes of several; ``None`` for none.
-        clip_share: share of the batches that are clips.
-        counts: scenes of a batch of images, and of one of clips.
+        batches: their scenes.
         seen: whether the batches have pixels.
     """
 
     processor: InstructSegProcessor
-    images: SyntheticDataset
-    clips: SyntheticDataset | None
-    clip_share: float
-    counts: tuple[int, int]
+    batches: SceneBatches
     seen: bool = False
 
     def batch(self, index: int) -> tuple[Pages, list[MaskTargets]]:
         """Scenes and instructions; there are no masks to compare."""
-        return pages_of(self.processor, self._scenes(index), self.seen), []
+        return pages_of(self.processor, self.batches.scenes(index), self.seen), []
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the scenes of batch ``index``."""
-        return [scene.name for scene in self._scenes(index)]
-
-    def _scenes(self, index: int) -> list[DrawnScene]:
-        scenes, count = self.images, self.counts[0]
-        if self.clips is not None and is_clip_turn(index, self.clip_share):
-            scenes, count = self.clips, self.counts[1]
-        return [scenes.scene((index * count + number) % len(scenes)) for number in range(count)]
+        return [scene.name for scene in self.batches.scenes(index)]
 
 
 def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen: bool = False) -> Pages:
@@ -124,7 +112,7 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen
         shown[number, :, :count] = code[1:]
         in_sight[number, :, :count] = [[scene.area(i, t) >= MIN_AREA for i in range(count)] for t in frames[1:]]
         patches.append(np.stack([patch_codes(scene, t, grid, c) for t, c in zip(frames, code, strict=True)]))
-        under.append(_under(drawn, grid))
+        under.append(patch_things(scene, drawn.key, grid)[0])
         known = standing(scene, drawn.key, frames[1:])
         stand[number, :count] = known.numbers
         kin[number, :, :count, :count] = known.kin
@@ -162,12 +150,6 @@ def _pixels(processor: InstructSegProcessor, drawn: DrawnScene) -> torch.Tensor:
 
 def _codes(drawn: DrawnScene) -> np.ndarray:
     return np.stack([object_codes(drawn.scene, t) for t in _frames(drawn)])
-
-
-def _under(drawn: DrawnScene, grid: int) -> np.ndarray:
-    """``int64[P]``: the thing that each patch of the key frame shows, as in ``patch_codes``; -1 for none."""
-    things = patch_shares(drawn.scene.ids[drawn.key], grid, len(drawn.scene.objects))[:, 1:]
-    return np.where(things.max(1) > MIN_SHARE, things.argmax(1), -1)
 
 
 def _texts(

@@ -70,6 +70,10 @@ _LEADING = (
     "the first {a} of those on the way {w}",
     "which {a} will arrive first of those moving {w}?",
     "show the {a} that leads the others going {w}",
+    "which {a} wins of those going {w}?",
+    "in the race {w}, which {a} is ahead?",
+    "the {a} that is first of all {w}",
+    "which of the {p} {w} is in front?",
 )
 _LEADING_UNSEEN = ("who wins the race of the {p} {w}?", "can you point out the {a} that is first {w}?")
 _LAST = (
@@ -83,6 +87,10 @@ _LAST = (
     "the last {a} of those on the way {w}",
     "which {a} will arrive last of those moving {w}?",
     "show the {a} that comes behind the others going {w}",
+    "which {a} loses of those going {w}?",
+    "in the race {w}, which {a} is behind?",
+    "the {a} that is last of all {w}",
+    "which of the {p} {w} is at the end?",
 )
 _LAST_UNSEEN = ("who loses the race of the {p} {w}?", "can you point out the {a} that comes last {w}?")
 _LEAVES = (
@@ -109,6 +117,10 @@ _PARKED = (
     "which of the {p} does not move?",
     "show the {a} that stays in its place",
     "which one of the {p} has no motion?",
+    "which {a} rests while the others move?",
+    "the {a} that stays where it was",
+    "which of the {p} stays?",
+    "the {a} that rests in its place",
 )
 _PARKED_UNSEEN = ("which {a} stays where it is?", "can you point out the {a} that rests?")
 _SPEED = MappingProxyType(

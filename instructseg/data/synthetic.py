@@ -53,11 +53,6 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
 """Kind -> purpose of the scenes that are drawn for it; for other kinds, any scene will do."""
 
 
-def is_clip_turn(index: int, share: float) -> bool:
-    """Whether batch ``index`` is made of clips, where ``share`` of all batches (0..1) are, evenly spread."""
-    return int((index + 1) * share) > int(index * share)
-
-
 @dataclass(frozen=True, eq=False)
 class DrawnScene:
     """A scene with what is said of it, and the truth.
@@ -236,6 +231,35 @@ class SyntheticDataset:
                 name = f"synthetic/{self.split}/{index}"
                 return DrawnScene(whole, key, tuple(references), tuple(drawn), name)
         raise ValueError(f"nothing can be said of {_TRIES} scenes of {config}")
+
+
+@dataclass(frozen=True)
+class SceneBatches:
+    """Which scenes stand in a batch: all of them images, or all clips.
+
+    Attributes:
+        images: scenes of one frame.
+        clips: scenes of several; ``None`` for none.
+        clip_share: share of the batches that are clips, 0..1, evenly spread.
+        counts: scenes of a batch of images, and of one of clips.
+    """
+
+    images: SyntheticDataset
+    clips: SyntheticDataset | None
+    clip_share: float
+    counts: tuple[int, int]
+
+    def are_clips(self, index: int) -> bool:
+        """Whether batch ``index`` is made of clips."""
+        is_turn = int((index + 1) * self.clip_share) > int(index * self.clip_share)
+        return self.clips is not None and is_turn
+
+    def scenes(self, index: int) -> list[DrawnScene]:
+        """The scenes of batch ``index``; behind the last one the first follows."""
+        drawn, count = self.images, self.counts[0]
+        if self.clips is not None and self.are_clips(index):
+            drawn, count = self.clips, self.counts[1]
+        return [drawn.scene((index * count + number) % len(drawn)) for number in range(count)]
 
 
 def _denser(

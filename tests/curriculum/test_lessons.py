@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,13 @@ import torch
 from instructseg.cli.build import new_processor
 from instructseg.curriculum import reading
 from instructseg.curriculum.codes import CODE_DIM, FIELDS
-from instructseg.curriculum.guidance import assign, gather_around
+from instructseg.curriculum.guidance import assign, gather_around, missed
 from instructseg.curriculum.pages import PageSource, pages_of
 from instructseg.curriculum.pictures import PictureSource, view_of
 from instructseg.curriculum.reading import ReadingLesson, blurred
 from instructseg.curriculum.seeing import MaskLesson, PatchLesson
 from instructseg.data.scenes import SceneConfig, draw_scene
-from instructseg.data.synthetic import SyntheticDataset
+from instructseg.data.synthetic import SceneBatches, SyntheticDataset
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, Role, Task
@@ -39,7 +41,7 @@ def pages(processor: InstructSegProcessor) -> PageSource:
     kinds = {"attribute": 1.0, "question": 1.0, "absent": 1.0}
     images = SyntheticDataset(20, 1, SMALL, (Task.RES,), 3, kinds=kinds)
     clips = SyntheticDataset(20, 1, SMALL, (Task.RVOS,), 3, kinds=("motion",))
-    return PageSource(processor, images, clips, clip_share=0.5, counts=(2, 2))
+    return PageSource(processor, SceneBatches(images, clips, clip_share=0.5, counts=(2, 2)))
 
 
 def fall(lesson: torch.nn.Module, batch: object, part: str, steps: int = 12) -> None:
@@ -94,12 +96,12 @@ def test_reading_is_learned_without_encoders(model: InstructSeg, pages: PageSour
 
 
 def test_reading_what_the_siglip_side_says(model: InstructSeg, pages: PageSource) -> None:
-    source = PageSource(pages.processor, pages.images, pages.clips, 0.5, (2, 2), seen=True)
+    source = PageSource(pages.processor, pages.batches, seen=True)
     batch, _ = source.batch(1)
     codes = pages.batch(1)[0]
     assert batch.pixels is not None and codes.pixels is None
     assert batch.pixels.shape[:2] == batch.patches.shape[:2] == (2, 5)
-    frame = pages.clips.scene(3)  # the second one of the batch
+    frame = pages.batches.clips.scene(3)  # the second one of the batch
     assert torch.equal(batch.pixels[1, 0], pages.processor.encode_clip(frame.scene.frames[frame.key]))
     lesson = ReadingLesson(model, patches=20).eval()
     torch.manual_seed(0)
@@ -139,7 +141,7 @@ def test_a_batch_is_a_function_of_its_number(pages: PageSource, processor: Instr
 
 
 def test_answers_and_labels_say_what_the_scene_says(processor: InstructSegProcessor, pages: PageSource) -> None:
-    drawn = [pages.images.scene(i) for i in range(4)]
+    drawn = [pages.batches.images.scene(i) for i in range(4)]
     batch = pages_of(processor, drawn)
     said = [(number, one) for number, scene in enumerate(drawn) for one in scene.expressions]
     assert batch.picture.tolist() == [number for number, _ in said]
@@ -184,6 +186,28 @@ def test_slots_are_assigned_to_things_in_any_order() -> None:
     assert assign(said, things, torch.tensor([[False, True, False]])).tolist() == [[-1, 3, -1]]
     assert assign(things[:, [2, 1]], things, torch.ones(1, 3, dtype=torch.bool)).tolist() == [[-1, 1, 0]]
     assert assign(said, things, torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[-1, -1, -1]]
+
+
+def test_attention_is_spread_evenly_where_things_are_counted() -> None:
+    torch.manual_seed(0)
+    shares = torch.rand(6, 5).softmax(1)
+    on_things, on_first = shares[:, :4], shares[:, 4]
+    meant = (
+        torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]) > 0
+    )
+    counted = torch.tensor([True, True, True, False, False, False])
+    wanted = []
+    for row in (0, 1, 2, 3, 5):  # the one that means nothing and does not count has nothing to look at
+        hit = [float(share) for share, is_meant in zip(on_things[row], meant[row], strict=True) if is_meant]
+        if counted[row]:
+            logs = [math.log(share) for share in (*hit, float(on_first[row]))]
+            wanted.append(-sum(logs) / len(logs))
+        else:
+            wanted.append(-math.log(sum(hit)))
+    assert missed(on_things, on_first, meant, counted).tolist() == pytest.approx(wanted)
+    even = torch.tensor([[1 / 3, 0, 1 / 3, 0]])
+    best = missed(even, torch.tensor([1 / 3]), meant[:1], counted[:1])
+    assert float(best) < float(missed(even * 1.2, torch.tensor([0.2]), meant[:1], counted[:1]))
 
 
 def test_a_view_is_a_piece_of_the_scene() -> None:
