@@ -76,7 +76,7 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
         on_things = torch.einsum("bp,bpn->bn", on_patches, under)
         off = missed(on_things, weights[:, 0], (things > 0) & under.any(1), counted)
         if len(off):
-            total = total + 0.3 * off.mean()
+            total = total + off.mean()
     return total
 
 
