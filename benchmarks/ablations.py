@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python -m benchmarks.ablations
 
 Each run starts from the model of ``--model``, without what the variant lacks and with VMTF drawn anew, and is
-trained as in the stage ``whole`` of ``configs/nano.yaml`` with SigLIP and Swin frozen. A finished run leaves a file in ``--results``;
-the same command skips it, goes on with a run that was stopped, and leaves alone those that another process has
-in hand, so that it may be started once per core. ``--only NAME ...`` runs some of the variants.
+trained as in the stage ``whole`` of ``configs/nano.yaml`` with SigLIP and Swin frozen. A finished run leaves a
+file in ``--results``; the same command skips it, goes on with a run that was stopped, and leaves alone those
+that another process has in hand, so that it may be started once per core. ``--only NAME ...`` runs some of the
+variants.
 ``python -m benchmarks.ablation_report`` writes ``docs/ablations.md`` from the results.
 """
 

@@ -51,8 +51,9 @@ def ends(roles: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[int, int]) -> torch.Tensor:
-    """At the end of an instruction half of the heads are to look at the patches of what is meant; in an
-    earlier layer at those of what a relation names, or a question is about.
+    """At the end of an instruction half of the heads are to look at the patches of what is meant. In an earlier
+    layer they look at what a question is about, and from whichever token of an instruction comes closest, at
+    what a relation names.
 
     Before the reply to a question, and where nothing is meant, they are to look at each thing alike, and as
     much at the first token: what falls to it tells how many there are.
@@ -66,18 +67,28 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
     total = read.hidden.new_zeros(())
     asks = ~(read.roles == Role.REFER).any(1)
     under = F.one_hot(read.under + 1, batch.answers.shape[1] + 1)[..., 1:].float()  # (B, P, N + 1)
-    for layer, things, counted in (
-        (layers[0], torch.where(asks[:, None], batch.answers, batch.anchors), asks),
-        (layers[1], batch.answers, asks | ~batch.answers.any(1)),
+    for layer, things, counted, asking in (
+        (layers[0], torch.where(asks[:, None], batch.answers, batch.anchors), asks, _words(read, last)),
+        (layers[1], batch.answers, asks | ~batch.answers.any(1), last[:, None]),
     ):
-        weights = _attended(phi, read, layer, slice(None), last[:, None])[:, :, 0]  # (B, heads, L)
-        weights = weights[:, : max(1, weights.shape[1] // 2)].exp().mean(1)
-        on_patches = weights[read.roles == Role.IMAGE].reshape(read.under.shape)
-        on_things = torch.einsum("bp,bpn->bn", on_patches, under)
-        off = missed(on_things, weights[:, 0], (things > 0) & under.any(1), counted)
+        weights = _attended(phi, read, layer, slice(None), asking)
+        weights = weights[:, : max(1, weights.shape[1] // 2)].exp().mean(1)  # (B, T, L)
+        on_patches = weights.transpose(1, 2)[read.roles == Role.IMAGE].unflatten(0, read.under.shape)
+        on_things = torch.einsum("bpt,bpn->btn", on_patches, under)
+        meant = (things > 0) & under.any(1)
+        closest = (on_things * meant[:, None]).sum(-1).argmax(1)
+        rows = torch.arange(len(closest), device=closest.device)
+        off = missed(on_things[rows, closest], weights[rows, closest, 0], meant, counted)
         if len(off):
             total = total + off.mean()
     return total
+
+
+def _words(read: Read, last: torch.Tensor) -> torch.Tensor:
+    """``int64[B, T]``, the places of an instruction's tokens; of a question, and as filling, the end."""
+    said = read.roles == Role.REFER
+    places = (~said).to(torch.int8).argsort(dim=1, stable=True)[:, : max(1, int(said.sum(1).max()))]
+    return torch.where(said.gather(1, places), places, last[:, None])
 
 
 def missed(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from instructseg.cli.build import new_processor
-from instructseg.curriculum import reading
+from instructseg.curriculum import guidance, reading
 from instructseg.curriculum.codes import CODE_DIM, FIELDS
 from instructseg.curriculum.guidance import assign, gather_around, missed
 from instructseg.curriculum.pages import PageSource, pages_of
@@ -240,3 +242,51 @@ def test_attention_is_spread_over_what_is_wanted_and_the_first_token() -> None:
                     losses.append(-weights[row, head, patch, at].mean())
     found = gather_around(weights, saying, wanted, under)
     torch.testing.assert_close(found, torch.stack(losses).mean())
+
+
+def test_pointing_is_asked_of_the_right_tokens(
+    model: InstructSeg, processor: InstructSegProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a plain loop: the end of a row late, and early its best word for what a relation names."""
+    kinds = {"relation": 2.0, "question": 1.0, "absent": 1.0}
+    images = SyntheticDataset(20, 3, replace(SMALL, objects=(4, 5)), (Task.RES,), 6, kinds=kinds)
+    batch = pages_of(processor, [images.scene(i) for i in range(4)])
+    seen: dict[str, Any] = {}
+
+    def keep(_phi: Any, batch: Any, read: Any, last: torch.Tensor, layers: tuple[int, int]) -> torch.Tensor:
+        seen.update(read=read, last=last, layers=layers)
+        return torch.zeros(())
+
+    monkeypatch.setattr(reading, "point", keep)
+    ReadingLesson(model, patches=64)(batch)
+    read, last, layers = seen["read"], seen["last"], seen["layers"]
+    torch.manual_seed(0)
+    length = read.roles.shape[1]
+    attention = {layer: torch.rand(len(batch), 4, length, length).log_softmax(-1) for layer in layers}
+
+    def given(_phi: Any, layer: int, _states: Any, _positions: Any, asking: torch.Tensor) -> torch.Tensor:
+        return attention[layer].gather(2, asking[:, None, :, None].expand(-1, 4, -1, length))
+
+    monkeypatch.setattr(guidance, "log_attention", given)
+    wanted = []
+    for layer in layers:
+        rows = []
+        for row in range(len(batch)):
+            weights = attention[layer][row, :2].exp().mean(0)
+            asks = batch.kinds[row] == "question"
+            things = (batch.anchors if layer == layers[0] and not asks else batch.answers)[row]
+            image = (read.roles[row] == Role.IMAGE).nonzero().flatten().tolist()
+            meant = [t for t in things.nonzero().flatten().tolist() if bool((read.under[row] == t).any())]
+            words = [int(last[row])]
+            if layer == layers[0] and not asks:
+                words = (read.roles[row] == Role.REFER).nonzero().flatten().tolist()
+            under = list(zip(image, read.under[row].tolist(), strict=True))
+            shares = [[sum(float(weights[w, p]) for p, u in under if u == t) for t in meant] for w in words]
+            if asks or (layer == layers[1] and not things.any()):
+                logs = [math.log(one) for one in (*shares[0], float(weights[words[0], 0]))]
+                rows.append(-sum(logs) / len(logs))
+            elif meant:
+                rows.append(-math.log(max(sum(one) for one in shares)))
+        wanted.append(sum(rows) / len(rows))
+    found = guidance.point(model.language.model, batch, read, last, layers)
+    assert float(found) == pytest.approx(sum(wanted), rel=1e-4)
