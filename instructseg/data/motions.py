@@ -121,6 +121,7 @@ _PARKED = (
     "the {a} that stays where it was",
     "which of the {p} stays?",
     "the {a} that rests in its place",
+    "which {a} rests?",
 )
 _PARKED_UNSEEN = ("which {a} stays where it is?", "can you point out the {a} that rests?")
 _SPEED = MappingProxyType(
