@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -63,7 +65,10 @@ class Settings:
     @property
     def noted(self) -> dict[str, Any]:
         """What a result says of them, by which results of different studies are told apart."""
-        return {"weights": self.weights, "steps": self.steps, "instructions": self.instructions}
+        parts = (self.stage.data, self.stage.criterion, self.stage.train, self.held_out)
+        described = json.dumps([asdict(part) for part in parts], sort_keys=True, default=str)
+        plan = hashlib.sha256(described.encode()).hexdigest()[:12]
+        return {"weights": self.weights, "plan": plan, "steps": self.steps, "instructions": self.instructions}
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def trainer(
     stage = settings.stage
     data = replace(stage.data, seed=seed, **variant.data(stage.data))
     paces = stage.train.optim.lr_scale | {part.rstrip("."): PACE for part in NEW}
+    paces = {part: pace for part, pace in paces.items() if getattr(model, part, None) is not None}
     config = replace(
         stage.train, max_steps=settings.steps, eval_every=0, save_every=SAVE_EVERY, keep_checkpoints=1,
         workers=0, seed=seed, optim=replace(stage.train.optim, frozen=FROZEN, lr_scale=paces),

@@ -96,8 +96,8 @@ def main() -> None:
     """Runs the study, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a folder; default: the bundled one")
-    parser.add_argument("--steps", type=int, default=600, help="of training")
-    parser.add_argument("--instructions", type=int, default=100, help="of each kind that is measured")
+    parser.add_argument("--steps", type=int, default=150, help="of training")
+    parser.add_argument("--instructions", type=int, default=80, help="of each kind that is measured")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", help=", ".join(VARIANTS))
     parser.add_argument("--config", default="configs/nano.yaml", help=f"whose stage '{STAGE}' is trained")

@@ -76,7 +76,7 @@ def test_a_clip_without_references_has_no_place_for_them(settings: Settings) -> 
 
 def test_training_speaks_as_the_stage_says(settings: Settings, tmp_path: Path) -> None:
     stage = replace(settings.stage, data=replace(settings.stage.data, text_tasks=("vqa",)))
-    for name, clips in (("full", 4), ("references-0", 0)):
+    for name, clips in (("full", 4), ("references-0", 0), ("neither", 0)):
         model, readers = build(VARIANTS[name], DEFAULT_MODEL, SEED)
         loader = trainer(replace(settings, stage=stage), VARIANTS[name], SEED, tmp_path, model, readers).loader
         assert isinstance(loader, VariantBatches)
@@ -87,7 +87,8 @@ def test_training_speaks_as_the_stage_says(settings: Settings, tmp_path: Path) -
             assert loader.task(index) == ("clip" if index else "image")
             with_masks = (inputs.roles == Role.MASK).any(1)
             places = (inputs.roles == Role.TEMPORAL).sum(1)[with_masks]
-            assert set(places.tolist()) <= {frames * model.config.ovp_queries}
+            queries = model.config.ovp_queries if model.config.use_ovp else 0
+            assert set(places.tolist()) <= {frames * queries}
 
 
 def test_what_a_variant_is_trained_on(stage: RunConfig) -> None:
