@@ -28,11 +28,15 @@ def main() -> None:
     """Measures steps on images and on clips."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="configs/nano.yaml")
+    parser.add_argument("--stage", default="whole", help="of the configuration")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run = load_config(options.config)
+    plan = load_config(options.config).plan()
+    if options.stage not in plan:
+        raise SystemExit(f"{options.config} has no stage {options.stage}; it has {', '.join(plan)}")
+    run = plan[options.stage]
     model, processor = build_model(run.model, seed=0)
     select_trainable(model, run.train.optim)
     optimizer, criterion = build_optimizer(model, run.train.optim), SegCriterion(run.criterion)

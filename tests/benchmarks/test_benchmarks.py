@@ -225,6 +225,17 @@ def test_shown_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         assert options <= known, f"{name} has no {', '.join(options - known)}"
 
 
+def test_steps_on_images_and_on_clips_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = tmp_path / "training.json"
+    monkeypatch.setattr(sys, "argv", ["training", "--steps", "2", "--json", str(found)])
+    importlib.import_module("benchmarks.training").main()
+    result = json.loads(found.read_text())
+    assert set(result["step_s"]) == {"image", "clip"} and all(took > 0 for took in result["step_s"].values())
+    monkeypatch.setattr(sys, "argv", ["training", "--stage", "last"])
+    with pytest.raises(SystemExit, match="has no stage last; it has patches"):
+        importlib.import_module("benchmarks.training").main()
+
+
 def test_tables_come_from_the_results(tmp_path: Path) -> None:
     page = "before\n<!-- results:int8 -->\nold\n<!-- end -->\n<!-- results:memory -->\nkept\n<!-- end -->\n"
     (tmp_path / "stages.json").write_text(json.dumps({"int8": {"float32_s": 3.0, "int8_s": 1.5, "ratio": 2.0}}))
