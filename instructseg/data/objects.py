@@ -22,6 +22,20 @@ COLOURS = MappingProxyType(
 )
 """Name -> RGB, 0..255, around which an object's own colour is drawn."""
 
+PURE_COLOURS = MappingProxyType(
+    {
+        "red": (255, 0, 0),
+        "orange": (255, 165, 0),
+        "yellow": (255, 255, 0),
+        "green": (0, 128, 0),
+        "blue": (0, 0, 255),
+        "purple": (128, 0, 128),
+        "white": (255, 255, 255),
+        "black": (0, 0, 0),
+    }
+)
+"""Name -> RGB, 0..255, which CSS means by it, and so do most programs that draw."""
+
 SIZES = MappingProxyType({"small": (0.0, 0.2), "medium": (0.42, 0.58), "big": (0.8, 1.0)})
 """Name -> band of the radius, on a logarithmic scale from the smallest (0) to the largest (1) radius of a
 configuration; the gaps between the bands are what lets a person tell the classes apart."""
@@ -67,6 +81,8 @@ class SceneObject:
         radius: of the disc of about the same visual size, in pixels.
         angle: clockwise rotation in radians.
         centres: ``float[T, 2]``, ``(x, y)`` in pixels, one per frame; may lie outside the frame.
+        shaded: whether it is lit from above.
+        rim: width of a dark line along its edge in radii; 0 for none.
     """
 
     colour: str
@@ -78,6 +94,8 @@ class SceneObject:
     radius: float
     angle: float
     centres: np.ndarray
+    shaded: bool = True
+    rim: float = 0.0
 
     @property
     def velocities(self) -> np.ndarray:

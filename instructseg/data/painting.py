@@ -13,6 +13,7 @@ from instructseg.data.objects import SHAPES, SceneObject
 SUPERSAMPLING = 4
 _FRACTION_BITS = 4
 _RIM = 0.1
+_INK = (24, 24, 26)
 
 
 def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, thing: SceneObject, t: int) -> int:
@@ -53,13 +54,24 @@ def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, thing: SceneOb
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return whole
     # a plain rim keeps the outline of a textured object legible
-    inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=max(1, round(_RIM * thing.radius)))
+    inner = _inside(cover, _RIM * thing.radius)
     shown = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
     alpha, textured = (part[shown][..., None] / np.float32(255) for part in (cover, inner))
     surface = _surface(thing, x, y, rows, columns, textured)
+    if thing.rim:
+        line = 1 - _inside(cover, thing.rim * thing.radius)[shown][..., None] / np.float32(255)
+        surface = surface + line * (np.asarray(_INK, np.float32) - surface)
     frame[rows, columns] += alpha * (surface - frame[rows, columns])
     ids[rows, columns][cover[shown] >= 128] = number
     return whole
+
+
+def _inside(cover: np.ndarray, width: float) -> np.ndarray:
+    """``uint8[h, w]``: what lies farther from the edge than ``width`` pixels, and than one."""
+    import cv2
+
+    inside: np.ndarray = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=max(1, round(width)))
+    return inside
 
 
 def _surface(
@@ -75,6 +87,8 @@ def _surface(
         v = down * math.cos(thing.angle) - across * math.sin(thing.angle)
         share = textured * _TEXTURES[thing.texture](u, v, thing.radius)[..., None]
         surface = base + share * (_accent(base) - base)
+    if not thing.shaded:
+        return surface
     shade = 1 - 0.1 * (across * 0.6 + down * 0.8)
     return np.clip(surface * shade[..., None], 0, 255)
 
@@ -116,6 +130,12 @@ def paint_background(
         return _photo(rng, photos[int(rng.integers(len(photos)))], height, width)
     down, across = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     return BACKGROUNDS[kind](rng, down, across)
+
+
+def paint_even_ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """White, black or any grey between, the same all over: ``float32[H, W, 3]``, 0..255."""
+    level = (255.0, 0.0, rng.uniform(0, 255))[int(rng.choice(3, p=[0.4, 0.2, 0.4]))]
+    return np.full((height, width, 3), level, np.float32)
 
 
 def _dull(rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> np.ndarray:

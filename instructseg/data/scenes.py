@@ -11,8 +11,17 @@ from itertools import product
 import numpy as np
 
 from instructseg.data.casting import CLIP_PLOTS, PLOTS, Looks, Role, edge_path
-from instructseg.data.objects import COLOURS, HELD_OUT, MOTIONS, SHAPES, SIZES, TEXTURES, SceneObject
-from instructseg.data.painting import BACKGROUNDS, paint_background, paint_object
+from instructseg.data.objects import (
+    COLOURS,
+    HELD_OUT,
+    MOTIONS,
+    PURE_COLOURS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    SceneObject,
+)
+from instructseg.data.painting import BACKGROUNDS, paint_background, paint_even_ground, paint_object
 
 _LAYOUTS, _PLACES = 20, 60
 # perceptual distance (CIE Lab) within which a colour gets lost before another, and the share of a
@@ -45,6 +54,8 @@ class SceneConfig:
         textures: name -> weight; a shape without room for one stays plain.
         backgrounds: name -> weight; ``photo`` counts where there are ``photos``.
         photos: ``uint8[h, w, 3]`` RGB each.
+        digital: share of scenes that look as if made with a drawing program: an even ground, colours on the
+            way to those of CSS, no light, and lines around half of what stands on a bright ground.
         purpose: what the scene is for: ``any``, or a name of :data:`~instructseg.data.casting.PLOTS`, which
             settle looks and motions; ``objects`` then bounds how many where the purpose leaves a choice.
         held_out: false never draws a pair of :data:`~instructseg.data.objects.HELD_OUT`; true draws one
@@ -71,6 +82,7 @@ class SceneConfig:
         default_factory=lambda: {**dict.fromkeys(BACKGROUNDS, 1.0), "photo": 4.0}
     )
     photos: Sequence[np.ndarray] = field(default=(), repr=False, compare=False)
+    digital: float = 0.0
     purpose: str = "any"
     held_out: bool = False
 
@@ -81,6 +93,8 @@ class SceneConfig:
                 raise ValueError(f"{name} must be two rising numbers of at least {lowest}, got {value}")
         if self.radius[1] < MIN_SPAN * self.radius[0]:
             raise ValueError(f"the largest radius must be {MIN_SPAN} times the smallest, got {self.radius}")
+        if not 0 <= self.digital <= 1:
+            raise ValueError(f"digital must be a share of 0 to 1, got {self.digital}")
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
         if self.objects[1] > 254:
@@ -191,7 +205,11 @@ def draw_scene(
     """
     height, width = _frame_size(rng, config)
     kind = _choice(rng, config.background_weights())
-    if background_of is None:
+    # no draw where it cannot be one: scenes of a seed stay what they were
+    digital = background_of is None and bool(config.digital) and rng.random() < config.digital
+    if digital:
+        background = paint_even_ground(rng, height, width)
+    elif background_of is None:
         background = paint_background(rng, kind, height, width, config.photos)
     else:
         background = background_of(rng, kind, height, width)
@@ -202,6 +220,8 @@ def draw_scene(
         else:
             objects = _play(rng, config, (width, height), lost)
         if len(objects) >= config.objects[0]:
+            if digital:
+                objects = _as_programs_draw(rng, objects, float(background.mean()))
             return render(background, objects) if rendered is None else rendered(rng, background, objects)
     raise ValueError(
         f"no room for {config.objects[0]} objects in a frame of {height} x {width}: lower objects or radius"
@@ -349,6 +369,21 @@ def _own_colour(rng: np.random.Generator, colour: str) -> tuple[float, float, fl
     saturation *= rng.uniform(0.875, 1)
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return 255 * red, 255 * green, 255 * blue
+
+
+def _as_programs_draw(
+    rng: np.random.Generator, objects: Sequence[SceneObject], ground: float
+) -> list[SceneObject]:
+    """The same objects with purer colours, unlit, and with lines around them if so drawn."""
+    share = rng.uniform(0, 1)
+    rim = rng.uniform(0.05, 0.14) if ground > 100 and rng.random() < 0.5 else 0.0
+    drawn = []
+    for thing in objects:
+        rgb = tuple(
+            own + share * (pure - own) for own, pure in zip(thing.rgb, PURE_COLOURS[thing.colour], strict=True)
+        )
+        drawn.append(replace(thing, rgb=rgb, shaded=False, rim=rim))  # type: ignore[arg-type]
+    return drawn
 
 
 def _apart(one: SceneObject, other: SceneObject, overlap: float) -> bool:

@@ -1,4 +1,4 @@
-"""Backgrounds of the second renderer, drawn with Pillow: paper, wood, felt, gradients, grey lines."""
+"""Backgrounds of the second renderer, drawn with Pillow: paper, wood, felt, gradients, lines, none at all."""
 
 from __future__ import annotations
 
@@ -94,10 +94,16 @@ def _white(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return ground
 
 
+def _even(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """White, black or any grey."""
+    return _plain(height, width, np.full(3, rng.choice((255, 0, rng.integers(256)))))
+
+
 GROUNDS = {
     "second": (_fibres, _wood, _felt, _radial, _lines),
     "paper": (_wood, _felt, _felt, _fibres),
     "flat": (_white,),
+    "digital": (_even,),
 }
 """Style -> painters of ``(rng, height, width)`` that give ``float32[H, W, 3]``, 0..255."""
 

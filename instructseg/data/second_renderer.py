@@ -1,8 +1,9 @@
 """A renderer that shares no line with ``painting``: what a model learned from one, it must do on the other.
 
-Three styles: ``second`` (other outlines, textures and backgrounds, soft shadows, blur, noise, JPEG), ``paper``
-(shapes cut from coloured paper and photographed at an angle in uneven light) and ``flat`` (outlined flat
-colours on white). Outlines are drawn with Pillow at four times the size.
+Four styles: ``second`` (other outlines, textures and backgrounds, soft shadows, blur, noise, JPEG), ``paper``
+(shapes cut from coloured paper and photographed at an angle in uneven light), ``flat`` (outlined flat colours
+on white) and ``digital`` (the colours of CSS and exact edges on white, black or an even grey). Outlines are
+drawn with Pillow at four times the size.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from instructseg.data.objects import SceneObject
+from instructseg.data.objects import PURE_COLOURS, SceneObject
 from instructseg.data.scenes import Background, Render, Scene
 from instructseg.data.second_grounds import paint_ground
 from instructseg.data.second_outlines import Outline, draw_outline
@@ -39,6 +40,7 @@ class Style:
         noise: standard deviation, of 255.
         quality: of JPEG; 100 and above leave it out.
         checked: chance that plain things have a faint pattern of checks.
+        pure: whether the colours are those of CSS.
     """
 
     uneven: tuple[float, float]
@@ -50,6 +52,7 @@ class Style:
     noise: tuple[float, float] = (0.0, 0.0)
     quality: tuple[int, int] = (100, 100)
     checked: float = 0.0
+    pure: bool = False
 
 
 _LOOKS: Mapping[str, Style] = MappingProxyType(
@@ -63,6 +66,7 @@ _LOOKS: Mapping[str, Style] = MappingProxyType(
             noise=(2.0, 6.0), quality=(70, 95),
         ),
         "flat": Style(uneven=(0.0, 0.03), rim=(0.05, 0.12)),
+        "digital": Style(uneven=(0.0, 0.0), pure=True),
     }
 )  # fmt: skip
 
@@ -89,6 +93,8 @@ def _render(
     style: Style, rng: np.random.Generator, background: np.ndarray, objects: Sequence[SceneObject]
 ) -> Scene:
     """As :func:`~instructseg.data.scenes.render`; with a tilt the objects' paths are those that are seen."""
+    if style.pure:
+        objects = [replace(thing, rgb=PURE_COLOURS[thing.colour]) for thing in objects]
     height, width = background.shape[:2]
     warp = _warp(rng, style, height, width)
     rim, shadow = rng.uniform(*style.rim), rng.uniform(*style.shadow)

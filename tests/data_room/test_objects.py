@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -79,6 +81,23 @@ def test_no_texture_touches_the_outline():
     textured = paint(thing(texture="striped"))[0]
     rim = (ids == 7) & (cv2.erode(ids, np.ones((3, 3), np.uint8)) == 0)
     np.testing.assert_allclose(plain[rim], textured[rim])
+
+
+def test_a_rim_is_dark_and_lies_inside():
+    plain, ids, _ = paint(thing(radius=24.0))
+    rimmed, rimmed_ids, _ = paint(replace(thing(radius=24.0), rim=0.125))
+    np.testing.assert_array_equal(ids, rimmed_ids)
+    y, x = np.mgrid[:64, :64] + 0.5
+    away = np.hypot(x - 32, y - 32)
+    assert rimmed[(away < 23) & (away > 22)].max() < 40
+    np.testing.assert_array_equal(plain[away < 19], rimmed[away < 19])
+
+
+def test_an_unlit_object_has_one_colour():
+    frame, ids, _ = paint(replace(thing(rgb=(0, 128, 0)), shaded=False))
+    np.testing.assert_array_equal(
+        np.unique(frame[cv2.erode(ids, np.ones((3, 3), np.uint8)) == 7], axis=0), [(0, 128, 0)]
+    )
 
 
 @pytest.mark.parametrize("kind", [*BACKGROUNDS, "photo"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructseg.data.objects import COLOURS, HELD_OUT, SIZES
+from instructseg.data.objects import COLOURS, HELD_OUT, PURE_COLOURS, SIZES
 from instructseg.data.scenes import SceneConfig, draw_scene
 
 
@@ -115,6 +115,35 @@ def test_no_object_has_the_colour_of_the_background(seed):
     assert "white" not in {o.colour for o in draw(seed, backgrounds={"white": 1.0}).objects}
 
 
+def test_digital_scenes_have_an_even_ground_and_pure_unlit_colours():
+    grounds, purity, rims = [], [], []
+    for seed in range(60):
+        scene = draw(seed, digital=1.0, frames=2, textures={"plain": 1.0})
+        ground = np.unique(scene.frames[0][cv2.dilate(scene.ids[0], np.ones((9, 9), np.uint8)) == 0], axis=0)
+        assert len(ground) == 1
+        grounds.append(int(ground[0, 0]))
+        rims.append({thing.rim for thing in scene.objects})
+        for i, thing in enumerate(scene.objects):
+            away = np.array(thing.rgb) - COLOURS[thing.colour]
+            whole = np.subtract(PURE_COLOURS[thing.colour], COLOURS[thing.colour])
+            purity.append((away @ whole) / (whole @ whole))
+            inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8), iterations=5) > 0
+            if inner.any() and scene.visibility[0, i] == 1:
+                np.testing.assert_allclose(scene.frames[0][inner], [thing.rgb] * inner.sum(), atol=0.5001)
+    assert {0, 255} < set(grounds)
+    assert all(len(found) == 1 for found in rims)  # of a scene, all or none
+    assert 10 < sum(found != {0.0} for found in rims) < 40
+    assert not any(found != {0.0} and ground <= 100 for found, ground in zip(rims, grounds, strict=True))
+    assert min(purity) < 0.1 < 0.9 < max(purity)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scenes_stay_what_they_were_where_none_is_digital(seed):
+    share = [(draw(n, digital=0.3).frames[0, 0, 0] == draw(n).frames[0, 0, 0]).all() for n in range(40)]
+    assert not all(share)
+    np.testing.assert_array_equal(draw(seed).frames, draw(seed, digital=0.0).frames)
+
+
 def test_photos_become_backgrounds():
     photo = np.zeros((60, 60, 3), np.uint8) + np.array([20, 60, 20], np.uint8)
     scene = draw(0, backgrounds={"photo": 1.0}, photos=(photo,), textures={"plain": 1.0})
@@ -128,6 +157,7 @@ def test_photos_become_backgrounds():
         ({"objects": (0, 3)}, "objects must be two rising numbers of at least 1"),
         ({"objects": (2, 255)}, "objects must be at most 254"),
         ({"radius": (0.1, 0.2)}, "largest radius must be 2.5 times the smallest"),
+        ({"digital": 1.5}, "digital must be a share of 0 to 1, got 1.5"),
         ({"frames": 0}, "frames must be at least 1, got 0"),
         ({"colours": ("red", "mauve")}, "colours must be some of red, orange.*got red, mauve"),
         ({"backgrounds": {"photo": 1.0}}, "backgrounds has only photo, but there are no photos"),
