@@ -96,7 +96,8 @@ def _white(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def _even(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """White, black or any grey."""
-    return _plain(height, width, np.full(3, rng.choice((255, 0, rng.integers(256)))))
+    level = (255, 0, int(rng.integers(256)))[int(rng.integers(3))]
+    return _plain(height, width, np.full(3, level))
 
 
 GROUNDS = {
