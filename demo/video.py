@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument(
         "--llm-stride", default="1", metavar="K", help="run the language model on every K-th frame, or auto"
     )
+    parser.add_argument(
+        "--spacing", type=int, metavar="N", help="frames from one reference to the next; default: by frame rate"
+    )
     parser.add_argument("--compile", action="store_true", help="compile the model: pays on long clips")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     arguments = parser.parse_args()
@@ -40,6 +43,7 @@ def main() -> None:
         threshold=arguments.threshold,
         overwrite=arguments.overwrite,
         llm_stride=arguments.llm_stride,
+        spacing=arguments.spacing,
         compile=arguments.compile,
     )
     with reported(), ExitStack() as stack:

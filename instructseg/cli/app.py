@@ -94,6 +94,15 @@ LlmStride = Annotated[
         "--llm-stride", help="Run the language model on every k-th frame, or auto: faster, less exact."
     ),
 ]
+Spacing = Annotated[
+    int | None,
+    typer.Option(
+        "--spacing",
+        min=1,
+        help="Frames from one reference frame to the next; default: a sixth of a second of a video file, the "
+        "next ones of a folder.",
+    ),
+]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the model first: pays on long clips. Needs a C++ compiler.")
 ]
@@ -187,6 +196,7 @@ def video_command(
     formats: Formats = DEFAULT_FORMATS,
     overwrite: Overwrite = False,
     llm_stride: LlmStride = "1",
+    spacing: Spacing = None,
     compiled: Compile = False,
     quantise: Quantise = None,
     max_memory: MaxMemory = None,
@@ -210,6 +220,7 @@ def video_command(
             parse_formats(formats),
             overwrite,
             llm_stride,
+            spacing,
             compiled,
             quantise,
             max_memory,

@@ -39,6 +39,7 @@ class Job:
         formats: what is written.
         overwrite: whether existing files are replaced.
         llm_stride: video: frames from one run of the language model to the next, or ``"auto"``.
+        spacing: video: frames from one reference to the next; ``None`` to go by its frames per second.
         compile: whether the model is compiled, which pays on long clips.
         quantise, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
     """
@@ -54,6 +55,7 @@ class Job:
     formats: tuple[Format, ...] = (Format.OVERLAY, Format.MASKS)
     overwrite: bool = False
     llm_stride: int | str = 1
+    spacing: int | None = None
     compile: bool = False
     quantise: str | None = None
     max_memory: str | None = None
@@ -151,10 +153,21 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
     stride = Stride.of(job.llm_stride)
     predictor = _predictor(VideoPredictor, job)
     ahead = VideoSource(
-        lambda: read_ahead(clip), size=clip.size, fps=clip.fps, length=clip.length, name=clip.name
+        lambda: read_ahead(clip),
+        size=clip.size,
+        fps=clip.fps,
+        length=clip.length,
+        name=clip.name,
+        timed=clip.timed,
     )
     results = predictor.predict(
-        ahead, prompts, job.task or Task.RVOS, soft=job.soft, threshold=job.threshold, llm_stride=stride
+        ahead,
+        prompts,
+        job.task or Task.RVOS,
+        soft=job.soft,
+        threshold=job.threshold,
+        llm_stride=stride,
+        spacing=job.spacing,
     )
     summary = Summary(str(source), [str(path) for path in layout.paths])
     writer = ResultWriter(layout, prompts, summary.source, job.soft)

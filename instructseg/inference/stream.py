@@ -27,6 +27,8 @@ class StreamOptions:
     Attributes:
         task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
         references: frames beside the key frame that the model looks at.
+        spacing: frames from one reference to the next. 1 is the released rule; for what it means at other
+            frame rates see :func:`~instructseg.inference.window.spacing_of`.
         delay: frames that are read behind a frame before its result comes; ``None`` for half of the
             references, the released rule. 0 answers at once and looks at the past alone. With more than
             half of the references, a fixed stride may take the nearest key frame instead of the previous.
@@ -43,6 +45,7 @@ class StreamOptions:
 
     task: Task = Task.RVOS
     references: int = REFERENCES
+    spacing: int = 1
     delay: int | None = None
     llm_stride: Stride | int | str = 1
     batch_size: int = BATCH_SIZE
@@ -57,8 +60,12 @@ class StreamOptions:
             raise ValueError(f"chunk must be at least 1, got {self.chunk}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is outside 0..1")
-        Window(self.references, self.delay)
+        self.window()
         object.__setattr__(self, "llm_stride", Stride.of(self.llm_stride))
+
+    def window(self) -> Window:
+        """The window of a clip that begins."""
+        return Window(self.references, self.delay, self.spacing)
 
     @property
     def stride(self) -> Stride:
@@ -117,7 +124,7 @@ class VideoSession(Pairs):
         self._instructions: dict[int, Instruction] = {}
         self._added = 0
         self._start = 0  # index of the clip's first frame
-        self._window = Window(options.references, options.delay)
+        self._window = options.window()
         self._size: tuple[int, int] | None = None
         self._done: list[StreamResult] = []
 
@@ -206,7 +213,7 @@ class VideoSession(Pairs):
         self._window.ended = True
         results = self._advance()
         self._start += self._window.read
-        self._window = Window(self.options.references, self.options.delay)
+        self._window = self.options.window()
         self._size = None
         for row in self._instructions.values():
             row.forget()
@@ -232,7 +239,7 @@ class VideoSession(Pairs):
     def _shut(self) -> None:
         self.closed = True
         self._instructions.clear()
-        self._window = Window(self.options.references, self.options.delay)
+        self._window = self.options.window()
 
     def _require_open(self, wanted: str) -> None:
         if self.closed:

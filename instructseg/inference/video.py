@@ -1,4 +1,4 @@
-"""Instructions on a video: every frame is the key frame in turn, its nearest neighbours are the references.
+"""Instructions on a video: every frame is the key frame in turn, frames around it are the references.
 
 Frames are read as they are needed and kept as long as a neighbour may look at them, so memory does not grow
 with the clip. SigLIP and the mask branch see each frame once, the perceiver each pair of frame and
@@ -18,7 +18,7 @@ from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.session import Session
 from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
-from instructseg.inference.window import REFERENCES
+from instructseg.inference.window import REFERENCES, spacing_of
 from instructseg.media import ImageLike, VideoSource, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -94,13 +94,15 @@ class VideoPredictor(Session):
             instructions: one or several.
             task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
-                ``llm_stride``, ``delay``, ``chunk``. By default the delay of a fixed ``llm_stride`` is long
+                ``llm_stride``, ``spacing``, ``delay``, ``chunk``. By default the references of a clip that
+                tells its frames per second are spaced as :func:`~instructseg.inference.window.spacing_of`
+                says, those of other clips are the nearest frames; the delay of a fixed ``llm_stride`` is long
                 enough to take the nearest key frame, and the chunk is :attr:`chunk` where the frames lie
                 ready; without a limit on memory 4, where they are small or on a GPU.
 
         Yields:
-            one result per frame, in order, at most ``references`` frames after it was read (with a stride
-            half of it more, with a chunk the chunk more).
+            one result per frame, in order, at most ``references`` times ``spacing`` frames after it was read
+            (with a stride half of it more, with a chunk the chunk more).
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -109,9 +111,12 @@ class VideoPredictor(Session):
         """
         given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
         stride = Stride.of(options.get("llm_stride", 1))
-        if stride.every > 1 and not stride.adaptive and options.get("delay") is None:
-            options["delay"] = self.references // 2 + stride.every // 2
         frames = video if isinstance(video, VideoSource) else open_video(video)
+        references = options.get("references", self.references)
+        if options.get("spacing") is None:
+            options["spacing"] = spacing_of(frames.fps, frames.length, references) if frames.timed else 1
+        if stride.every > 1 and not stride.adaptive and options.get("delay") is None:
+            options["delay"] = references // 2 * options["spacing"] + stride.every // 2
         if options.get("chunk") is None:
             options["chunk"] = 1 if frames.length is None else self._chunk()
         session = self.session(task=task, **options)

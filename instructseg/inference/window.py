@@ -1,7 +1,8 @@
 """The part of a clip that a stream keeps: frames that wait for their result, and those still looked back at.
 
-A frame's references are its nearest neighbours. ``delay`` frames must have been read behind a frame before
-its result comes out. With ``delay >= references // 2`` the references are those of the released rule
+A frame's references are its nearest neighbours, or with a ``spacing`` those of the clip that has only every
+``spacing``-th frame, to which it belongs. ``delay`` frames must have been read behind a frame before
+its result comes out. With ``delay >= references // 2 * spacing`` the references are those of the released rule
 (:func:`~instructseg.data.frames.neighbour_references`), which gives the same answer for the part that was
 read as for the whole clip, once half of the references lie behind the key frame and all of them are read.
 With less delay the window is moved into the past; at the start of a clip it is then cut, not waited for.
@@ -12,6 +13,7 @@ Letters: ``P`` SigLIP tokens, ``K`` perceiver queries, ``D`` width of the langua
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -22,6 +24,25 @@ from instructseg.structures import Geometry
 
 REFERENCES = 4
 """Reference frames, as released."""
+REFERENCE_FPS = 6
+"""Frames per second that the released rule is made for: Ref-YouTube-VOS shows every fifth frame of 30."""
+
+
+def spacing_of(fps: float, length: int | None = None, references: int = REFERENCES) -> int:
+    """How far references lie apart in a clip, so that they show as much time as at :data:`REFERENCE_FPS`.
+
+    Args:
+        fps: frames per second of the clip.
+        length: frames of the clip: a short one has its references closer, so that it has all of them.
+        references: how many.
+
+    Returns:
+        Frames from one reference to the next, at least 1.
+    """
+    spacing = round(fps / REFERENCE_FPS)
+    if length is not None and references:
+        spacing = min(spacing, (length - 1) // references)
+    return max(1, spacing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +80,26 @@ class Window:
 
     Args:
         references: frames beside the key frame that the model looks at.
-        delay: frames that are read behind a frame before its result; ``None`` for ``references // 2``.
+        delay: frames that are read behind a frame before its result; ``None`` for half of the references.
+        spacing: frames from one reference to the next.
 
     Raises:
-        ValueError: a number is negative.
+        ValueError: a number is negative, or ``spacing`` is 0.
     """
 
-    def __init__(self, references: int = REFERENCES, delay: int | None = None) -> None:
+    def __init__(self, references: int = REFERENCES, delay: int | None = None, spacing: int = 1) -> None:
         if references < 0:
             raise ValueError(f"references must not be negative, got {references}")
         if delay is not None and delay < 0:
             raise ValueError(f"delay must not be negative, got {delay}")
+        if spacing < 1:
+            raise ValueError(f"spacing must be at least 1, got {spacing}")
         half = references // 2
-        self.references = references
-        self.delay = half if delay is None else delay
-        self.future = min(self.delay, half)
+        self.references, self.spacing = references, spacing
+        self.delay = half * spacing if delay is None else delay
+        self.future = min(self.delay // spacing, half)
         """References behind the key frame in the middle of a clip."""
-        self.released = delay is None or delay >= max(half, 1)
+        self.released = delay is None or delay >= max(half, 1) * spacing
         """Whether the released rule holds; otherwise the window is cut at the start of the clip."""
         self.read = 0
         """Frames read."""
@@ -101,20 +125,29 @@ class Window:
         """Whether frame ``t`` was read, and its references are what they will be in the whole clip."""
         if self.ended:
             return t < self.read
-        return t + self.future < self.read and not (self.released and self.read <= self.references)
+        within = t + self.future * self.spacing < self.read
+        return within and not (self.released and self._read_of(t) <= self.references)
 
     def neighbours(self, t: int) -> list[int]:
         """The references of a settled frame, in the order of time; none make it its own reference."""
+        place, first = divmod(t, self.spacing)
+        count = self._read_of(t)
         if self.released:
-            return neighbour_references(t, self.read, self.references)
-        last = min(t + self.future, self.read - 1)
-        return [i for i in range(max(0, last - self.references), last + 1) if i != t]
+            seen = neighbour_references(place, count, self.references)
+        else:
+            last = min(place + self.future, count - 1)
+            seen = [i for i in range(max(0, last - self.references), last + 1) if i != place]
+        return [first + i * self.spacing for i in seen]
+
+    def _read_of(self, t: int) -> int:
+        """Frames read of those that ``t`` may look at, itself included."""
+        return len(range(t % self.spacing, self.read, self.spacing))
 
     def ready(self, most: int) -> list[int]:
         """The frames whose results can be computed now, at most ``most`` of them, in order."""
         stop = self.read if self.ended else self.read - self.delay
         found = range(self.next, min(stop, self.next + most))
-        return [t for t in found if self.settled(t)]
+        return list(takewhile(self.settled, found))
 
     def waiting(self) -> range:
         """The frames without a result."""
@@ -130,7 +163,7 @@ class Window:
         done.shown = None
         self.next += 1
         behind = self.references - self.future
-        first = min(self.next - behind, self.read - self.references - 1)
+        first = min(self.next - behind * self.spacing, self.read - (self.references + 1) * self.spacing)
         for t in [t for t in self._held if t < first]:
             del self._held[t]
         return done.frame

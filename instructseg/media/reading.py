@@ -29,6 +29,7 @@ class VideoSource:
     Attributes:
         size: ``(height, width)`` of every frame in pixels, upright.
         fps: frames per second.
+        timed: whether ``fps`` is that of the source, and not assumed.
         length: how many frames are announced; ``None`` where the source does not tell, and ``len()`` is a
             TypeError. A damaged file has fewer.
         name: for messages and names of results.
@@ -42,10 +43,12 @@ class VideoSource:
         fps: float,
         length: int | None,
         name: str,
+        timed: bool = False,
     ) -> None:
         self._frames = frames
         self.size = size
         self.fps = fps
+        self.timed = timed
         self.length = length
         self.name = name
 
@@ -95,18 +98,18 @@ def open_video(source: ImageLike | Iterable[ImageLike], fps: float | None = None
         if not path.exists():
             raise FileNotFoundError(f"no such video, folder or picture: {path}")
         if path.is_dir():
-            return _open_folder(path, fps or DEFAULT_FPS)
+            return _open_folder(path, fps)
         if path.suffix.lower() in FRAME_SUFFIXES:
-            return _open_pictures([load_image(path)], fps or DEFAULT_FPS, path.name)
+            return _open_pictures([load_image(path)], fps, path.name)
         return _open_file(path, fps)
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim < 4):
-        return _open_pictures([source], fps or DEFAULT_FPS, "picture")
+        return _open_pictures([source], fps, "picture")
     if isinstance(source, Iterable):
-        return _open_pictures(source, fps or DEFAULT_FPS, "clip")
+        return _open_pictures(source, fps, "clip")
     raise TypeError(f"a clip is a path, a picture or an iterable of pictures, got {type(source).__name__}")
 
 
-def _open_pictures(pictures: Iterable[Any], fps: float, name: str) -> VideoSource:
+def _open_pictures(pictures: Iterable[Any], fps: float | None, name: str) -> VideoSource:
     iterator = iter(pictures)
     try:
         first = load_image(next(iterator))
@@ -121,7 +124,14 @@ def _open_pictures(pictures: Iterable[Any], fps: float, name: str) -> VideoSourc
             raise ValueError(f"{name} was made from an iterator and has been read already")
         return (load_image(picture) for picture in again)
 
-    return VideoSource(frames, size=first.shape[:2], fps=fps, length=length, name=name)
+    return VideoSource(
+        frames,
+        size=first.shape[:2],
+        fps=fps or DEFAULT_FPS,
+        length=length,
+        name=name,
+        timed=fps is not None,
+    )
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -130,7 +140,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, path.name)]
 
 
-def _open_folder(folder: Path, fps: float) -> VideoSource:
+def _open_folder(folder: Path, fps: float | None) -> VideoSource:
     files = sorted(
         (
             path
@@ -158,7 +168,14 @@ def _open_folder(folder: Path, fps: float) -> VideoSource:
                 )
             yield frame
 
-    return VideoSource(frames, size=size, fps=fps, length=len(files), name=folder.name)
+    return VideoSource(
+        frames,
+        size=size,
+        fps=fps or DEFAULT_FPS,
+        length=len(files),
+        name=folder.name,
+        timed=fps is not None,
+    )
 
 
 def _open_file(path: Path, fps: float | None) -> VideoSource:
@@ -169,4 +186,5 @@ def _open_file(path: Path, fps: float | None) -> VideoSource:
         fps=fps or header.fps,
         length=header.length,
         name=path.name,
+        timed=True,
     )

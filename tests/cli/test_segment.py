@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
+from instructseg.inference.window import spacing_of
 from instructseg.masks import load_index_png, rle_to_mask
 from instructseg.media import VideoWriter, open_video
 from instructseg.model import InstructSeg
@@ -278,6 +279,23 @@ def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == [Stride(3), Stride.of("auto")]
     message = "llm_stride is a number of frames or 'auto', got 'often'"
     assert message in refused("video", "clip.mp4", "a", "--llm-stride", "often")
+
+
+def test_references_are_spaced_by_the_frame_rate_of_a_file(
+    monkeypatch: pytest.MonkeyPatch, clip_frames: np.ndarray
+) -> None:
+    asked = []
+    real = VideoPredictor.session
+    monkeypatch.setattr(
+        VideoPredictor, "session", lambda self, **k: asked.append(k["spacing"]) or real(self, **k)
+    )
+    with VideoWriter("long.mp4", FPS, SIZE) as writer:
+        for turn in range(2 * LENGTH):
+            writer.write(clip_frames[turn % LENGTH])
+    run("video", "long.mp4", "the red circle", "-o", "own")
+    run("video", "long.mp4", "the red circle", "--spacing", "1", "-o", "one")
+    assert asked == [spacing_of(FPS, 2 * LENGTH), 1] == [3, 1]
+    assert "--spacing" in run("video", "clip.mp4", "a", "--spacing", "0", code=2).stderr
 
 
 def test_compile_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,5 +51,5 @@ def checkpoint(
 def frames() -> Callable[[int], list[np.ndarray]]:
     """Different frames of 40 x 56 pixels."""
     rng = np.random.default_rng(0)
-    clip = [rng.integers(0, 256, (40, 56, 3), np.uint8) for _ in range(8)]
+    clip = [rng.integers(0, 256, (40, 56, 3), np.uint8) for _ in range(17)]
     return lambda count: clip[:count]

@@ -55,6 +55,31 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
         check(nano, clip, result, t, neighbour_references(t, length))
 
 
+@pytest.mark.parametrize(("length", "spacing"), [(1, 2), (5, 2), (11, 2), (16, 3)])
+def test_with_spacing_each_frame_belongs_to_a_clip_of_every_nth(
+    nano: Nano, frames: Frames, length: int, spacing: int
+) -> None:
+    clip = frames(length)
+    session = session_of(nano, spacing=spacing, batch_size=2, chunk=3)
+    session.add(TEXTS[0])
+    with counted(nano[0]) as calls:
+        results = [*session.extend(clip), *session.close()]
+    assert calls == {"vision": length, "backbone": length, "ovp": length, "language": length}
+    assert [result.index for result in results] == list(range(length))
+    for t, result in enumerate(results):
+        own = list(range(t % spacing, length, spacing))
+        check(nano, clip, result, t, [own[i] for i in neighbour_references(t // spacing, len(own))])
+
+
+def test_with_spacing_and_a_stride_only_key_frames_and_their_references_are_seen(
+    nano: Nano, frames: Frames
+) -> None:
+    with counted(nano[0]) as calls:
+        results = list(VideoPredictor(*nano).predict(frames(17), TEXTS[0], llm_stride=4, spacing=4))
+    assert [result.index for result in results] == list(range(17))
+    assert calls == {"vision": 5, "backbone": 17, "ovp": 5, "language": 5}
+
+
 @pytest.mark.parametrize("delay", [0, 1])
 def test_with_less_delay(nano: Nano, frames: Frames, delay: int) -> None:
     clip = frames(8)

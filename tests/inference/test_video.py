@@ -11,7 +11,7 @@ import torch
 from instructseg.data.frames import neighbour_references
 from instructseg.inference import VideoPredictor
 from instructseg.inference.postprocess import postprocess
-from instructseg.media import TruncatedVideoError
+from instructseg.media import TruncatedVideoError, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Sample, SegOutput, Task
@@ -55,6 +55,20 @@ def test_mask_logits_equal_the_plain_forward(
         expected = model(processor([Sample(clip[t], text, Task.RVOS, references) for text in TEXTS]))
         for name in ("mask_logits", "seg_logits"):
             torch.testing.assert_close(getattr(output, name), getattr(expected, name), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("fps", "options", "spacing"),
+    [(12.0, {}, 2), (30.0, {}, 2), (30.0, {"references": 2}, 5), (12.0, {"spacing": 1}, 1), (None, {}, 1)],
+)
+def test_references_are_spaced_by_the_frame_rate_of_a_clip_that_tells_it(
+    nano: Nano, frames: Frames, fps: float | None, options: dict[str, int], spacing: int
+) -> None:
+    clip, predictor = frames(11), VideoPredictor(*nano)
+    found = list(predictor.predict(open_video(clip, fps), TEXTS[0], soft=True, **options))
+    expected = list(predictor.predict(clip, TEXTS[0], soft=True, **{**options, "spacing": spacing}))
+    for one, other in zip(found, expected, strict=True):
+        same(one.predictions[0], other.predictions[0])
 
 
 def test_no_frame_of_a_camera_is_read_before_it_is_needed(nano: Nano, frames: Frames) -> None:

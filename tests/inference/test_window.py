@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from instructseg.data.frames import neighbour_references
-from instructseg.inference.window import Window
+from instructseg.inference.window import Window, spacing_of
 
 FRAME = np.zeros((1, 1, 3), np.uint8)
 
 
 def streamed(
-    length: int, references: int, delay: int | None, most: int = 1
+    length: int, references: int, delay: int | None, most: int = 1, spacing: int = 1
 ) -> list[tuple[int, int, list[int]]]:
     """Of each frame of a stream: its number, how many were read when it came, and its references."""
-    window = Window(references, delay)
+    window = Window(references, delay, spacing)
     out = []
     for read in range(length + 1):
         if read < length:
@@ -28,7 +28,7 @@ def streamed(
                 assert all(window[i].frame is FRAME for i in (t, *neighbours))
                 out.append((t, window.read, neighbours))
                 window.advance()
-        assert len(window) <= max(references + 1, window.delay + 1 + references)
+        assert len(window) <= (references + 1) * spacing + window.delay
     return out
 
 
@@ -63,7 +63,62 @@ def test_with_less_delay_the_window_moves_into_the_past(length: int, references:
         assert len(seen) == min(references, last)
 
 
+@pytest.mark.parametrize("references", [0, 1, 2, 4, 5])
+@pytest.mark.parametrize("length", [0, 1, 4, 7, 11, 31])
+@pytest.mark.parametrize("most", [1, 4])
+@pytest.mark.parametrize("spacing", [2, 3, 5])
+@pytest.mark.parametrize("more", [None, 0, 3])
+def test_a_spaced_clip_is_that_many_clips_in_turn(
+    length: int, references: int, most: int, spacing: int, more: int | None
+) -> None:
+    delay = None if more is None else max(references // 2, 1) * spacing + more
+    found = {t: seen for t, _, seen in streamed(length, references, delay, most, spacing)}
+    assert list(found) == list(range(length))
+    for first in range(spacing):
+        clip = range(first, length, spacing)
+        for place, t in enumerate(clip):
+            assert found[t] == [clip[i] for i in neighbour_references(place, len(clip), references)]
+
+
+@pytest.mark.parametrize("delay", [0, 2, 3, 5])
+def test_with_less_delay_a_spaced_window_moves_into_the_past(delay: int) -> None:
+    for t, read, seen in streamed(40, 4, delay, spacing=3):
+        assert read == min(40, t + 1 + delay)
+        last = t + min(delay // 3, 2) * 3
+        last -= 3 * -(-max(0, last - 39) // 3)
+        assert seen == [i for i in range(last - 12, last + 1, 3) if i >= 0 and i != t]
+
+
+def test_a_spaced_stream_answers_as_soon_as_it_can() -> None:
+    reads = [read for _, read, _ in streamed(40, 4, None, spacing=3)]
+    assert reads[:11] == [13, 14, 15, 15, 15, 15, 15, 15, 15, 16, 17]  # frame 6 has two references behind it
+    assert reads[-7:] == [40] * 7
+
+
 def test_wrong_numbers() -> None:
     for arguments, name in (((-1, None), "references"), ((4, -1), "delay")):
         with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
             Window(*arguments)
+    with pytest.raises(ValueError, match="spacing must be at least 1, got 0"):
+        Window(4, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("fps", "length", "spacing"),
+    [
+        (6, None, 1),
+        (1, None, 1),
+        (12, 32, 2),
+        (23.976, 1000, 4),
+        (30, 1000, 5),
+        (30, 12, 2),
+        (60, 4, 1),
+        (60, None, 10),
+    ],
+)
+def test_references_show_as_much_time_at_any_frame_rate(fps: float, length: int | None, spacing: int) -> None:
+    assert spacing_of(fps, length) == spacing
+
+
+def test_without_references_there_is_nothing_to_fit() -> None:
+    assert spacing_of(30, 2, references=0) == 5

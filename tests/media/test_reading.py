@@ -28,6 +28,7 @@ def test_a_file(tmp_path: Path, name: str) -> None:
     clip = open_video(make(tmp_path / name, noise=False))
     assert clip.size == (48, 64)
     assert clip.fps == pytest.approx(30000 / 1001)
+    assert clip.timed
     assert clip.name == name
     assert clip.length in (60, None)
     for _ in range(2):  # every iteration starts anew
@@ -150,7 +151,9 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     assert (clip.size, clip.fps, len(clip), clip.name) == ((48, 64), 24.0, 5, tmp_path.name)
     for frame, picture in zip(clip, pictures, strict=True):
         assert np.array_equal(frame, picture)
-    assert open_video(str(tmp_path), fps=6).fps == 6
+    assert not clip.timed
+    timed = open_video(str(tmp_path), fps=6)
+    assert (timed.fps, timed.timed) == (6, True)
 
 
 def test_a_folder_without_frames(tmp_path: Path) -> None:
