@@ -6,6 +6,7 @@
                                    ema.safetensors     averages of the weights that learn; may be empty
                                    state.pt            step, seconds, optimiser, loss scale, best so far
     <output_dir>/best.json                             which checkpoint is the best by the chosen number
+    <output_dir>/start/model.safetensors               what it began with, where train.start_share needs it
     <output_dir>/final/model.safetensors               what a finished run hands on: averaged weights
 
 A folder is written under a ``.tmp-`` name and renamed, and renamed back before it is deleted.

@@ -46,8 +46,10 @@ def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
                 "DeepSpeed ZeRO-3 is not supported: parts of this model read weights of others; use ZeRO 1 "
                 "or 2, or shard the weights with FSDP2"
             )
-        if config.ema_decay or config.final == "best":
-            raise ValueError("DeepSpeed shares the weights out: set ema_decay to 0 and final to last")
+        if config.ema_decay or config.final == "best" or config.start_share:
+            raise ValueError(
+                "DeepSpeed shares the weights out: set ema_decay and start_share to 0 and final to last"
+            )
         return accelerator, Zero(accelerator, config.accumulate, config.optim.clip_norm)
     if kind is DistributedType.FSDP:
         if not accelerator.is_fsdp2:

@@ -40,6 +40,9 @@ class TrainConfig:
         best_mode: whether the largest or the smallest is best.
         patience: evaluations without a new best that end the run; 0 never ends it early.
         final: which weights a finished run hands on, the ``last`` or the ``best`` ones.
+        start_share: share of the weights that the stage began with in those it hands on, 0..1, exclusive of 1;
+            keeps more of what was known before (WiSE-FT, arXiv 2109.01903, section 3). Figures measured
+            on the way are those of the learned weights alone.
         max_loss_ratio: a batch whose loss is so many times the running mean of its task stops the run;
             0 for no limit.
         trackers: where the numbers of ``metrics.jsonl`` go as well; both need their own package.
@@ -66,6 +69,7 @@ class TrainConfig:
     best_mode: Literal["max", "min"] = "max"
     patience: int = 0
     final: Literal["last", "best"] = "last"
+    start_share: float = 0.0
     max_loss_ratio: float = 1000.0
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     project: str = "instructseg"
@@ -82,6 +86,8 @@ class TrainConfig:
             raise ValueError(f"max_minutes must be positive, got {self.max_minutes}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.start_share < 1:
+            raise ValueError(f"start_share must be in [0, 1), got {self.start_share}")
         if self.frozen_dtype not in (None, "float32", self.precision):
             raise ValueError(f"frozen_dtype {self.frozen_dtype} needs precision {self.frozen_dtype}")
         if self.best is None and (self.patience or self.final == "best"):

@@ -37,7 +37,7 @@ from instructseg.engine.metrics import Means, MetricsFile, Progress
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
 from instructseg.engine.scaling import LossScale
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.sharded import fill_weights, whole
+from instructseg.engine.sharded import fill_weights, local, sharded_like, whole, whole_weights
 from instructseg.engine.signals import Interrupted, stop_requests
 from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
@@ -50,8 +50,8 @@ __all__ = ["FINAL", "Interrupted", "TrainConfig", "Trainer", "seed_everything"]
 
 logger = logging.getLogger(__name__)
 
-FINAL = "final"
-"""Folder of a finished run's weights, in its output folder."""
+FINAL, START = "final", "start"
+"""Folders, in its output folder, of the weights that a run hands on and of those it began with."""
 BEST = "best.json"
 """Says which checkpoint is the best."""
 FAILURE = "failure.json"
@@ -183,6 +183,8 @@ class Trainer:
         config = self.config
         folder = latest(self.output_dir)
         averages, state = load_checkpoint(folder, self.model) if folder else ({}, {})
+        if folder is None and config.start_share and is_main():
+            save_weights(whole_weights(self.model), self.output_dir / START)
         frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
         prepare_memory(self.model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
         self.memory = count_memory(self.model, config.ema_decay > 0, self.parallel.shards)
@@ -340,17 +342,30 @@ class Trainer:
         barrier()
 
     def _finish(self) -> nn.Module:
-        """Hands on the last or the best weights."""
+        """Hands on the last or the best weights, with their share of the first ones."""
         best = checkpoint_path(self.output_dir, self.watch.step) if self.config.final == "best" else None
         if best is not None:
             fill_weights(self.model, load_state(best))
             self.ema.load(load_averages(best))
         self.ema.exchange(self.model)
+        if self.config.start_share:
+            self._mix_with_start()
         weights = self.parallel.weights(self.taught)
         if is_main():
             save_weights(weights, self.output_dir / FINAL)
         barrier()
         return self.model.eval()
+
+    @torch.no_grad()
+    def _mix_with_start(self) -> None:
+        folder = self.output_dir / START
+        if not folder.is_dir():
+            raise ValueError(f"start_share needs {folder}, which a run writes that begins with it")
+        start = load_state(folder)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                mine, first = local(parameter), local(sharded_like(start[name], parameter))
+                mine.lerp_(first.to(mine), self.config.start_share)
 
 
 def seed_everything(seed: int, index: int) -> None:

@@ -48,7 +48,7 @@ def test_settings_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="ZeRO-3 is not supported"):
         choose_parallel(TrainConfig())
     plugin.zero_stage = 2
-    with pytest.raises(ValueError, match="set ema_decay to 0 and final to last"):
+    with pytest.raises(ValueError, match="set ema_decay and start_share to 0 and final to last"):
         choose_parallel(TrainConfig())
 
 

@@ -22,6 +22,7 @@ CONFIG = TrainConfig(
     save_every=2,
     eval_every=2,
     ema_decay=0.9,
+    start_share=0.25,
     optim=OptimConfig(lr=1e-3, frozen=("vision", "backbone")),
 )
 

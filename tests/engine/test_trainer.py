@@ -77,6 +77,30 @@ def test_resumed_run_equals_an_unbroken_one_to_the_bit(tmp_path: Path) -> None:
     assert [[line[key] for key in keys] for line in ours] == [[line[key] for key in keys] for line in theirs]
 
 
+def test_what_is_handed_on_keeps_its_share_of_the_start(tmp_path: Path) -> None:
+    config = replace(CONFIG, start_share=0.4)
+    first = weights(trainer(tmp_path / "first").model)
+    learned = weights(trainer(tmp_path / "plain").train())
+    mixed = weights(trainer(tmp_path / "mixed", config).train())
+    assert any(not torch.equal(first[name], learned[name]) for name in first)
+    for name, found in mixed.items():
+        torch.testing.assert_close(found, 0.4 * first[name] + 0.6 * learned[name])
+    exported = TinyModel()
+    load_weights(exported, tmp_path / "mixed" / "final")
+    assert_same(weights(exported), mixed)
+    with pytest.raises(Interrupted):
+        trainer(tmp_path / "broken", config, stopping_after(3)).train()
+    resumed = trainer(tmp_path / "broken", config)
+    resumed.model.apply(lambda module: [p.data.zero_() for p in module.parameters()])  # must not matter
+    assert_same(weights(resumed.train()), mixed)
+    with pytest.raises(Interrupted):
+        trainer(tmp_path / "late", criterion=stopping_after(3)).train()
+    with pytest.raises(ValueError, match=r"start_share needs .*start, which a run writes that begins with it"):
+        trainer(tmp_path / "late", config).train()
+    with pytest.raises(ValueError, match=r"start_share must be in \[0, 1\), got 1"):
+        replace(CONFIG, start_share=1.0)
+
+
 def test_evaluation_and_workers_do_not_change_training(tmp_path: Path) -> None:
     plain = trainer(tmp_path / "a").train()
 
