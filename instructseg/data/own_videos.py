@@ -131,6 +131,11 @@ class VideoFrames(Sequence[np.ndarray]):
         video = open_video(self.file)
         return sum(1 for _ in video) if video.length is None else video.length
 
+    @cached_property
+    def fps(self) -> float:
+        """Frames per second, by which the references are spaced at inference."""
+        return open_video(self.file).fps
+
     def __len__(self) -> int:
         return self.length
 

@@ -83,7 +83,8 @@ def open_video(source: ImageLike | Iterable[ImageLike], fps: float | None = None
         source: a video file; a folder of frames (:data:`FRAME_SUFFIXES`), taken in natural order (``2.jpg``
             before ``10.jpg``); a picture, which is a clip of one frame; or any iterable of pictures as
             :func:`load_image` takes them, ``uint8[T, H, W, 3]`` included.
-        fps: frames per second; ``None`` for the file's own, or :data:`DEFAULT_FPS` where there is none.
+        fps: frames per second; ``None`` for the source's own, which a file has and an iterable with an
+            attribute ``fps``, or :data:`DEFAULT_FPS` where there is none.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -105,7 +106,7 @@ def open_video(source: ImageLike | Iterable[ImageLike], fps: float | None = None
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim < 4):
         return _open_pictures([source], fps, "picture")
     if isinstance(source, Iterable):
-        return _open_pictures(source, fps, "clip")
+        return _open_pictures(source, fps or getattr(source, "fps", None), "clip")
     raise TypeError(f"a clip is a path, a picture or an iterable of pictures, got {type(source).__name__}")
 
 

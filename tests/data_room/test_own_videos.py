@@ -10,7 +10,7 @@ from instructseg.data.dataset import DataError, Fault
 from instructseg.data.layouts_clips import draw_clips
 from instructseg.data.layouts_videos import write_own_videos, write_own_ytvis
 from instructseg.data.own_videos import OwnVideos, VideoFrames, check, open_frames
-from instructseg.media import save_image
+from instructseg.media import open_video, save_image
 from instructseg.structures import Task
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
@@ -120,6 +120,14 @@ def test_frames_of_a_video_file_by_index(root):
     for t in (8, -9):
         with pytest.raises(IndexError, match=f"frame {t} of 8"):
             frames[t]
+
+
+def test_a_video_file_is_measured_at_its_own_frame_rate(root):
+    file = root / "videos/park.mp4"
+    clip = open_video(VideoFrames(file))
+    assert clip.timed
+    assert clip.fps == open_video(file).fps
+    assert not open_video(list(VideoFrames(file))).timed
 
 
 @pytest.mark.parametrize(
