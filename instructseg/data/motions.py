@@ -122,6 +122,8 @@ _PARKED = (
     "which of the {p} stays?",
     "the {a} that rests in its place",
     "which {a} rests?",
+    "which of the {p} rests?",
+    "where is the {a} that rests while the others move?",
 )
 _PARKED_UNSEEN = ("which {a} stays where it is?", "can you point out the {a} that rests?")
 _SPEED = MappingProxyType(
