@@ -29,7 +29,7 @@ TARGETS = {
     ("video", 3, 4): 4.2,
 }
 """Ratios asked for, by case, instructions and stride."""
-TRAINED = ("stride", "quantised")
+TRAINED = ("stride", "spacing", "quantised")
 """Results that depend on the weights; the others have random ones."""
 Row = dict[str, Any]
 
@@ -155,6 +155,15 @@ def stride(values: Row) -> str:
     return table(head, lines)
 
 
+def spacing(values: Row) -> str:
+    """What spaced references bring."""
+    lines = [
+        [row["setting"], f"{100 * row['jf']:.2f}", points(row) if number else "–"]
+        for number, row in enumerate(values["rows"])
+    ]
+    return table(["references", "J&F, %", "points to spacing 1"], lines)
+
+
 def quantised(values: Row) -> str:
     """What fewer bits cost."""
     lines = []
@@ -197,6 +206,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "memory": ("memory", memory),
     "training": ("training", training),
     "stride": ("stride", stride),
+    "spacing": ("spacing", spacing),
     "quantised": ("quantised", quantised),
     "limits": ("limits", limits),
 }

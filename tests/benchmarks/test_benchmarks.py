@@ -200,6 +200,8 @@ def test_prices_in_tables() -> None:
     text = report.stride({"rows": [{**row, "setting": "exact"}, row]})
     assert "| exact | 81.23 | – | – |" in text
     assert "| stride 4 | 81.23 | -0.12 (-0.30 to +0.04) | above -1.0 | 0.25 | 0.96 |" in text
+    text = report.spacing({"rows": [{**row, "setting": "spacing 1"}, {**row, "setting": "spacing 4"}]})
+    assert text.endswith("| spacing 1 | 81.23 | – |\n| spacing 4 | 81.23 | -0.12 (-0.30 to +0.04) |")
     bits = {"setting": "float32, int8", "pictures": {"ciou": 0.6, **price}, "clips": {"ciou": 0.5, **price}}
     text = report.quantised({"rows": [{**bits, "setting": "float32"}, bits]})
     assert "| float32 | 60.00 | – | 50.00 | – | – |" in text
