@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,25 @@ def test_the_shipped_recipe_is_a_valid_configuration() -> None:
     run = load_config(Path(__file__).parents[2] / "configs" / "nano.yaml")
     assert [stage.lesson for stage in run.plan().values()][:3] == ["patches", "names", "masks"]
     assert next(reversed(run.plan().values())).lesson == "whole"
+
+
+@pytest.mark.slow
+def test_the_shipped_recipe_runs_through_all_its_stages(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    words = [f"output_dir={tmp_path}", "train.log_every=1"]
+    plan = load_config(root / "configs" / "nano.yaml").plan()
+    for name, stage in plan.items():
+        words += [
+            f"stages.{name}.train.max_steps=2",
+            *(f"stages.{name}.check.{what}=0" for what in stage.check),
+        ]
+        words += [f"stages.{name}.train.eval_every=0"] if stage.train.eval_every else []
+    subprocess.run(
+        [sys.executable, "train_net.py", "--config-file", "configs/nano.yaml", *words],
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {*plan, "model"}
+    assert (tmp_path / "wider" / "start" / "model.safetensors").is_file()  # a mean with the stage before
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size < 16e6
