@@ -183,8 +183,8 @@ class Trainer:
         config = self.config
         folder = latest(self.output_dir)
         averages, state = load_checkpoint(folder, self.model) if folder else ({}, {})
-        if folder is None and config.start_share and is_main():
-            save_weights(whole_weights(self.model), self.output_dir / START)
+        if config.start_share:
+            self._keep_start(folder is None)
         frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
         prepare_memory(self.model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
         self.memory = count_memory(self.model, config.ema_decay > 0, self.parallel.shards)
@@ -356,12 +356,16 @@ class Trainer:
         barrier()
         return self.model.eval()
 
+    def _keep_start(self, begins: bool) -> None:
+        folder = self.output_dir / START
+        if not begins and not folder.is_dir():
+            raise ValueError(f"start_share needs {folder}, which a run writes that begins with it")
+        if begins and is_main():
+            save_weights(whole_weights(self.model), folder)
+
     @torch.no_grad()
     def _mix_with_start(self) -> None:
-        folder = self.output_dir / START
-        if not folder.is_dir():
-            raise ValueError(f"start_share needs {folder}, which a run writes that begins with it")
-        start = load_state(folder)
+        start = load_state(self.output_dir / START)
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 mine, first = local(parameter), local(sharded_like(start[name], parameter))

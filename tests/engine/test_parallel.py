@@ -72,7 +72,8 @@ def test_two_processes_equal_one_on_masks_and_vqa(alone: Path, tmp_path: Path, s
 @pytest.mark.slow
 def test_sharded_run_goes_on_from_a_checkpoint_of_one_process(alone: Path, tmp_path: Path) -> None:
     """A checkpoint holds whole tensors: whoever wrote it, any number of processes goes on from it."""
-    shutil.copytree(alone / "checkpoint-2", tmp_path / "checkpoint-2")
+    for folder in ("start", "checkpoint-2"):
+        shutil.copytree(alone / folder, tmp_path / folder)
     shutil.copy(alone / "metrics.jsonl", tmp_path)
     run_two(tmp_path, replace(CONFIG, sharding="fsdp"))
     assert_close(tmp_path, alone)
