@@ -14,7 +14,7 @@ import typer
 from instructseg.cli.outputs import MAX_PALETTE, Format, Layout, ResultWriter, check_free, plan
 from instructseg.cli.progress import progress
 from instructseg.log import setup_logging
-from instructseg.media import VideoSource, load_image, open_video
+from instructseg.media import load_image, open_video
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import MaskPrediction, Task
 
@@ -152,16 +152,8 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
 
     stride = Stride.of(job.llm_stride)
     predictor = _predictor(VideoPredictor, job)
-    ahead = VideoSource(
-        lambda: read_ahead(clip),
-        size=clip.size,
-        fps=clip.fps,
-        length=clip.length,
-        name=clip.name,
-        timed=clip.timed,
-    )
     results = predictor.predict(
-        ahead,
+        clip.passed_through(read_ahead),
         prompts,
         job.task or Task.RVOS,
         soft=job.soft,

@@ -132,9 +132,10 @@ class VideoFrames(Sequence[np.ndarray]):
         return sum(1 for _ in video) if video.length is None else video.length
 
     @cached_property
-    def fps(self) -> float:
-        """Frames per second, by which the references are spaced at inference."""
-        return open_video(self.file).fps
+    def fps(self) -> float | None:
+        """Frames per second, by which the references are spaced at inference; ``None`` if the file has none."""
+        clip = open_video(self.file)
+        return clip.fps if clip.timed else None
 
     def __len__(self) -> int:
         return self.length

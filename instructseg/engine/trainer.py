@@ -37,9 +37,10 @@ from instructseg.engine.metrics import Means, MetricsFile, Progress
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
 from instructseg.engine.scaling import LossScale
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.sharded import fill_weights, local, sharded_like, whole, whole_weights
+from instructseg.engine.sharded import fill_weights, whole
 from instructseg.engine.signals import Interrupted, stop_requests
 from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
+from instructseg.engine.start import keep_start, mix_with_start
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
 from instructseg.engine.trackers import Tracker, open_trackers
 from instructseg.engine.watch import BestWatch, LossLevel
@@ -50,8 +51,8 @@ __all__ = ["FINAL", "Interrupted", "TrainConfig", "Trainer", "seed_everything"]
 
 logger = logging.getLogger(__name__)
 
-FINAL, START = "final", "start"
-"""Folders, in its output folder, of the weights that a run hands on and of those it began with."""
+FINAL = "final"
+"""Folder of the weights that a run hands on."""
 BEST = "best.json"
 """Says which checkpoint is the best."""
 FAILURE = "failure.json"
@@ -184,7 +185,7 @@ class Trainer:
         folder = latest(self.output_dir)
         averages, state = load_checkpoint(folder, self.model) if folder else ({}, {})
         if config.start_share:
-            self._keep_start(folder is None)
+            keep_start(self.model, self.output_dir, begins=folder is None)
         frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
         prepare_memory(self.model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
         self.memory = count_memory(self.model, config.ema_decay > 0, self.parallel.shards)
@@ -349,27 +350,12 @@ class Trainer:
             self.ema.load(load_averages(best))
         self.ema.exchange(self.model)
         if self.config.start_share:
-            self._mix_with_start()
+            mix_with_start(self.model, self.output_dir, self.config.start_share)
         weights = self.parallel.weights(self.taught)
         if is_main():
             save_weights(weights, self.output_dir / FINAL)
         barrier()
         return self.model.eval()
-
-    def _keep_start(self, begins: bool) -> None:
-        folder = self.output_dir / START
-        if not begins and not folder.is_dir():
-            raise ValueError(f"start_share needs {folder}, which a run writes that begins with it")
-        if begins and is_main():
-            save_weights(whole_weights(self.model), folder)
-
-    @torch.no_grad()
-    def _mix_with_start(self) -> None:
-        start = load_state(self.output_dir / START)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                mine, first = local(parameter), local(sharded_like(start[name], parameter))
-                mine.lerp_(first.to(mine), self.config.start_share)
 
 
 def seed_everything(seed: int, index: int) -> None:

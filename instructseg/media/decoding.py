@@ -31,13 +31,13 @@ class Header:
 
     Attributes:
         size: ``(height, width)`` of the upright frames in pixels.
-        fps: frames per second.
+        fps: frames per second; ``None`` where it does not tell.
         length: how many frames it announces; ``None`` where it does not tell.
         rotated: whether its frames are stored lying or upside down.
     """
 
     size: tuple[int, int]
-    fps: float
+    fps: float | None
     length: int | None
     rotated: bool
 
@@ -55,7 +55,7 @@ def probe(path: Path) -> Header:
             stream = _video_stream(container)
             if stream is None:
                 raise ValueError(f"{path} has no video in it")
-            fps = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
+            fps = float(stream.average_rate or stream.guessed_rate or 0) or None
             length = _announced(stream, fps)
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} is no video that can be read, or a damaged one: {error.strerror}") from error
@@ -109,11 +109,11 @@ def _video_stream(container: Any) -> Any:
     return next((one for one in streams if not one.disposition & Disposition.attached_pic), None)
 
 
-def _announced(stream: Any, rate: float) -> int | None:
+def _announced(stream: Any, rate: float | None) -> int | None:
     """Frames that the header promises to show; fewer than it stores where an edit list hides some."""
     if not stream.frames:
         return None
-    if not stream.duration:
+    if not stream.duration or rate is None:
         return int(stream.frames)
     shown = round(float(stream.duration * stream.time_base) * rate)
     return shown if 0 < shown < stream.frames - 1 else int(stream.frames)

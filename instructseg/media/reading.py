@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sized
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class VideoSource:
     Attributes:
         size: ``(height, width)`` of every frame in pixels, upright.
         fps: frames per second.
-        timed: whether ``fps`` is that of the source, and not assumed.
+        timed: whether ``fps`` is known, and not :data:`DEFAULT_FPS`.
         length: how many frames are announced; ``None`` where the source does not tell, and ``len()`` is a
             TypeError. A damaged file has fewer.
         name: for messages and names of results.
@@ -40,15 +41,14 @@ class VideoSource:
         frames: Callable[[], Iterator[np.ndarray]],
         *,
         size: tuple[int, int],
-        fps: float,
+        fps: float | None,
         length: int | None,
         name: str,
-        timed: bool = False,
     ) -> None:
         self._frames = frames
         self.size = size
-        self.fps = fps
-        self.timed = timed
+        self.fps = fps or DEFAULT_FPS
+        self.timed = fps is not None
         self.length = length
         self.name = name
 
@@ -74,6 +74,12 @@ class VideoSource:
 
     def __bool__(self) -> bool:
         return True  # a clip has a frame, whether or not it tells how many
+
+    def passed_through(self, through: Callable[[VideoSource], Iterator[np.ndarray]]) -> VideoSource:
+        """The same clip, each iteration of which goes through a function, such as one that reads ahead."""
+        clip = copy(self)
+        clip._frames = lambda: through(self)
+        return clip
 
 
 def open_video(source: ImageLike | Iterable[ImageLike], fps: float | None = None) -> VideoSource:
@@ -125,14 +131,7 @@ def _open_pictures(pictures: Iterable[Any], fps: float | None, name: str) -> Vid
             raise ValueError(f"{name} was made from an iterator and has been read already")
         return (load_image(picture) for picture in again)
 
-    return VideoSource(
-        frames,
-        size=first.shape[:2],
-        fps=fps or DEFAULT_FPS,
-        length=length,
-        name=name,
-        timed=fps is not None,
-    )
+    return VideoSource(frames, size=first.shape[:2], fps=fps, length=length, name=name)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -169,14 +168,7 @@ def _open_folder(folder: Path, fps: float | None) -> VideoSource:
                 )
             yield frame
 
-    return VideoSource(
-        frames,
-        size=size,
-        fps=fps or DEFAULT_FPS,
-        length=len(files),
-        name=folder.name,
-        timed=fps is not None,
-    )
+    return VideoSource(frames, size=size, fps=fps, length=len(files), name=folder.name)
 
 
 def _open_file(path: Path, fps: float | None) -> VideoSource:
@@ -187,5 +179,4 @@ def _open_file(path: Path, fps: float | None) -> VideoSource:
         fps=fps or header.fps,
         length=header.length,
         name=path.name,
-        timed=True,
     )

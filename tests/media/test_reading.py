@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import tracemalloc
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.media import TruncatedVideoError, open_video, save_image
+from instructseg.media import TruncatedVideoError, open_video, reading, save_image
 from tests.media.clips import cut, frames, make, make_song
 
 
@@ -38,6 +39,24 @@ def test_a_file(tmp_path: Path, name: str) -> None:
             assert frame.dtype == np.uint8
             assert frame.shape == (48, 64, 3)
             assert np.abs(frame.astype(int) - drawn).mean() < 8
+
+
+def test_a_file_that_does_not_tell_its_frame_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = make(tmp_path / "a.mp4")
+    header = reading.probe(file)
+    monkeypatch.setattr(reading, "probe", lambda path: replace(header, fps=None))
+    clip = open_video(file)
+    assert (clip.fps, clip.timed) == (24.0, False)
+
+
+def test_a_clip_passed_through_a_function(tmp_path: Path) -> None:
+    clip = open_video(make(tmp_path / "a.mp4"))
+    darker = clip.passed_through(lambda frames: (frame // 2 for frame in frames))
+    for told in ("size", "fps", "timed", "length", "name"):
+        assert getattr(darker, told) == getattr(clip, told)
+    for _ in range(2):
+        for frame, dark in zip(clip, darker, strict=True):
+            assert np.array_equal(frame // 2, dark)
 
 
 def test_frames_are_those_of_decord(tmp_path: Path) -> None:
