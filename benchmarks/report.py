@@ -187,11 +187,13 @@ def limits(values: Row) -> str:
     """Expected and used memory."""
     lines = []
     for row in values["rows"]:
-        frames = f"{row['frames']} frame{'s' if row['frames'] > 1 else ''}"
-        sizes = [f"{row[name] / 1e6:,.0f} MB" for name in ("weights", "expected", "peak")]
-        error = f"{100 * (row['expected'] / row['peak'] - 1):+.1f} %"
-        lines.append([f"{row['size']}, {frames}", row["instructions"], *sizes, error])
-    return table(["model", "instructions", "weights", "expected", "measured", "error"], lines)
+        seen = f"{row['frames']} frames, {row['fps']}/s" if row["frames"] > 1 else "1 frame"
+        cells = [f"{row[name] / 1e6:,.0f} MB" for name in ("weights", "expected")]
+        for name in ("peak", "handed_back"):
+            error = f"{100 * (row['expected'] / row[name] - 1):+.1f} %"
+            cells.append(f"{row[name] / 1e6:,.0f} MB ({error})")
+        lines.append([f"{row['size']}, {seen}", row["instructions"], *cells])
+    return table(["model", "instructions", "weights", "expected", "measured", "handed back at once"], lines)
 
 
 TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {

@@ -1,8 +1,9 @@
 """What a model will need in memory, by its configuration, and the settings that fit a limit.
 
 The weights are counted exactly. Activations are estimated stage by stage, by the largest tensors that a stage
-holds at once; the stages follow each other, so the largest one counts. Letters: ``e`` bytes of a value, ``B``
-rows, ``L`` positions of the language sequence, ``D`` its width.
+holds at once; the stages follow each other, so the largest one counts. What a clip's frames keep from their
+own turn to their last one as a reference is held throughout. Letters: ``e`` bytes of a value, ``B`` rows, ``L``
+positions of the language sequence, ``D`` its width.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from instructseg.inference.faults import gib
 from instructseg.inference.loading import choose_device, choose_dtype, fastest_dtype, read_model_config
 from instructseg.inference.weights import choices, in_words, weight_bytes
+from instructseg.inference.window import most_held, spacing_of
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.quantised import check_quantisation
@@ -27,6 +29,8 @@ PROMPT_TOKENS = 64
 LIBRARIES = 64 << 20
 """Code and scratch memory that torch takes on its first run."""
 
+CLIP_FPS = 30
+"""Frames per second of a clip that is not known yet, by which its references lie apart."""
 CHUNK = 4
 """Frames of a file that are encoded together, where that gains."""
 SMALL = 512
@@ -47,6 +51,7 @@ class MemoryPlan:
         chunk: frames that the encoders take together.
         weights: by part of the model.
         activations: by stage; they follow each other.
+        held: what the frames of a clip keep.
         process: what the program takes without a model.
     """
 
@@ -56,20 +61,22 @@ class MemoryPlan:
     chunk: int
     weights: dict[str, int]
     activations: dict[str, int]
+    held: int = 0
     process: int = 0
 
     @property
     def expected(self) -> int:
         """Bytes at the peak."""
-        return self.process + sum(self.weights.values()) + max(self.activations.values())
+        return self.process + sum(self.weights.values()) + self.held + max(self.activations.values())
 
     def to_text(self) -> str:
         """One line."""
         stage = max(self.activations, key=lambda name: self.activations[name])
+        held = f"held frames {gib(self.held)}, " if self.held else ""
         return (
             f"{in_words(self.dtype, self.quantise)}, {self.batch_size} rows and {self.chunk} "
             f"frame{'s' if self.chunk > 1 else ''} at once: {gib(self.expected)} expected (weights "
-            f"{gib(sum(self.weights.values()))}, {stage} {gib(self.activations[stage])}, "
+            f"{gib(sum(self.weights.values()))}, {stage} {gib(self.activations[stage])}, {held}"
             f"program {gib(self.process)})"
         )
 
@@ -83,6 +90,7 @@ def plan_memory(
     references: int = 4,
     dtype: torch.dtype | None = None,
     chunk: int = 1,
+    spacing: int = 0,
 ) -> MemoryPlan:
     """The most exact settings that fit, with as many rows at once as fit with them; logged in one line.
 
@@ -97,6 +105,7 @@ def plan_memory(
         references: frames beside the key frame.
         dtype: of the values, where it is given; ``None`` lets it be chosen.
         chunk: the most frames that are to be encoded together.
+        spacing: frames of a clip from one reference to the next; 0 for a picture.
 
     Raises:
         ValueError: nothing fits: the message says what the smallest settings take; or a size that cannot
@@ -112,7 +121,9 @@ def plan_memory(
         weights = weight_bytes(config, kind, quantise)
         for batch_size, together in product(rows, frames):
             activations = activation_bytes(config, kind, batch_size, frame_size, references, together)
-            plan = MemoryPlan(kind, quantise, batch_size, together, weights, activations, process)
+            held = most_held(spacing, references, together) if spacing else 0
+            kept = held * frame_bytes(config, kind, instructions, frame_size if cpu else None)
+            plan = MemoryPlan(kind, quantise, batch_size, together, weights, activations, kept, process)
             if plan.expected <= limit:
                 _log.info("memory limit %s: %s", gib(limit), plan.to_text())
                 return plan
@@ -148,8 +159,8 @@ def plan_checkpoint(
         config.quantise = check_quantisation(quantise)
     given = fastest_dtype(target) if dtype == "auto" else dtype
     kind = choose_dtype(given) if isinstance(given, str) else given
-    chunk = gaining_chunk(config, target) if clips else 1
-    return plan_memory(config, max_memory, target, dtype=kind, chunk=chunk)
+    chunk, spacing = (gaining_chunk(config, target), spacing_of(CLIP_FPS)) if clips else (1, 0)
+    return plan_memory(config, max_memory, target, dtype=kind, chunk=chunk, spacing=spacing)
 
 
 def gaining_chunk(config: InstructSegConfig, device: torch.device) -> int:
@@ -220,6 +231,22 @@ def activation_bytes(
         "masks": masks + rows * pixels * (4 + 2 * 4 * 4),
     }
     return {name: size + kept for name, size in stages.items()}
+
+
+def frame_bytes(
+    config: InstructSegConfig, dtype: torch.dtype, instructions: int, frame_size: tuple[int, int] | None
+) -> int:
+    """Bytes that a frame of a clip keeps: its tokens, what each instruction perceived in it, and its pixels.
+
+    Args:
+        config: of the model.
+        dtype: of the values.
+        instructions: that are asked.
+        frame_size: height and width in pixels; ``None`` where pixels lie in other memory.
+    """
+    perceived = instructions * config.ovp_queries if config.use_ovp else 0
+    pixels = 3 * frame_size[0] * frame_size[1] if frame_size else 0
+    return (config.num_image_tokens + perceived) * config.text_config.hidden_size * dtype.itemsize + pixels
 
 
 def _tower(config: InstructSegConfig, tokens: int) -> int:

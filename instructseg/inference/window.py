@@ -45,6 +45,11 @@ def spacing_of(fps: float, length: int | None = None, references: int = REFERENC
     return max(1, spacing)
 
 
+def most_held(spacing: int, references: int = REFERENCES, chunk: int = 1) -> int:
+    """Frames that a :class:`Window` of the released rule holds at most, where ``chunk`` come at once."""
+    return (references + 1) * spacing + chunk
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """A frame's mask branch.

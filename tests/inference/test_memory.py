@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.memory import (
     activation_bytes,
+    frame_bytes,
     parse_size,
     plan_memory,
     resident_memory,
@@ -88,6 +90,28 @@ def test_frames_at_once_are_given_up_before_rows() -> None:
         assert f"{rows} rows and {chunk} frame" in plan.to_text()
     plan = plan_memory(config, weights + needed(4, 1), "meta", instructions=4, chunk=4)
     assert (plan.batch_size, plan.chunk) == (4, 1)
+
+
+def test_what_the_frames_of_a_clip_keep(checkpoint: Path) -> None:
+    config = preset("nano")
+    session = VideoPredictor.from_pretrained(checkpoint, "cpu").session(spacing=2)
+    for instruction in ("a red circle", "a star"):
+        session.add(instruction)
+    for _ in range(30):
+        session.push(np.zeros((48, 64, 3), np.uint8))
+    kept = session._window[session._window.next - 1]
+    tensors = [kept.tokens, *kept.perceived.values()]
+    found = sum(tensor.nbytes for tensor in tensors if tensor is not None) + kept.frame.nbytes
+    assert len(kept.perceived) == 2
+    assert frame_bytes(config, torch.float32, 2, (48, 64)) == found
+
+    still, moving = (plan_memory(config, "64GB", chunk=4, spacing=spacing) for spacing in (0, 5))
+    assert still.held == 0 and "held" not in still.to_text()
+    assert moving.held == 29 * frame_bytes(config, torch.float32, 16, (1080, 1920))
+    assert moving.expected - moving.process == still.expected - still.process + moving.held
+    assert "held frames" in moving.to_text()
+    on_device = plan_memory(config, "64GB", "meta", chunk=4, spacing=5, dtype=torch.float32)
+    assert on_device.held == 29 * frame_bytes(config, torch.float32, 16, None)
 
 
 def test_what_does_not_fit_names_the_smallest() -> None:

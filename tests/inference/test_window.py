@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instructseg.data.frames import neighbour_references
-from instructseg.inference.window import Window, spacing_of
+from instructseg.inference.window import Window, most_held, spacing_of
 
 FRAME = np.zeros((1, 1, 3), np.uint8)
 
@@ -42,6 +42,21 @@ def test_the_released_rule(length: int, references: int, most: int, more: int | 
     assert [(t, seen) for t, _, seen in found] == [
         (t, neighbour_references(t, length, references)) for t in range(length)
     ]
+
+
+@pytest.mark.parametrize("references", [0, 2, 4])
+@pytest.mark.parametrize("spacing", [1, 2, 5])
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_the_most_frames_that_are_held(references: int, spacing: int, chunk: int) -> None:
+    window, most = Window(references, None, spacing), 0
+    for _ in range(60):
+        for _ in range(chunk):
+            window.append(FRAME)
+        most = max(most, len(window))
+        while ready := window.ready(chunk):
+            for _ in ready:
+                window.advance()
+    assert most == most_held(spacing, references, chunk)
 
 
 def test_no_frame_waits_longer_than_it_must() -> None:
