@@ -143,7 +143,7 @@ def choose_device(name: torch.device | str | None = None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device '{name}' cannot be used ({reason}): try cpu, cuda or auto") from error
+        raise ValueError(f"device '{name}' cannot be used ({reason}): try cpu or auto") from error
     return device
 
 
