@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from instructseg.files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_STORED_MODES = ("P", "L", "1")
 
 Polygons = Sequence[Sequence[float]] | Sequence[np.ndarray]
 """The outlines of one object, ``[x0, y0, x1, y1, ...]`` each, in pixels."""
@@ -162,7 +167,7 @@ def save_binary_png(path: str | Path, mask: np.ndarray) -> None:
 
 
 def load_index_png(path: str | Path) -> np.ndarray:
-    """Reads the stored values of a palette or 8-bit grey picture: ids, not colours.
+    """Reads the stored values of a palette, 8-bit grey or black-and-white picture: ids, not colours.
 
     Returns:
         ``uint8[H, W]``.
@@ -171,6 +176,29 @@ def load_index_png(path: str | Path) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, no picture, or one of colours.
     """
+    image = _load_png(path)
+    if image.mode not in _STORED_MODES:
+        kind = "values of more than 8 bits" if image.mode[0] in "IF" else "colours"
+        raise ValueError(f"{path} holds {kind} (mode {image.mode}), not object ids (mode P, L or 1)")
+    return np.array(image, np.uint8)
+
+
+def load_grey_png(path: str | Path) -> np.ndarray:
+    """Reads a picture of a mask: the stored values as :func:`load_index_png`, of one with colours its grey.
+
+    Returns:
+        ``uint8[H, W]``, above 0 on the mask.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or no picture.
+    """
+    image = _load_png(path)
+    return np.array(image if image.mode in _STORED_MODES else image.convert("L"), np.uint8)
+
+
+def _load_png(path: str | Path) -> Image:
+    """A picture of any mode. Raises as :func:`load_grey_png`."""
     from PIL import Image, UnidentifiedImageError
 
     with Path(path).open("rb") as file:
@@ -181,9 +209,7 @@ def load_index_png(path: str | Path) -> np.ndarray:
             raise ValueError(f"{path} is no picture") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-    if image.mode not in ("P", "L"):
-        raise ValueError(f"{path} holds colours (mode {image.mode}), not object ids (mode P or L)")
-    return np.asarray(image).copy()
+    return image
 
 
 def _outlines(polygons: Polygons, height: int, width: int) -> list[np.ndarray]:

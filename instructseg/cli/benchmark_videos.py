@@ -171,9 +171,9 @@ def expression_metrics(row: str, sums: ExpressionSums) -> Results:
     return {row: sums.results()}
 
 
-def revos_metrics(official: bool, sums: ExpressionSums) -> Results:
+def revos_metrics(row: str, official: bool, sums: ExpressionSums) -> Results:
     """ReVOS's three groups; see :meth:`ExpressionSums.revos_results`."""
-    return {f"revos_{group}": values for group, values in sums.revos_results(official).items()}
+    return {f"{row}_{group}": values for group, values in sums.revos_results(official).items()}
 
 
 def warn_of_faults(path: Path, layout: Layout, videos: Sequence[ExpectedVideo]) -> None:

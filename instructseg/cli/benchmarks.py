@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -34,6 +34,7 @@ from instructseg.cli.benchmark_text import (
 from instructseg.cli.benchmark_videos import Davis, Expressions, expression_metrics, revos_metrics
 from instructseg.config import EvalConfig
 from instructseg.data import mmbench, vqa
+from instructseg.data.clips import Clip
 from instructseg.data.dataset import DataError, Fault
 from instructseg.data.grefcoco import GRefCoco
 from instructseg.data.mevis import MeVis
@@ -172,7 +173,8 @@ def _expressions(row: str, dataset: Any, options: Options, layout: Any) -> Bench
 
 def _revos(root: Path, split: str, options: Options) -> Benchmark:
     dataset = ReVos.open(root, split, foreground=True, exclude=options["exclude"])
-    metrics = partial(revos_metrics, not options["corrected"])
+    row = "revos" if split == "valid" else f"revos_{split}"
+    metrics = partial(revos_metrics, row, not options["corrected"])
     return Expressions(f"revos_{split}", dataset, metrics, REVOS, options["threshold"], options["references"])
 
 
@@ -184,12 +186,23 @@ def _refdavis(root: Path, split: str, options: Options) -> Benchmark:
             raise ValueError(
                 "eval.options.converted: the converted file is one set of val; drop the other option"
             )
-        dataset, sets = RefDavis.open_converted(root, exclude=options["exclude"]), 1
+        opened, sets = partial(RefDavis.open_converted, root), 1
     else:
         folder = "valid" if split == "val" else split
-        dataset = RefDavis.open(root, folder, annotation, exclude=options["exclude"])
+        opened = partial(RefDavis.open, root, folder, annotation)
         row += "" if annotation is None else f"_anno{annotation}"
+    dataset = opened(exclude=options["exclude"])
+    _check_whole(opened().clips, dataset.clips)
     return Davis(row, dataset, sets, options["soft"], options["official_decay"], options["references"])
+
+
+def _check_whole(clips: Sequence[Clip], kept: Sequence[Clip]) -> None:
+    """The objects of a DAVIS clip are scored together: a clip is left out as a whole or not at all."""
+    counts = {clip.name: len(clip.expressions) for clip in clips}
+    for clip in kept:
+        if len(clip.expressions) != counts[clip.name]:
+            message = f"eval.options.exclude: it leaves out a part of {clip.name}, whose objects are scored"
+            raise ValueError(f"{message} together: leave out {clip.name}/* or none of it")
 
 
 def _vqav2(root: Path, split: str, options: Options) -> Benchmark:
@@ -201,7 +214,9 @@ def _vqav2(root: Path, split: str, options: Options) -> Benchmark:
 def _mmbench(root: Path, split: str, options: Options) -> Benchmark:
     dataset = mmbench.MMBench(root, options["file"])
     hand_in = partial(hand_in_mmbench, dataset.file)
-    return Answering("mmbench", dataset, score_choice, mmbench_metrics, hand_in, options["max_new_tokens"])
+    file = Path(options["file"])
+    row = "mmbench" if file.name == mmbench.FILE else f"mmbench_{file.stem.removeprefix('mmbench_')}"
+    return Answering(row, dataset, score_choice, mmbench_metrics, hand_in, options["max_new_tokens"])
 
 
 def _questions(opener: Any, score: Any, metrics: Any, root: Path, split: str, options: Options) -> Benchmark:

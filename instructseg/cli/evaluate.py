@@ -228,6 +228,7 @@ def write_results(
     write_json_atomic(folder / "results.json", content, indent=2)
     # a part of a benchmark is not what the paper measured
     part = "" if config.limit is None else f", first {samples}"
+    part += ", some left out" if config.options.get("exclude") else ""
     rows = [markdown_rows(f"{row}{part}", values) for row, values in results.items()]
     write_text_atomic(folder / "results.md", "\n".join([TABLE_HEADER, *rows]) + "\n")
     if not results:

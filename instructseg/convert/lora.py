@@ -17,11 +17,12 @@ _PREFIXES = ("module.", "base_model.model.")
 _ADAPTER = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
 
 
-def plain_names(weights: Weights, folder: Path) -> Weights:
+def plain_names(weights: Weights, folder: Path, alpha: float | None = None) -> Weights:
     """The same tensors under the names of the model without peft or DeepSpeed around it.
 
     An adapter beside a weight is added to it while it is read: ``W + alpha / r * B A``, computed in fp32.
-    ``alpha`` comes from ``adapter_config.json`` in ``folder`` if there is one, ``r`` from the shapes.
+    Where ``alpha`` is not given it comes from ``adapter_config.json`` in ``folder``, else it is
+    :data:`RELEASED_ALPHA`; ``r`` comes from the shapes.
 
     Raises:
         ValueError: an adapter lacks its other half or the weight that it belongs to.
@@ -42,13 +43,13 @@ def plain_names(weights: Weights, folder: Path) -> Weights:
     raise_listed("incomplete LoRA adapters", problems)
     adapters = dict(Weights({name: entry for found in halves.values() for name, entry in found.values()}))
     pairs = {base: (adapters[found["A"][0]], adapters[found["B"][0]]) for base, found in halves.items()}
-    alpha = _alpha(folder)
+    scale = _alpha(folder) if alpha is None else alpha
 
     def merge(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if name not in pairs:
             return tensor
         down, up = (half.float() for half in pairs[name])
-        return (tensor.float() + alpha / len(down) * (up @ down)).to(tensor.dtype)
+        return (tensor.float() + scale / len(down) * (up @ down)).to(tensor.dtype)
 
     return Weights(entries, merge)
 

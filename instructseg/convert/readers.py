@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from safetensors import SafetensorError, safe_open
 
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module", "model_state_dict")
+_DAMAGES = (
+    pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
+    AttributeError, ImportError, AssertionError,
+)  # fmt: skip
+"""What unpicklers raise where bytes are not what they should be."""
 _GROUP_BYTES = 32 << 20
 """Files are reopened behind so many bytes: pages of a mapped file count as used memory while it is open."""
 
@@ -229,7 +235,7 @@ def _from_numpy(value: Any) -> torch.Tensor | None:
 def _load_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_mapped(file))
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (*_DAMAGES, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{file} is damaged or holds more than tensors: {reason}") from error
 
@@ -253,8 +259,7 @@ def _load_pkl(file: Path) -> Any:
     try:
         with file.open("rb") as handle:
             return _ArrayUnpickler(handle, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
-            AttributeError, ImportError, UnicodeDecodeError) as error:  # fmt: skip
+    except _DAMAGES as error:
         raise ValueError(f"{file} is damaged or unsafe: {error}") from error
     except MemoryError as error:  # a damaged length asks for more than there is
         raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error

@@ -146,7 +146,7 @@ class OwnImages(Dataset):
         height, width = pixels.shape[:2]
         masks = np.zeros((len(refs), height, width), np.uint8)
         for mask, ref in zip(masks, refs, strict=True):
-            found = self._files.read(ref, row.image.name, height, width)
+            found = self._files.read(ref, row.image, height, width)
             mask[:] = fit(found, pixels, f"{row.where}: {ref}")
         return masks
 

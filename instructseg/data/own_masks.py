@@ -8,7 +8,9 @@ LabelMe    a label                                         every shape
 COCO       an annotation id                                every annotation of the picture
 =========  ==============================================  ==================================================
 
-In a LabelMe file, what a label with ``ignore`` in it covers counts neither as right nor as wrong.
+A COCO file knows a picture by the end of its path: the name, and of pictures with the same name as many folders
+as tell them apart. In a LabelMe file, what a label with ``ignore`` in it covers counts neither as right nor as
+wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +49,13 @@ class MaskRef:
 class CocoFile:
     """A COCO file: pictures and annotations by id, instructions by annotation id, and what joins them.
 
-    ``by_name``: a picture's file name, without folders. ``of_picture``: ids of a picture's annotations.
+    ``by_name``: the pictures of a file name without folders. ``of_picture``: ids of a picture's annotations.
     """
 
     pictures: Mapping[int, Picture]
     annotations: Mapping[int, Annotation]
     instructions: Mapping[int, tuple[str, ...]]
-    by_name: Mapping[str, Picture]
+    by_name: Mapping[str, list[Picture]]
     of_picture: Mapping[int, list[int]]
 
 
@@ -62,12 +65,12 @@ class MaskFiles:
     def __init__(self) -> None:
         self._json: dict[Path, CocoFile | dict[str, Any]] = {}
 
-    def read(self, ref: MaskRef, image: str, height: int, width: int) -> np.ndarray:
+    def read(self, ref: MaskRef, image: Path, height: int, width: int) -> np.ndarray:
         """``uint8[h, w]``, 1 on the object, 255 where not to count.
 
         Args:
             ref: what to read.
-            image: file name of the picture, without folders, by which a COCO file knows it.
+            image: path of the picture, by whose end a COCO file knows it.
             height: of the picture, in pixels, for files that do not tell.
             width: likewise.
 
@@ -113,7 +116,9 @@ def _parse(file: Path) -> CocoFile | dict[str, Any]:
         said = {entry["id"]: _instructions(entry, names) for entry in content["annotations"]}
     except (KeyError, TypeError) as error:
         raise DataError(Fault.RECORD, file, f"neither a COCO nor a LabelMe file (no {error})") from error
-    by_name = {Path(picture.file_name).name: picture for picture in pictures.values()}
+    by_name: dict[str, list[Picture]] = {}
+    for picture in pictures.values():
+        by_name.setdefault(Path(picture.file_name).name, []).append(picture)
     of_picture: dict[int, list[int]] = {}
     for number, annotation in annotations.items():
         of_picture.setdefault(annotation.image_id, []).append(number)
@@ -131,7 +136,7 @@ def _png(ref: MaskRef) -> np.ndarray:
     if ref.object is not None and not ref.object.isdigit():
         raise DataError(Fault.MASK, ref.file, f"the object of a PNG is a pixel value, got {ref.object!r}")
     try:
-        if ref.object is None and _mode(ref.file) in ("1", "RGB"):
+        if ref.object is None and _mode(ref.file) == "RGB":
             return np.any(load_image(ref.file), axis=-1).view(np.uint8)
         values = load_index_png(ref.file)
     except ValueError as error:
@@ -150,19 +155,38 @@ def _mode(file: Path) -> str:
         return ""
 
 
-def _coco(ref: MaskRef, content: CocoFile, image: str) -> np.ndarray:
-    if image not in content.by_name:
-        raise DataError(Fault.ID, ref.file, f"there is no picture {image!r} in 'images'")
-    picture = content.by_name[image]
-    numbers = content.of_picture.get(picture.id, [])
+def _coco(ref: MaskRef, content: CocoFile, image: Path) -> np.ndarray:
+    known = _pictures(ref, content, image)
+    numbers = [number for picture in known for number in content.of_picture.get(picture.id, [])]
     if ref.object is not None:
         numbers = [number for number in numbers if str(number) == ref.object]
         if not numbers:
-            raise DataError(Fault.ID, ref.file, f"there is no annotation {ref.object} of {picture.file_name}")
+            names = " or ".join(picture.file_name for picture in known)
+            raise DataError(Fault.ID, ref.file, f"there is no annotation {ref.object} of {names}")
+        known = [content.pictures[content.annotations[numbers[0]].image_id]]
+    if len(known) > 1:
+        names = " and ".join(picture.file_name for picture in known)
+        raise DataError(Fault.ID, ref.file, f"{image} may be {names}: name the annotation as its object")
+    (picture,) = known
     mask = np.zeros((picture.height, picture.width), np.uint8)
     for number in numbers:
         mask |= decode(content.annotations[number], picture, f"{ref.file}, annotation {number}")
     return mask
+
+
+def _pictures(ref: MaskRef, content: CocoFile, image: Path) -> list[Picture]:
+    """Those whose file names have most in common with the end of a path; one, where they tell it."""
+    named = content.by_name.get(image.name, [])
+    if not named:
+        raise DataError(Fault.ID, ref.file, f"there is no picture {image.name!r} in 'images'")
+    shared = [_shared_end(Path(picture.file_name), image) for picture in named]
+    return [picture for picture, parts in zip(named, shared, strict=True) if parts == max(shared)]
+
+
+def _shared_end(one: Path, other: Path) -> int:
+    """How many parts of two paths are the same, from the last on."""
+    pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _labelme(ref: MaskRef, content: Mapping[str, Any], height: int, width: int) -> np.ndarray:
@@ -190,6 +214,8 @@ def _outline(shape: Mapping[str, Any], file: Path) -> np.ndarray:
     """``int32[n, 2]`` of x, y: a polygon, the corners of a rectangle, or points on a circle."""
     points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
     kind = shape.get("shape_type") or "polygon"
+    if not len(points):
+        raise DataError(Fault.MASK, file, "a shape has no points")
     if kind == "rectangle":
         (left, top), (right, bottom) = points
         points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])

@@ -29,6 +29,7 @@ texts; annotations without one are asked for by their category, all of a video a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,8 @@ class OwnVideos(ReferringVideos):
 
         Raises:
             FileNotFoundError: there is nothing to read, or a video is missing.
-            DataError: an entry lacks something, has an unknown column, or an id does not join.
+            DataError: an entry lacks something, has an unknown column, or an id does not join; or results of
+                two videos or instructions would be stored under the same name.
         """
         file = _find(Path(source))
         if file.suffix.lower() == ".json" and isinstance(content := read_json(file, object, compact_rle), dict):
@@ -109,6 +111,7 @@ class OwnVideos(ReferringVideos):
             raise DataError(
                 Fault.RECORD, file, f"no instructions{'' if split is None else f' of split {split!r}'}"
             )
+        _check_names(file, clips)
         return cls(name, clips, task, **options)
 
 
@@ -238,9 +241,12 @@ class YtvisFile:
                 raise DataError(Fault.RECORD, where, "it has neither instruction nor category")
             for text in [words] if isinstance(words, str) else words:
                 said.setdefault(entry["video_id"], {}).setdefault(text, []).append(str(number))
-        return [self._clip(self.videos[number], texts) for number, texts in said.items()]
+        folders = {number: str(Path(self.videos[number]["file_names"][0]).parent) for number in said}
+        shared = Counter(folders.values())
+        names = {n: folder if shared[folder] == 1 else f"{folder}/{n}" for n, folder in folders.items()}
+        return [self._clip(names[number], self.videos[number], texts) for number, texts in said.items()]
 
-    def _clip(self, video: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> Clip:
+    def _clip(self, name: str, video: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> Clip:
         files = tuple(video["file_names"])
         places = [self.file.parent / folder for folder in FRAME_FOLDERS]
         folder = next((p for p in places if any((p / file).is_file() for file in files)), places[0])
@@ -248,7 +254,6 @@ class YtvisFile:
             Expression(str(i), text, tuple(objs)) for i, (text, objs) in enumerate(texts.items())
         )
         frames = FrameFiles(folder, files)
-        name = str(Path(files[0]).parent)
         size = (video["height"], video["width"])
         return Clip(name, frames, frames.names, expressions, RleTruth(self.file, self.tracks), size)
 
@@ -285,9 +290,12 @@ def _table_clip(
                 continue
             places.setdefault(mask, _open_masks(folder / mask, names, tracks))
             objects += [f"{mask}:{obj}" for obj in several(entry.get("object")) or [ANY_OBJECT]]
-        expressions.append(Expression(str(entry.get("id") or number), entry["instruction"], tuple(objects)))
+        given = entry.get("id")
+        name = str(number if given in (None, "") else given)
+        expressions.append(Expression(name, entry["instruction"], tuple(objects)))
     truth = ManyTruths(places) if known == {True} else None
-    return Clip(str(Path(video).with_suffix("")), frames, names, tuple(expressions), truth)
+    path = Path(video) if (folder / video).is_dir() else Path(video).with_suffix("")
+    return Clip(str(path), frames, names, tuple(expressions), truth)
 
 
 def open_frames(path: Path) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:
@@ -323,6 +331,19 @@ def _open_masks(path: Path, names: tuple[str, ...], tracks: dict[Path, YtvisFile
     if path not in tracks:
         tracks[path] = YtvisFile(path, read_json(path, dict, compact_rle))
     return RleTruth(path, tracks[path].tracks)
+
+
+def _check_names(file: Path, clips: Sequence[Clip]) -> None:
+    """Results are stored by these names: none may come twice."""
+    for name, count in Counter(clip.name for clip in clips).items():
+        if count > 1:
+            message = f"{count} videos would have their results under {name!r}: rename one"
+            raise DataError(Fault.ID, file, message)
+    for clip in clips:
+        for number, count in Counter(expression.id for expression in clip.expressions).items():
+            if count > 1:
+                message = f"{clip.name} has {count} instructions with the id {number!r}: give each its own"
+                raise DataError(Fault.ID, file, message)
 
 
 def _find(source: Path) -> Path:

@@ -94,6 +94,8 @@ class ReasonSeg(Dataset):
         record, image = self.records[index], self.files[index].with_suffix(".jpg")
         pixels = read_image(image)
         height, width = pixels.shape[:2]
+        if not all(len(points) for _, points in record.shapes):
+            raise DataError(Fault.MASK, self.files[index], "a shape has no points")
         mask = draw_shapes(record.shapes, height, width, self._ignore)
         meta = {"file_name": image.name, "is_sentence": record.is_sentence, "texts": record.texts}
         return Sample(

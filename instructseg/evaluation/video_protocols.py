@@ -21,7 +21,7 @@ from instructseg.evaluation.jf import region_and_boundary
 from instructseg.evaluation.parallel import each
 from instructseg.evaluation.sums import mean
 from instructseg.evaluation.video_truth import Expression
-from instructseg.masks import load_index_png
+from instructseg.masks import load_grey_png
 
 REVOS_GROUPS = {"referring": 0, "reasoning": 1}
 """Groups of ReVOS and their ``type_id``; 2, an expression that means nothing, is in no group."""
@@ -179,7 +179,7 @@ def score_expression(predictions: Path, expression: Expression) -> ExpressionSco
     folder = predictions / expression.video / expression.name
     name = f"{expression.video}/{expression.name}"
     try:
-        prediction = np.stack([load_index_png(folder / f"{frame}.png") for frame in expression.frames])
+        prediction = np.stack([load_grey_png(folder / f"{frame}.png") for frame in expression.frames])
         truth, foreground = expression.load(prediction.shape[1:])
         return score_masks(prediction, truth, foreground, name, expression.kind)
     except (FileNotFoundError, ValueError) as error:

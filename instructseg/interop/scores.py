@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.distributed import rank
 from instructseg.evaluation import IouSums
 from instructseg.evaluation.generalized import GeneralizedSums
 from instructseg.evaluation.sums import merged
@@ -84,13 +85,23 @@ class VideoScores(Scores):
 
     def reset(self) -> None:  # noqa: D102
         self._sums = ExpressionSums()
+        self._unnamed = 0
 
     def add(self, entry: Entry, output: Entry) -> None:  # noqa: D102
-        name = entry.get("name", "")
+        name = entry.get("name") or self._number()
         if "masks" not in entry:
             raise ValueError(f"input '{name}' has no 'masks' to compare with")
+        if name in self._sums.expressions:
+            raise ValueError(
+                f"two inputs have the name '{name}': name the clip and the instruction, or leave it"
+            )
         answers = np.stack([best_mask(found) for found in output["frames"]])
         self._sums.add(score_masks(answers, entry["masks"], name=name))
+
+    def _number(self) -> str:
+        """A name that no other input has, in any process."""
+        self._unnamed += 1
+        return f"{rank()}:{self._unnamed}"
 
     def evaluate(self) -> dict[str, dict[str, float]]:  # noqa: D102
         return {"video": _percent(merged(self._sums).results())}

@@ -340,6 +340,19 @@ def test_mistakes_are_named(run: Run, words: list[str], message: str) -> None:
         run("refcoco", "refer_seg", *words)
 
 
+def test_what_the_paper_did_not_measure_is_not_beside_its_figures(run: Run, tmp_path: Path) -> None:
+    words = ["eval.split=train", "eval.options.exclude=['*/1']"]
+    assert all(name.startswith("revos_train_") for name in run("revos", "ReVOS", *words))
+    table = (only(tmp_path / "out") / "results.md").read_text()
+    assert "| revos_train_overall, some left out |" in table and "54.5" not in table
+
+
+def test_a_part_of_a_davis_clip_is_not_left_out(run: Run) -> None:
+    name = "bike-packing"
+    with pytest.raises(ValueError, match=rf"leaves out a part of {name}, .* leave out {name}/\* or none"):
+        run("refdavis", "ref-davis-referformer", f"eval.options.exclude=['{name}/0']")
+
+
 def test_a_folder_of_other_settings_is_refused(run: Run) -> None:
     run("reasonseg", "ReasonSeg", "eval.limit=1")
     with pytest.raises(ValueError, match=r"reasonseg_val holds an evaluation with options .*False"):

@@ -102,8 +102,9 @@ def test_unmerged_adapters(
     torch.testing.assert_close(load_official(official).get_parameter(f"language.{name}.weight"), wanted)
 
 
-def test_adapters_of_our_layout_are_merged_on_export(official: Path, tmp_path: Path) -> None:
-    lora = {"r": 4, "alpha": 16, "dropout": 0.0, "targets": ["q_proj"]}
+@pytest.mark.parametrize("alpha", [16, 6])
+def test_adapters_of_our_layout_are_merged_on_export(alpha: int, official: Path, tmp_path: Path) -> None:
+    lora = {"r": 4, "alpha": alpha, "dropout": 0.0, "targets": ["q_proj"]}
     config = load_official(official).config
     config.lora = lora
     model = InstructSeg(config)

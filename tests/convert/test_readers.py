@@ -116,6 +116,20 @@ def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data
         load_pickled(file)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damaged_torch_files_are_named(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    file = tmp_path_factory.getbasetemp() / "hurt.pth"
+    torch.save(TENSORS, file, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    whole = bytearray(file.read_bytes())
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(whole[: data.draw(st.integers(1, len(whole)))])
+    try:
+        load_pickled(file)  # what the flipped bit did not hurt may be read
+    except ValueError as error:
+        assert "hurt.pth" in str(error)
+
+
 def test_missing_and_unknown(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         open_weights(tmp_path / "nothing")

@@ -162,6 +162,48 @@ def test_a_table_may_point_into_a_coco_file(tmp_path: Path) -> None:
     assert caught.value.problem.fault is Fault.ID
 
 
+def test_pictures_of_a_coco_file_that_share_a_name(tmp_path: Path) -> None:
+    content = coco(tmp_path)
+    content["images"] = [
+        {"id": 1, "file_name": "left/a.png", "height": 3, "width": 4},
+        {"id": 2, "file_name": "right/a.png", "height": 3, "width": 4},
+    ]
+    content["annotations"][1]["image_id"] = 2
+    for folder in ("left", "right", "other"):
+        save_image(tmp_path / "images" / folder / "a.png", np.zeros((3, 4, 3), np.uint8))
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    left, again, right, dog = _samples(OwnImages(tmp_path))
+    assert [Path(s.meta["file_name"]).parent.name for s in (left, again, right, dog)] == [
+        "left", "left", "right", "left",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(left.masks, (IDS == 1)[None])
+    np.testing.assert_array_equal(right.masks, (IDS == 2)[None])
+
+    def row(folder: str, **object: int) -> dict[str, Any]:
+        return {"image": f"images/{folder}/a.png", "instruction": "it", "mask": "annotations.json", **object}
+
+    part = OwnImages(
+        own(
+            tmp_path,
+            [row("left"), row("right", object=2), row("right", object=1), row("other", object=2), row("other")],
+        )
+    )
+    np.testing.assert_array_equal(part[0].masks, np.isin(IDS, (1, 3))[None])
+    np.testing.assert_array_equal(part[1].masks, (IDS == 2)[None])
+    with pytest.raises(DataError, match=r"there is no annotation 1 of right/a\.png"):
+        part[2]
+    np.testing.assert_array_equal(part[3].masks, (IDS == 2)[None])  # the annotation tells which is meant
+    with pytest.raises(DataError, match=r"other/a\.png may be left/a\.png and right/a\.png"):
+        part[4]
+
+
+def test_a_shape_without_points(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "a.json").write_text('{"shapes": [{"label": "x", "points": []}]}')
+    with pytest.raises(DataError, match=r"a\.json: a shape has no points"):
+        OwnImages(tmp_path)[0]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -102,6 +102,50 @@ def test_json_lines_splits_and_ids(root):
         OwnVideos.open(table, "test")
 
 
+def test_folders_with_dots_are_different_videos(root):
+    for name in ("scene.001", "scene.002"):
+        save_image(root / name / "0.png", np.zeros((4, 4, 3), np.uint8))
+    write_table(root / "instructions.csv", ("scene.001", "a dog", "", ""), ("scene.002", "a cat", "", ""))
+    assert [clip.name for clip in OwnVideos.open(root).clips] == ["scene.001", "scene.002"]
+
+
+@pytest.mark.parametrize("ids", [(0, 1), ("", ""), (None, None), ("0", 1)])
+def test_instructions_are_told_apart_by_their_ids(root, ids):
+    rows = [
+        {"video": "videos/park.mp4", "instruction": text, "id": i} for text, i in zip("ab", ids, strict=True)
+    ]
+    (root / "instructions.csv").unlink()
+    (root / "instructions.json").write_text(json.dumps(rows))
+    (clip,) = OwnVideos.open(root).clips
+    assert [expression.id for expression in clip.expressions] == ["0", "1"]
+
+
+def test_results_that_would_have_the_same_name_are_refused(root):
+    columns = ("video", "instruction", "id")
+    table = root / "instructions.csv"
+    write_table(table, ("videos/park.mp4", "a", "1"), ("videos/park.mp4", "b", ""), columns=columns)
+    with pytest.raises(DataError, match=r"videos/park has 2 instructions with the id '1'"):
+        OwnVideos.open(root)
+    save_image(root / "videos" / "park" / "0.png", np.zeros((4, 4, 3), np.uint8))
+    write_table(table, ("videos/park.mp4", "a", ""), ("videos/park", "b", ""), columns=columns)
+    with pytest.raises(DataError, match=r"2 videos would have their results under 'videos/park'"):
+        OwnVideos.open(root)
+
+
+def test_two_videos_of_a_ytvis_file_from_one_folder(ytvis):
+    path = ytvis / "annotations.json"
+    content = json.loads(path.read_text())
+    first = content["videos"][0]
+    later = {**first, "id": 77, "file_names": first["file_names"][4:]}
+    entry = content["annotations"][0]
+    cut = {**entry, "id": 99, "video_id": 77, "segmentations": entry["segmentations"][4:]}
+    content["videos"].append(later)
+    content["annotations"].append(cut)
+    path.write_text(json.dumps(content))
+    names = [clip.name for clip in OwnVideos.open(ytvis).clips]
+    assert names[0] == f"street/{first['id']}" and names[-1] == "street/77" and len(set(names)) == 4
+
+
 def test_frames_of_a_folder_are_in_natural_order(tmp_path):
     for number in (10, 9, 1):
         save_image(tmp_path / f"f{number}.png", np.full((4, 4, 3), number, np.uint8))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from instructseg.evaluation.video_protocols import (
     ExpressionScores,
@@ -124,6 +125,16 @@ def test_revos_folder(revos: Path) -> None:
     assert sums.revos_results()["reasoning"]["J"] == 0
     together = evaluate_expressions(revos / "out", rle_expressions(*files), processes=2)
     assert together == sums
+
+
+def test_pictures_of_any_mode_are_read_as_grey(revos: Path) -> None:
+    folder = revos / "out/UVO/all/x/0"
+    expected = evaluate_expressions(revos / "out", rle_expressions(revos / "meta.json", revos / "masks.json"))
+    for mode in ("1", "RGB", "LA"):
+        for frame, name in enumerate(("00000", "00005")):
+            Image.fromarray(TRUTH[frame].astype(np.uint8) * 255).convert(mode).save(folder / f"{name}.png")
+        found = evaluate_expressions(revos / "out", rle_expressions(revos / "meta.json", revos / "masks.json"))
+        assert found == expected
 
 
 def test_a_size_that_does_not_fit_is_a_fault(revos: Path) -> None:

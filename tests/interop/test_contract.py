@@ -232,6 +232,18 @@ def test_video_scores(d2: SimpleNamespace) -> None:
     assert scorer.evaluate() == {"video": pytest.approx({"J&F": 75, "J": 75, "F": 75})}
     with pytest.raises(ValueError, match="input 'c' has no 'masks'"):
         scorer.process([{"name": "c"}], [right])
+    with pytest.raises(ValueError, match="two inputs have the name 'b'"):
+        scorer.process([{"name": "b", "masks": masks}], [right])
+
+
+def test_videos_without_a_name_all_count(d2: SimpleNamespace) -> None:
+    scorer = d2.ours.VideoEvaluator()
+    masks = np.stack([square(3, 5), square(20, 30)])
+    right = {"frames": [found(d2, [mask], [1.0]) for mask in masks]}
+    wrong = {"frames": [found(d2, [], []), found(d2, [], [])]}
+    scorer.process([{"masks": masks}, {"masks": masks}], [wrong, wrong])
+    scorer.process([{"masks": masks}], [right])
+    assert scorer.evaluate()["video"]["J"] == pytest.approx(100 / 3)
 
 
 def test_an_answer_is_that_of_the_package(d2: SimpleNamespace, arch: Any) -> None:
