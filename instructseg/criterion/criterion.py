@@ -149,18 +149,20 @@ class SegCriterion:
         if output.mask_logits is None or output.seg_logits is None:
             if targets:
                 raise ValueError(f"{len(targets)} targets for an output without masks")
-            all_reduce_mean(torch.stack([zero, zero]))  # the other processes may wait for it
+            all_reduce_mean(torch.stack([zero] * 4))  # the other processes may wait for it
             return {}
         batch = TargetBatch.pack(targets, output.mask_logits)
-        counts = torch.stack([zero + sum(batch.counts), zero + batch.is_answer.sum()])
-        num_masks, num_answers = all_reduce_mean(counts).clamp(min=1)
+        answered = batch.is_answer.any(1).sum()
+        counts = (sum(batch.counts), batch.is_answer.sum(), output.seg_logits.numel(), answered)
+        # masks, answers, scores and rows count the same in every process
+        numbers = all_reduce_mean(torch.stack([zero + count for count in counts])).clamp(min=1)
         layers = {"": (output.mask_logits, output.seg_logits)}
         if self.config.deep_supervision:
             layers |= {f"_{index}": layer for index, layer in enumerate(output.aux)}
         return {
             name + suffix: loss
             for suffix, layer in layers.items()
-            for name, loss in self._layer_losses(*layer, batch, num_masks, num_answers).items()
+            for name, loss in self._layer_losses(*layer, batch, numbers).items()
         }
 
     def _layer_losses(
@@ -168,10 +170,13 @@ class SegCriterion:
         mask_logits: torch.Tensor,
         seg_logits: torch.Tensor,
         targets: TargetBatch,
-        num_masks: torch.Tensor,
-        num_answers: torch.Tensor,
+        numbers: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """The losses of one layer's masks ``float[B, Q, h, w]`` and scores ``float[B, Q]``."""
+        """The losses of one layer's masks ``float[B, Q, h, w]`` and scores ``float[B, Q]``.
+
+        ``numbers``: of masks, answers, scores, and rows with an answer, each the mean over the processes.
+        """
+        num_masks, num_answers, num_scores, num_rows = numbers
         assert seg_logits.shape == mask_logits.shape[:2], (seg_logits.shape, mask_logits.shape)
         points = self.sampler.uniform(len(mask_logits), mask_logits.device)
         matches = match(mask_logits, targets, points, self.config.mask_weight, self.config.dice_weight)
@@ -186,6 +191,6 @@ class SegCriterion:
         return {
             "mask": mask_loss(logits, labels, weights, num_masks),
             "dice": dice_loss(logits, labels, weights, num_masks),
-            "class": class_loss(scores, positive, num_answers),
-            "selection": selection_loss(scores, positive),
+            "class": class_loss(scores, positive, num_answers, num_scores),
+            "selection": selection_loss(scores, positive, num_rows),
         }

@@ -35,33 +35,36 @@ def dice_loss(
     return (1 - dice).sum() / num_masks
 
 
-def class_loss(seg_logits: torch.Tensor, positive: torch.Tensor, num_answers: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each query's score, mean over all; the few positives weigh as much as the negatives.
+def class_loss(
+    seg_logits: torch.Tensor, positive: torch.Tensor, num_answers: torch.Tensor, num_scores: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of each query's score, sum / ``num_scores``; positives weigh as much as the many negatives.
 
     Args:
         seg_logits: ``float32[B, Q]``.
         positive: ``float32[B, Q]``, 1 for the queries matched to an answer, else 0.
         num_answers: scalar, at least 1; positives expected in the batch.
+        num_scores: scalar, at least 1; ``B * Q``.
     """
     # more answers than queries would make it negative
-    pos_weight = ((positive.numel() - num_answers) / num_answers).clamp(min=0)
+    pos_weight = ((num_scores - num_answers) / num_answers).clamp(min=0)
     loss = F.binary_cross_entropy_with_logits(seg_logits, positive, pos_weight=pos_weight, reduction="sum")
-    return loss / max(positive.numel(), 1)
+    return loss / num_scores
 
 
-def selection_loss(seg_logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+def selection_loss(seg_logits: torch.Tensor, positive: torch.Tensor, num_rows: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of a softmax over a row's queries with its answers, all equally right.
 
     Args:
         seg_logits: ``float32[B, Q]``.
         positive: as for :func:`class_loss`; a row without any contributes nothing.
+        num_rows: scalar, at least 1; rows with an answer.
 
     Returns:
-        Mean over the rows with an answer.
+        Sum over the rows / ``num_rows``.
     """
-    answers = positive.sum(1)
-    right = (positive * seg_logits.log_softmax(1)).sum(1) / answers.clamp(min=1)
-    return -right.sum() / (answers > 0).sum().clamp(min=1)
+    right = (positive * seg_logits.log_softmax(1)).sum(1) / positive.sum(1).clamp(min=1)
+    return -right.sum() / num_rows
 
 
 def text_loss(text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -222,11 +222,11 @@ def test_normalises_by_the_average_over_processes(monkeypatch, average):
         module, "all_reduce_mean", lambda counts: seen.append(counts.tolist()) or counts * average
     )
     together = seeded(SegCriterion(CONFIG), said, targets)
-    assert seen == [[1.0, 1.0], 0.0]  # masks and answers, then tokens
+    assert seen == [[1.0, 1.0, said.seg_logits.numel(), 1.0], 0.0]  # masks to answered rows, then tokens
     torch.testing.assert_close(together.raw["mask"], alone.raw["mask"] / max(average, 1))
     # a process without masks takes part too
     SegCriterion(CONFIG)(SegOutput(None, None, text_logits=torch.randn(1, 11)), [])
-    assert seen[2:] == [[0.0, 0.0], 0.0]
+    assert seen[2:] == [[0.0] * 4, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,12 @@ def test_class_loss_by_hand():
     scores = torch.tensor([[2.0, -1.0, 0.5, 0.0]])
     positive = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     softplus = [3 * F.softplus(-scores[0, 0]), *(F.softplus(score) for score in scores[0, 1:])]
-    torch.testing.assert_close(class_loss(scores, positive, ONE), sum(softplus) / 4)
+    torch.testing.assert_close(class_loss(scores, positive, ONE, 4 * ONE), sum(softplus) / 4)
 
 
 def test_class_loss_without_positives_pulls_all_scores_down():
     scores = torch.randn(2, 4, requires_grad=True)
-    loss = class_loss(scores, torch.zeros(2, 4), ONE)
+    loss = class_loss(scores, torch.zeros(2, 4), ONE, 8 * ONE)
     torch.testing.assert_close(loss, F.softplus(scores).mean())
     loss.backward()
     assert (scores.grad > 0).all()
@@ -57,7 +57,7 @@ def test_class_loss_without_positives_pulls_all_scores_down():
 
 def test_class_loss_is_never_negative():
     # 9 answers announced for 4 queries
-    assert class_loss(torch.full((1, 4), 3.0), torch.ones(1, 4), torch.tensor(9.0)) >= 0
+    assert class_loss(torch.full((1, 4), 3.0), torch.ones(1, 4), torch.tensor(9.0), 4 * ONE) >= 0
 
 
 def test_selection_loss_by_hand():
@@ -65,14 +65,14 @@ def test_selection_loss_by_hand():
     positive = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     rows = scores.log_softmax(1)
     expected = -((rows[0, 0] + rows[0, 2]) / 2 + rows[1, 1]) / 2
-    torch.testing.assert_close(selection_loss(scores, positive), expected)
+    torch.testing.assert_close(selection_loss(scores, positive, 2 * ONE), expected)
     theirs = F.cross_entropy(scores[:2], positive[:2] / positive[:2].sum(1, keepdim=True))
-    torch.testing.assert_close(selection_loss(scores, positive), theirs)
+    torch.testing.assert_close(selection_loss(scores, positive, 2 * ONE), theirs)
 
 
 def test_selection_loss_without_answers():
     scores = torch.randn(2, 3, requires_grad=True)
-    loss = selection_loss(scores, torch.zeros(2, 3))
+    loss = selection_loss(scores, torch.zeros(2, 3), ONE)
     loss.backward()
     assert loss == 0 and not scores.grad.any()
 
