@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with the run in output_dir")
     parser.add_argument("--eval-only", action="store_true", help="measure the configured model, train nothing")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="fields that differ from the file")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     with reported():
         from instructseg.cli.train import evaluate, train
 

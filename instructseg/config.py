@@ -244,6 +244,10 @@ class RunConfig:
     eval: EvalConfig | None = None
     drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
+    def __post_init__(self) -> None:
+        if self.lesson != "whole" and self.data.kind == "mixture":
+            raise ValueError(f"lesson '{self.lesson}' is learned on kind 'synthetic', not on a mixture")
+
     def plan(self) -> dict[str, RunConfig]:
         """The stages, or the run itself as the only one, named ``train``."""
         return self.stages or {"train": self}
@@ -276,6 +280,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     )
 
 
+_OF_THE_RUN = {"output_dir", "export_dtype", "export_official", "eval", "drawn"}
+
+
 def _stage(name: str, layers: tuple[Tree, ...], origins: Origins) -> Tree | None:
     if layers[1] is None or layers[3] is None:
         return None
@@ -285,5 +292,9 @@ def _stage(name: str, layers: tuple[Tree, ...], origins: Origins) -> Tree | None
             raise ValueError(
                 f"{origins.of(f'stages.{name}')}: stages.{name}: expected what differs, without stages"
             )
+        if layer is layers[1] or layer is layers[3]:
+            for key in layer.keys() & _OF_THE_RUN:
+                at = f"stages.{name}.{key}"
+                raise ValueError(f"{origins.of(at)}: {at}: it is of the whole run; say it outside of stages")
         stage = merge(stage, layer)
     return resolve(stage)

@@ -107,6 +107,21 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
         ),
         ("stages: {a: {}}", ["stages.b.seed=1"], r"command line: stages.b: no such stage; there are a"),
         ("stages: [a]", [], r"run.yaml: stages: expected a mapping"),
+        (
+            "stages: {a: {export_dtype: float16}}",
+            [],
+            r"run.yaml: stages.a.export_dtype: it is of the whole run",
+        ),
+        (
+            "stages: {a: {}}",
+            ["stages.a.output_dir=x"],
+            r"command line: stages.a.output_dir: it is of the whole run",
+        ),
+        (
+            "lesson: patches\ndata: {kind: mixture, mixture: [{name: refcoco, root: x}]}",
+            [],
+            r"lesson 'patches' is learned on kind 'synthetic'",
+        ),
         ("stages: {a: 3}", [], r"run.yaml: stages.a: expected what differs"),
         ("", ["seed"], r"command line: expected KEY=VALUE, got 'seed'"),
         ("seed: ${sed}", [], r"cannot fill in an interpolation: .*sed"),

@@ -38,7 +38,7 @@ def lesson_trainer(
         source = PageSource(processor, batches, data.seen)
     else:
         module = MaskLesson(model, propose=run.lesson == "masks")
-    train = replace(run.train, best=None, patience=0)
+    train = replace(run.train, best=None, patience=0, final="last", eval_every=0)
     said: Any = _said
     return Trainer(module, said, source, train, folder, taught=model)
 

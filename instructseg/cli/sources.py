@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from instructseg import distributed
 from instructseg.config import ModelSource
 from instructseg.inference import load
 from instructseg.inference.loading import DEFAULT_MODEL, processor_config
@@ -47,7 +46,9 @@ def build_model(
         FileNotFoundError, ValueError: a file is missing or does not fit, or overrides are not possible.
     """
     if source.start is not None:
-        return _joined(source, seed, folder)
+        if folder is None:
+            raise ValueError("model.start is joined in the output folder of a run: give one")
+        return _trained(str(join_start(source, seed, folder)), source, seed)
     if source.name in PRESETS:
         torch.manual_seed(seed)
         config = preset(source.name, **source.overrides)
@@ -55,25 +56,27 @@ def build_model(
     return _trained(source.name, source, seed)
 
 
-def _joined(source: ModelSource, seed: int, folder: Path | None) -> tuple[InstructSeg, InstructSegProcessor]:
-    """The files of ``source.start`` in one model."""
+def join_start(source: ModelSource, seed: int, folder: Path) -> Path:
+    """Joins the files of ``source.start`` in one model, once; gives its folder.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or does not fit.
+    """
     from instructseg.convert import assemble_training_start
 
     start = source.start
     assert start is not None
-    if source.name not in PRESETS or folder is None:
+    if source.name not in PRESETS:
         raise ValueError(f"model.start fills a preset ({', '.join(PRESETS)}), not '{source.name}'")
     target = folder / START_FOLDER
-    if not target.is_dir() and distributed.is_main():
+    if not target.is_dir():
         fields = {**PRESETS[source.name], **source.overrides}
         fields.pop("lora", None)
         made = assemble_training_start(
             start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields
         )
         logger.info("wrote %s: %s", target, made)
-    if distributed.world_size() > 1:
-        torch.distributed.barrier()
-    return _trained(str(target), source, seed)
+    return target
 
 
 def _trained(name: str, source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSegProcessor]:

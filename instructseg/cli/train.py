@@ -11,10 +11,12 @@ import typer
 
 from instructseg.cli import drawn_report
 from instructseg.cli.build import build_model, build_trainer
+from instructseg.cli.sources import join_start
 from instructseg.config import ModelSource, RunConfig, load_config
-from instructseg.distributed import is_main
+from instructseg.distributed import barrier, is_main
 from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
+from instructseg.engine.trainer import FINAL
 from instructseg.log import get_logger, setup_logging
 
 logger = get_logger(__name__)
@@ -48,6 +50,12 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     join_processes()  # what is read from here on depends on how many there are
     setup_logging("INFO" if is_main() else "WARNING")
 
+    if is_main():  # the others read what it joins
+        for stage in config.plan().values():
+            if stage.model.start is not None:
+                join_start(stage.model, stage.seed, output)
+    barrier()
+
     def build(stage: RunConfig, folder: Path) -> Trainer:
         model, processor = build_model(stage.model, stage.seed, output)
         return build_trainer(stage, folder, processor, model)
@@ -55,16 +63,21 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     final = run_stages(config.plan(), build, output, check_stage)
     if is_main():
         export(config, final)
+    barrier()
     return output / MODEL_FOLDER
 
 
 def check_stage(name: str, stage: RunConfig, folder: Path) -> None:
-    """Compares the figures of a finished stage with ``check`` of its configuration.
+    """Compares the figures of a finished stage with ``check`` of its configuration; tells where it ended early.
 
     Raises:
         ValueError: a figure is missing, or the mean of its last lines is too small.
     """
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    ended, most = lines[-1]["step"] if lines else 0, stage.train.max_steps
+    if ended < most:
+        further = f"to train it further, delete {folder / FINAL} and go on with --resume"
+        logger.info("stage %s ended at step %d of at most %d; %s", name, ended, most, further)
     for figure, least in stage.check.items():
         values = [line[figure] for line in lines if figure in line][-_CHECKED_LINES:]
         if not values:
@@ -118,7 +131,7 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
         return run_benchmark(config)
     exported = config.output_dir / MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
-    model, processor = build_model(source, config.seed)
+    model, processor = build_model(source, config.seed, config.output_dir)
     setup_logging()
     logger.info("measuring %s", source.name)
     values = drawn_report.evaluate(model.eval(), processor, config.data, config.drawn, config.output_dir)

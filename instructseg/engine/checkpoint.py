@@ -122,7 +122,11 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
-    missing, unexpected = load_model(model, str(path), strict=False)
+    try:
+        missing, unexpected = load_model(model, str(path), strict=False)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"{path} is of another model: {reason}") from error
     if missing or unexpected:
         raise ValueError(
             f"{path} is of another model: lacks {sorted(missing)[:3]}, has {sorted(unexpected)[:3]} too many"

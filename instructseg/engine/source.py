@@ -63,5 +63,7 @@ def _same(batch: Batch) -> Batch:
 
 
 def _leave_interrupts(_: int) -> None:
-    # Ctrl-C reaches the whole process group; the trainer still needs batches to finish its step
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and what torchrun or SLURM sends reach the whole process group; the trainer still needs batches to
+    # finish its step. A worker ends with its trainer anyway
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

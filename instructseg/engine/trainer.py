@@ -11,11 +11,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -132,6 +132,7 @@ class Trainer:
         model = self._start()
         batches = self._batches()
         clock = time.perf_counter() - self.seconds
+        stopped = False
         with (
             stop_requests() as stop,
             _flushed_denormals(self.accelerator.device),
@@ -164,9 +165,15 @@ class Trainer:
                 if stopped or better or self.over or self._due(config.save_every):
                     self._save()
                 if stopped and not self.over:
-                    where = f"the same command goes on from {self.output_dir}"
-                    raise Interrupted(f"stopped after step {self.step}; {where}")
-        return self._finish()
+                    self._stop()
+        trained = self._finish()
+        if stopped:
+            self._stop()
+        return trained
+
+    def _stop(self) -> NoReturn:
+        where = f"the same command goes on from {self.output_dir}"
+        raise Interrupted(f"stopped after step {self.step}; {where}")
 
     @property
     def share(self) -> float:
@@ -241,13 +248,18 @@ class Trainer:
     def _losses(
         self, model: Callable[..., SegOutput], inputs: ModelInputs, targets: list[MaskTargets]
     ) -> Losses:
-        device, precision = self.accelerator.device, self.config.precision
+        device = self.accelerator.device
         self.parallel.check(inputs)
         inputs = self.parallel.cast(inputs.to(device))
-        dtype = getattr(torch, precision)
-        with torch.autocast(device.type, dtype, enabled=precision != "float32" and self.parallel.autocasts):
+        with self._autocast() if self.parallel.autocasts else nullcontext():
             output = model(inputs, aux=True)
         return self.criterion(output, [_move(target, device) for target in targets], inputs.labels)
+
+    def _autocast(self) -> torch.autocast:
+        """Inside, a forward computes in the precision of the run, whatever that of each weight."""
+        precision = self.config.precision
+        kind, enabled = getattr(torch, precision), precision != "float32"
+        return torch.autocast(self.accelerator.device.type, kind, enabled=enabled)
 
     def _note_losses(self, index: int, losses: Losses) -> None:
         """Counts the losses of a batch, in all and by task; stops the run where the total is of no use."""
@@ -308,7 +320,7 @@ class Trainer:
         if self.evaluate is None:
             return False
         self.model.eval()
-        with self.ema.applied(self.model):
+        with self.ema.applied(self.model), self._autocast():
             values = self._shared(dict(self.evaluate(self.model)))
             self.parallel.settle(self.model)
         train_mode(self.model)

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from instructseg.cli.lessons import lesson_trainer
+from instructseg.cli.sources import build_model
 from instructseg.cli.train import check_stage, train
 from instructseg.config import ModelSource, RunConfig, load_config
 
@@ -33,6 +35,23 @@ stages:
     data: {patches: 20, clip_share: 0.5, clip_kinds: {motion: 1}}
   whole: {train: {max_steps: 1}}
 """
+
+
+def test_words_come_before_and_behind_options(tmp_path: Path) -> None:
+    words = ["trian.seed=1", "--resume", f"output_dir={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "train_net.py", "--config-file", "configs/nano.yaml", *words],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    assert "trian: unknown key" in done.stderr
+
+
+def test_a_lesson_passes_over_what_only_a_joint_stage_measures(tmp_path: Path) -> None:
+    words = ["train.best=image/all/giou", "train.final=best", "train.eval_every=100", "train.patience=2"]
+    stage = load_config(Path(__file__).parents[2] / "configs/nano.yaml", words).stages["patches"]
+    model, processor = build_model(stage.model, 0)
+    trained = lesson_trainer(stage, tmp_path, processor, model).config
+    assert (trained.best, trained.final, trained.eval_every, trained.patience) == (None, "last", 0, 0)
 
 
 def test_lessons_hand_on_the_model_without_their_heads(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from instructseg.processing.word_tokenizer import build_tokenizer
 from tests.convert.conftest import GOLDEN
 from tests.convert.test_mask2former import detectron2, write
 
+REPOSITORY = Path(__file__).parents[2]
 LORA = {"r": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
 SIZES = {
     "ovp_queries": 8,
@@ -65,7 +70,40 @@ def test_a_trained_model_takes_adapters_alone() -> None:
     with pytest.raises(ValueError, match=r"model.overrides.image_size: .* is trained already; only lora"):
         build_model(ModelSource(str(DEFAULT_MODEL), {"image_size": 64}), 0)
     with pytest.raises(ValueError, match=r"model.start fills a preset"):
-        build_model(ModelSource("somewhere", {}, StartConfig("a", "b")), 0)
+        build_model(ModelSource("somewhere", {}, StartConfig("a", "b")), 0, Path("run"))
+    with pytest.raises(ValueError, match=r"model.start is joined in the output folder"):
+        build_model(ModelSource("nano", {}, StartConfig("a", "b")), 0)
+
+
+def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    overrides = json.dumps({**SIZES, "lora": LORA})
+    file.write_text(
+        f"model: {{name: instructseg-3b, overrides: {overrides}, start: {{mipha: {start.mipha}, "
+        f"mask2former: {start.mask2former}}}}}\n"
+        f"output_dir: {tmp_path / 'run'}\n"
+        "data: {images_per_batch: 1, expressions_per_scene: 1, scene: {objects: [2, 2]}}\n"
+        "criterion: {num_points: 64}\n"
+        "train: {max_steps: 1, optim: {trainable: ['*.lora_*']}}\n"
+    )
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "train_net.py",
+        "--config-file",
+        str(file),
+    ]
+    for more in ([], ["--resume"]):
+        done = subprocess.run(
+            [sys.executable, *command, *more], env=environment, cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+        assert done.stderr.count("joined") <= 1
+        shutil.rmtree(tmp_path / "run" / "model")
 
 
 def test_export_merges_the_adapters(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_other_model_is_refused(tmp_path: Path) -> None:
         load_weights(nn.Linear(2, 2), tmp_path)
 
 
+def test_another_size_is_refused(tmp_path: Path) -> None:
+    save_weights(nn.Linear(2, 3), tmp_path)
+    with pytest.raises(ValueError, match=r"model.safetensors is of another model: size mismatch for"):
+        load_weights(nn.Linear(2, 2), tmp_path)
+
+
 def test_missing_weights(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_weights(TinyModel(), tmp_path / "nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import accelerate
@@ -50,6 +51,12 @@ def test_settings_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin.zero_stage = 2
     with pytest.raises(ValueError, match="set ema_decay and start_share to 0 and final to last"):
         choose_parallel(TrainConfig())
+
+
+def test_a_checkpoint_of_deepspeed_needs_deepspeed() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    with pytest.raises(ValueError, match="somewhere was written with DeepSpeed"):
+        Replicated(torch.device("cpu")).read(Path("somewhere"), optimizer, {"optimizer": {}})
 
 
 def test_sharded_batches_of_two_kinds_are_refused_before_they_hang(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    keys = ("loss", "mask", "dice", "class", "selection", "text", "gradient_norm", "res/loss", "vqa/loss", "eval/logit")
+    keys = ["loss", "mask", "dice", "class", "selection", "text", "gradient_norm"]
+    keys += ["res/loss", "vqa/loss", "eval/logit"]
     return [{key: line[key] for key in keys if key in line} for line in lines]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import nn
 
 from instructseg.engine import Interrupted, OptimConfig, TrainConfig, Trainer, latest
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
+from instructseg.engine.source import read_ahead
 from tests.engine.fakes import TinyLosses, TinyModel, TinySource, noisy_criterion
 
 CONFIG = TrainConfig(max_steps=6, log_every=1, save_every=0, optim=OptimConfig(lr=0.05, warmup_steps=2))
@@ -204,6 +206,23 @@ def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+def test_evaluation_computes_in_the_precision_of_the_run(tmp_path: Path) -> None:
+    found = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        found.append(model(TinySource().batch(0)[0]).mask_logits)
+        return {}
+
+    half = OptimConfig(frozen=("backbone",))
+    config = replace(
+        CONFIG, max_steps=2, eval_every=1, precision="bfloat16", frozen_dtype="bfloat16", optim=half
+    )
+    run = trainer(tmp_path, config, evaluate=evaluate)
+    run.train()
+    assert run.model.backbone.conv.weight.dtype == torch.bfloat16
+    assert [logits.dtype for logits in found] == [torch.bfloat16] * 2
+
+
 def test_frozen_part_keeps_its_weights_and_draws_no_dropout(tmp_path: Path) -> None:
     modes = []
 
@@ -238,14 +257,24 @@ def test_refused_values(field: str, value: float, message: str) -> None:
 
 
 def test_workers_yield_the_same_batches_in_order() -> None:
-    from instructseg.engine.source import read_ahead
-
     here = list(read_ahead(TinySource(), range(3, 11, 2), 0))
     there = list(read_ahead(TinySource(), range(3, 11, 2), 2))
     assert len(here) == len(there) == 4
     for (inputs, targets), (others, theirs) in zip(here, there, strict=True):
         assert torch.equal(inputs.input_ids, others.input_ids)
         assert torch.equal(targets[0].masks, theirs[0].masks)
+
+
+def test_a_worker_leaves_signals_to_the_trainer() -> None:
+    before = set(multiprocessing.active_children())
+    batches = read_ahead(TinySource(), range(6), 1)
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert len(list(batches)) == 5
+    worker.join(10)
+    assert worker.exitcode == 0
 
 
 def test_weights_written(tmp_path: Path) -> None:
