@@ -79,6 +79,12 @@ def test_resumed_run_equals_an_unbroken_one_to_the_bit(tmp_path: Path) -> None:
     assert [[line[key] for key in keys] for line in ours] == [[line[key] for key in keys] for line in theirs]
 
 
+def test_a_stop_in_the_last_step_is_not_forgotten(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="stopped after step 6"):
+        trainer(tmp_path, criterion=stopping_after(6)).train()
+    assert (tmp_path / "final" / WEIGHTS).is_file()  # the next stage is for the next run
+
+
 def test_what_is_handed_on_keeps_its_share_of_the_start(tmp_path: Path) -> None:
     config = replace(CONFIG, start_share=0.4)
     first = weights(trainer(tmp_path / "first").model)
