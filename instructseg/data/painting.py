@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
@@ -133,8 +134,9 @@ def paint_background(
 
 
 def paint_even_ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """White, black or any grey between, the same all over: ``float32[H, W, 3]``, 0..255."""
-    level = (255.0, 0.0, rng.uniform(0, 255))[int(rng.choice(3, p=[0.4, 0.2, 0.4]))]
+    """White, black, any grey between or any colour, the same all over: ``float32[H, W, 3]``, 0..255."""
+    colour = 255 * np.array(colorsys.hsv_to_rgb(*rng.uniform((0, 0.2, 0.15), 1)))
+    level = (255.0, 0.0, rng.uniform(0, 255), colour)[int(rng.choice(4, p=[0.25, 0.12, 0.23, 0.4]))]
     return np.full((height, width, 3), level, np.float32)
 
 

@@ -121,7 +121,7 @@ def test_digital_scenes_have_an_even_ground_and_pure_unlit_colours():
         scene = draw(seed, digital=1.0, frames=2, textures={"plain": 1.0})
         ground = np.unique(scene.frames[0][cv2.dilate(scene.ids[0], np.ones((9, 9), np.uint8)) == 0], axis=0)
         assert len(ground) == 1
-        grounds.append(int(ground[0, 0]))
+        grounds.append(ground[0].astype(int))
         rims.append({thing.rim for thing in scene.objects})
         for i, thing in enumerate(scene.objects):
             away = np.array(thing.rgb) - COLOURS[thing.colour]
@@ -130,10 +130,11 @@ def test_digital_scenes_have_an_even_ground_and_pure_unlit_colours():
             inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8), iterations=5) > 0
             if inner.any() and scene.visibility[0, i] == 1:
                 np.testing.assert_allclose(scene.frames[0][inner], [thing.rgb] * inner.sum(), atol=0.5001)
-    assert {0, 255} < set(grounds)
+    assert {(0, 0, 0), (255, 255, 255)} < {tuple(ground.tolist()) for ground in grounds}
+    assert 12 < sum(np.ptp(ground) > 30 for ground in grounds) < 36  # with a colour of their own
     assert all(len(found) == 1 for found in rims)  # of a scene, all or none
     assert 10 < sum(found != {0.0} for found in rims) < 40
-    assert not any(found != {0.0} and ground <= 100 for found, ground in zip(rims, grounds, strict=True))
+    assert not any(found != {0.0} and ground.mean() <= 99 for found, ground in zip(rims, grounds, strict=True))
     assert min(purity) < 0.1 < 0.9 < max(purity)
 
 
