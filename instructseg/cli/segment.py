@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -14,12 +15,13 @@ import typer
 from instructseg.cli.outputs import MAX_PALETTE, Format, Layout, ResultWriter, check_free, plan
 from instructseg.cli.progress import progress
 from instructseg.log import setup_logging
-from instructseg.media import load_image, open_video
+from instructseg.media import image_size, load_image, open_video
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import MaskPrediction, Task
 
 if TYPE_CHECKING:
     from instructseg.inference import ImagePredictor, VideoPredictor
+    from instructseg.inference.memory import Workload
 
     _Predictor = TypeVar("_Predictor", ImagePredictor, VideoPredictor)
 
@@ -120,8 +122,10 @@ def segment_pictures(source: Path, prompts: Sequence[str], job: Job) -> Iterator
     _check_layouts(layouts, job)
     load_image(pictures[0])  # what cannot be read is found before the model is loaded
     from instructseg.inference import ImagePredictor
+    from instructseg.inference.memory import Workload
 
-    predictor = _predictor(ImagePredictor, job)
+    workload = Workload(max(map(image_size, pictures), key=math.prod), len(prompts))
+    predictor = _predictor(ImagePredictor, job, workload)
     with progress(list(zip(pictures, layouts, strict=True)), len(pictures), "pictures", source.name) as steps:
         for picture, layout in steps:
             summary = Summary(str(picture), [str(path) for path in layout.paths])
@@ -145,13 +149,17 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
     if job.explain or job.task is Task.VQA:
         raise ValueError("text is written about pictures only: use 'instructseg image'")
     clip = open_video(source)
-    layout = plan(source.stem, job.output, job.formats, clip.fps)
+    layout = plan(_stem(source), job.output, job.formats, clip.fps)
     _check_layouts([layout], job)
     from instructseg.inference import Stride, VideoPredictor
+    from instructseg.inference.memory import Workload
     from instructseg.inference.threads import WriteBehind, read_ahead
+    from instructseg.inference.window import REFERENCE_FPS
 
     stride = Stride.of(job.llm_stride)
-    predictor = _predictor(VideoPredictor, job)
+    spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
+    fps = clip.fps if clip.timed else REFERENCE_FPS
+    predictor = _predictor(VideoPredictor, job, Workload(clip.size, len(prompts), spacing or fps))
     results = predictor.predict(
         clip.passed_through(read_ahead),
         prompts,
@@ -206,6 +214,11 @@ def _kept(summary: Summary) -> Iterator[None]:
         raise kind(f"{error}; the results of the {summary.frames} frames before are in {files}") from error
 
 
+def _stem(source: Path) -> str:
+    """What results are named by; dots in the name of a folder begin no suffix."""
+    return source.resolve().name if source.is_dir() else source.stem
+
+
 def _checked(job: Job, prompts: Sequence[str]) -> Job:
     """The job with its task."""
     if not prompts or not all(prompt.strip() for prompt in prompts):
@@ -241,8 +254,8 @@ def _pictures(source: Path) -> list[Path]:
     return found
 
 
-def _predictor(kind: type[_Predictor], job: Job) -> _Predictor:
-    """Loads the model, and says so where it is the bundled one."""
+def _predictor(kind: type[_Predictor], job: Job, workload: Workload) -> _Predictor:
+    """Loads the model for what is to be asked, and says so where it is the bundled one."""
     from transformers.utils import logging as transformers_logging
 
     from instructseg.inference import BUNDLED, PUBLISHED
@@ -254,7 +267,8 @@ def _predictor(kind: type[_Predictor], job: Job) -> _Predictor:
         typer.echo(note, err=True)
     if job.max_memory is not None:
         setup_logging()  # shows what is chosen
-    predictor = kind.from_pretrained(job.model, job.device, job.dtype, job.quantise, job.max_memory)
+    given = (job.model, job.device, job.dtype, job.quantise, job.max_memory)
+    predictor = kind.from_pretrained(*given, workload)
     if job.compile:
         predictor.compile()
     return predictor

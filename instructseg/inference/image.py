@@ -11,7 +11,7 @@ import torch
 
 from instructseg.inference.faults import memory_told
 from instructseg.inference.postprocess import predictions
-from instructseg.inference.session import KeyFrame, Session, batches
+from instructseg.inference.session import KeyFrame, Session, batches, check_task
 from instructseg.media import ImageLike, load_image
 from instructseg.structures import MaskPrediction, ModelInputs, Task
 
@@ -46,7 +46,7 @@ class ImagePredictor(Session):
             ValueError: it is no picture, or one without pixels.
             torch.cuda.OutOfMemoryError: it does not fit; the picture before stays.
         """
-        frame = load_image(image)
+        frame = np.array(load_image(image))  # a copy: the caller's array may change
         with memory_told(f"on a picture of {frame.shape[0]}x{frame.shape[1]}", LOAD_SMALLER, self.model.device):
             self._shown = (frame, self.key_frame(frame, self.tokens(frame)))
 
@@ -62,7 +62,7 @@ class ImagePredictor(Session):
     def predict(
         self,
         instructions: str | Sequence[str],
-        task: Task = Task.RES,
+        task: Task | str = Task.RES,
         *,
         soft: bool = False,
         answer: bool = False,
@@ -74,7 +74,8 @@ class ImagePredictor(Session):
 
         Args:
             instructions: one or several.
-            task: selects the prompt; for a question whose answer is a mask ``Task.REASON_SEG``.
+            task: selects the prompt, also by its name; for a question whose answer is a mask
+                ``Task.REASON_SEG``.
             soft: whether the predictions carry ``probability``.
             answer: whether the model first writes an explanation, which the predictions carry and the mask
                 tokens stand behind, as trained (``Task.REASON_SEG``).
@@ -86,14 +87,16 @@ class ImagePredictor(Session):
             one prediction per instruction, in order.
 
         Raises:
-            ValueError: no picture is set, or an argument does not fit (see :func:`batches`, and
+            ValueError: no picture is set, an explanation leaves no room for the mask (lower
+                ``max_new_tokens``), or an argument does not fit (see :func:`batches`, and
                 :meth:`Session.prompt`).
             torch.cuda.OutOfMemoryError: the group does not fit.
         """
         _, key = self._require()
+        task = check_task(task)
         given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
         found: list[MaskPrediction] = []
-        for group in batches(given, task, self.batch_size if batch_size is None else batch_size):
+        for group in batches(given, self.batch_size if batch_size is None else batch_size):
             texts = self._generate(group, task, max_new_tokens) if answer else None
             said: Sequence[str | None] = texts or [None] * len(group)
             prompt = self.prompt(group, task, 0, texts)
@@ -109,7 +112,7 @@ class ImagePredictor(Session):
         self,
         image: ImageLike,
         instructions: str | Sequence[str],
-        task: Task = Task.RES,
+        task: Task | str = Task.RES,
         **options: Any,
     ) -> list[MaskPrediction]:
         """:meth:`set_image` and :meth:`predict` in one."""
@@ -139,12 +142,11 @@ class ImagePredictor(Session):
         inputs = ModelInputs(
             input_ids,
             roles,
-            clip_pixels=self.processor.encode_clip(self.frame)[None, None],
+            clip_pixels=torch.empty(1, 1, 3, 0, 0),  # encoded already
             num_references=torch.zeros(1, dtype=torch.int64),
             picture=torch.zeros(len(instructions), dtype=torch.int64),
         )
+        inputs, stop = inputs.to(self.model.device, self.model.dtype), (self.processor.seg_token_id,)
         with memory_told(f"on the text of {len(instructions)} instructions", ADVICE, self.model.device):
-            written = self.model.answer(
-                inputs.to(self.model.device, self.model.dtype), max_new_tokens, (self.processor.seg_token_id,)
-            )
+            written = self.model.answer(inputs, max_new_tokens, stop, tokens=self._require()[1].tokens)
         return [self.processor.decode(ids) for ids in written]

@@ -96,6 +96,13 @@ def lay_out(
     """Layouts to one batch, ``int64[B, L]`` twice; ``L`` is a multiple of ``multiple``."""
     input_ids = pad_sequences([ids for ids, _ in rows], 0)
     roles = pad_sequences([roles for _, roles in rows], Role.PAD)
+    return lengthened(input_ids, roles, multiple)
+
+
+def lengthened(
+    input_ids: torch.Tensor, roles: torch.Tensor, multiple: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows ``int64[B, L]``, padded to the next multiple of positions."""
     more = -input_ids.shape[1] % multiple
     pad = torch.nn.functional.pad
     return pad(input_ids, (0, more)), pad(roles, (0, more), value=int(Role.PAD))

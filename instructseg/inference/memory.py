@@ -29,8 +29,6 @@ PROMPT_TOKENS = 64
 LIBRARIES = 64 << 20
 """Code and scratch memory that torch takes on its first run."""
 
-CLIP_FPS = 30
-"""Frames per second of a clip that is not known yet, by which its references lie apart."""
 CHUNK = 4
 """Frames of a file that are encoded together, where that gains."""
 SMALL = 512
@@ -38,6 +36,21 @@ SMALL = 512
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is going to be asked.
+
+    Attributes:
+        frame_size: height and width of the largest picture or frame, in pixels.
+        instructions: at once.
+        fps: frames per second of clips, by which their references lie apart.
+    """
+
+    frame_size: tuple[int, int] = (1080, 1920)
+    instructions: int = 16
+    fps: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -142,13 +155,15 @@ def plan_checkpoint(
     dtype: torch.dtype | str | None = None,
     quantise: str | None = None,
     clips: bool = False,
+    workload: Workload | None = None,
 ) -> MemoryPlan:
     """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.inference.load`.
 
     Args:
         name_or_path, device, dtype, quantise: as there.
         max_memory: as of :func:`plan_memory`.
-        clips: whether frames of a file are encoded together where that gains.
+        clips: whether clips are asked about, whose frames are encoded together where that gains.
+        workload: what it is to be enough for.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`instructseg.inference.load` and :func:`plan_memory`.
@@ -157,10 +172,19 @@ def plan_checkpoint(
     config = read_model_config(name_or_path)
     if quantise is not None:
         config.quantise = check_quantisation(quantise)
-    given = fastest_dtype(target) if dtype == "auto" else dtype
+    given = fastest_dtype(target, config.text_config.hidden_size) if dtype == "auto" else dtype
     kind = choose_dtype(given) if isinstance(given, str) else given
-    chunk, spacing = (gaining_chunk(config, target), spacing_of(CLIP_FPS)) if clips else (1, 0)
-    return plan_memory(config, max_memory, target, dtype=kind, chunk=chunk, spacing=spacing)
+    asked = workload or Workload()
+    return plan_memory(
+        config,
+        max_memory,
+        target,
+        asked.frame_size,
+        asked.instructions,
+        dtype=kind,
+        chunk=gaining_chunk(config, target) if clips else 1,
+        spacing=spacing_of(asked.fps) if clips else 0,
+    )
 
 
 def gaining_chunk(config: InstructSegConfig, device: torch.device) -> int:

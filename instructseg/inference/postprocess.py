@@ -142,9 +142,9 @@ def predictions(
         output: of the model.
         geometry: one per row of ``output.mask_logits``.
         instructions: likewise; written into the predictions.
-        threshold: 0..1; a row whose presence is below it gets an empty mask. ``None`` always answers with
-            a mask, as released.
-        soft: whether the predictions carry ``probability``, which ``threshold`` does not touch.
+        threshold: 0..1; a row whose presence is below it gets an empty mask, and probability 0. ``None``
+            always answers with a mask, as released.
+        soft: whether the predictions carry ``probability``.
 
     Raises:
         ValueError: ``threshold`` is outside 0..1, or a score is not a number.
@@ -162,9 +162,9 @@ def predictions(
         masks = (best.logits > 0).cpu().numpy()
         probability = best.logits.sigmoid().cpu().numpy() if soft else [None] * len(rows)
         for row, mask, score, chance in zip(rows, masks, best.score.tolist(), probability, strict=True):
-            absent = threshold is not None and presence[row] < threshold
-            shown = np.zeros_like(mask) if absent else mask
-            found[row] = MaskPrediction(shown, score, presence[row], texts[row], chance)
+            if threshold is not None and presence[row] < threshold:
+                mask, chance = np.zeros_like(mask), None if chance is None else np.zeros_like(chance)
+            found[row] = MaskPrediction(mask, score, presence[row], texts[row], chance)
     return [found[row] for row in range(len(geometry))]
 
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from instructseg.inference.instructions import lengthened
 from instructseg.inference.loading import load
-from instructseg.inference.memory import plan_checkpoint
+from instructseg.inference.memory import Workload, plan_checkpoint
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry, SegOutput, Task
@@ -84,6 +85,7 @@ class Session:
         dtype: torch.dtype | str | None = None,
         quantise: str | None = None,
         max_memory: int | str | None = None,
+        workload: Workload | None = None,
     ) -> _Self:
         """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`.
 
@@ -91,13 +93,16 @@ class Session:
             name_or_path, device, dtype, quantise: as there.
             max_memory: ``"6GB"`` ..; what is not given is chosen to fit, ``batch_size`` and ``chunk`` with it
                 (:func:`instructseg.inference.memory.plan_memory`).
+            workload: what ``max_memory`` is to be enough for; ``None`` for 16 instructions on pictures, or
+                clips of 30 frames per second, of 1080 x 1920 pixels.
 
         Raises:
             ValueError: nothing fits, or as :func:`instructseg.inference.load`.
         """
         if max_memory is None:
             return cls(*load(name_or_path, device, dtype, quantise))
-        plan = plan_checkpoint(name_or_path, max_memory, device, dtype, quantise, cls.takes_clips)
+        given = (name_or_path, max_memory, device, dtype, quantise)
+        plan = plan_checkpoint(*given, clips=cls.takes_clips, workload=workload or Workload())
         session = cls(*load(name_or_path, device, plan.dtype, plan.quantise))
         session.batch_size, session.chunk = plan.batch_size, plan.chunk
         return session
@@ -152,6 +157,7 @@ class Session:
         input_ids, roles = self.processor.encode_text(
             instructions, task, num_references, explain=answers is not None, answers=answers
         )
+        input_ids, roles = lengthened(input_ids, roles, self.length_multiple)
         input_ids, roles = input_ids.to(self.model.device), roles.to(self.model.device)
         return Prompt(tuple(instructions), input_ids, roles, *self.model.embed_text(input_ids, roles))
 
@@ -188,23 +194,28 @@ class Session:
         return pixels.to(self.model.device, self.model.dtype)
 
 
-def batches(instructions: Sequence[str], task: Task, batch_size: int) -> list[Sequence[str]]:
+def batches(instructions: Sequence[str], batch_size: int) -> list[Sequence[str]]:
     """Instructions in groups of at most ``batch_size``.
 
     Raises:
-        ValueError: there is none, the batch size is below 1, or the task has no masks.
+        ValueError: there is none, or the batch size is below 1.
     """
-    check_task(task)
     if not instructions:
         raise ValueError("no instruction: say what to look for")
     check_batch_size(batch_size)
     return [instructions[i : i + batch_size] for i in range(0, len(instructions), batch_size)]
 
 
-def check_task(task: Task) -> None:
-    """Raises a ValueError where the answer to a task is no mask."""
-    if not task.has_mask:
-        raise ValueError(f"task '{task.value}' has no mask: ask ImagePredictor.answer instead")
+def check_task(task: Task | str) -> Task:
+    """The task of that name; raises a ValueError where there is none, or its answer is no mask."""
+    try:
+        found = Task(task)
+    except ValueError:
+        known = ", ".join(one.value for one in Task if one.has_mask)
+        raise ValueError(f"unknown task {task!r}: use {known}") from None
+    if not found.has_mask:
+        raise ValueError(f"task '{found.value}' has no mask: ask ImagePredictor.answer instead")
+    return found
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -25,7 +25,7 @@ class StreamOptions:
     """How a stream is segmented.
 
     Attributes:
-        task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
+        task: selects the prompt, also by its name; for a question whose answer is a mask ``Task.REASON_VOS``.
         references: frames beside the key frame that the model looks at.
         spacing: frames from one reference to the next. 1 is the released rule; for what it means at other
             frame rates see :func:`~instructseg.inference.window.spacing_of`.
@@ -54,7 +54,7 @@ class StreamOptions:
     soft: bool = False
 
     def __post_init__(self) -> None:
-        check_task(self.task)
+        object.__setattr__(self, "task", check_task(self.task))
         check_batch_size(self.batch_size)
         if self.chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {self.chunk}")
@@ -80,7 +80,7 @@ class StreamResult:
 
     Attributes:
         index: of the frame in the session, from 0.
-        frame: ``uint8[H, W, 3]`` RGB.
+        frame: ``uint8[H, W, 3]`` RGB, of its own memory.
         predictions: by the id of the instruction.
         keys: by the id, the frame that the language model looked at; ``index`` without a stride.
     """
@@ -194,7 +194,8 @@ class VideoSession(Pairs):
         if self._window.ended:
             raise ValueError("the last frames of the clip before are not done: call flush() again")
         for frame in frames:
-            self._window.append(self._fitting(load_image(frame)))
+            # a copy: the caller's array may change while the frame is held
+            self._window.append(self._fitting(np.array(load_image(frame))))
         return self._advance()
 
     def take(self) -> list[StreamResult]:
@@ -269,7 +270,8 @@ class VideoSession(Pairs):
             for t in ready:
                 answer = self._adaptive if stride.adaptive else self._planned
                 found, keys = answer(t, active) if active else ({}, {})
-                self._done.append(StreamResult(self._start + t, window[t].frame, found, keys))
+                shown = window[t].frame.copy()  # whoever draws on it does not draw on a later reference
+                self._done.append(StreamResult(self._start + t, shown, found, keys))
                 window.advance()
         return self.take()
 
@@ -280,7 +282,7 @@ class VideoSession(Pairs):
         if wanted in known or wanted >= t:
             return wanted
         # the instruction is younger than that key frame: the first frame it was asked on takes its place
-        return max((key for key in known if key > wanted), default=t)
+        return max((key for key in known if wanted < key <= t), default=t)
 
     def _plan(self, ready: list[int], active: list[Instruction]) -> list[tuple[Instruction, int]]:
         """The runs of the language model that frames need, with a fixed stride."""

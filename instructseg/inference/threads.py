@@ -59,9 +59,10 @@ class Sink(Protocol[_Taken]):
 class WriteBehind(Generic[_Item]):
     """Lets a sink work on a thread: opening, writing and closing, in order; a context manager itself.
 
-    At most ``depth`` items wait. An error of the sink is raised by the next :meth:`write` or at the end, and
-    nothing is written behind an item that failed. Left by an exception, what waits is written, then the sink
-    is closed with that exception. As the sink closes on its thread, Ctrl-C cannot cut that in two.
+    At most ``depth`` items wait. An error of the sink is raised by one of the next ``depth`` calls of
+    :meth:`write` or at the end, and nothing is written behind an item that failed. Left by an exception, what
+    waits is written, then the sink is closed with that exception. As the sink closes on its thread, Ctrl-C
+    cannot cut that in two.
 
     Args:
         sink: what writes.

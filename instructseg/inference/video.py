@@ -83,7 +83,7 @@ class VideoPredictor(Session):
         self,
         video: VideoSource | ImageLike | Iterable[ImageLike],
         instructions: str | Sequence[str],
-        task: Task = Task.RVOS,
+        task: Task | str = Task.RVOS,
         **options: Any,
     ) -> Iterator[FrameResult]:
         """What each instruction asks for, frame by frame.
@@ -92,7 +92,8 @@ class VideoPredictor(Session):
             video: a file, a folder of frames, or frames from anywhere, such as a camera; as
                 :func:`~instructseg.media.open_video` takes it.
             instructions: one or several.
-            task: selects the prompt; for a question whose answer is a mask ``Task.REASON_VOS``.
+            task: selects the prompt, also by its name; for a question whose answer is a mask
+                ``Task.REASON_VOS``.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
                 ``llm_stride``, ``spacing``, ``delay``, ``chunk``. By default the references of a clip that
                 tells its frames per second are spaced as :func:`~instructseg.inference.window.spacing_of`
@@ -114,11 +115,11 @@ class VideoPredictor(Session):
         frames = video if isinstance(video, VideoSource) else open_video(video)
         references = options.get("references", self.references)
         if options.get("spacing") is None:
-            options["spacing"] = spacing_of(frames.fps, frames.length, references) if frames.timed else 1
+            options["spacing"] = spacing_of(frames.fps, frames.about, references) if frames.timed else 1
         if stride.every > 1 and not stride.adaptive and options.get("delay") is None:
             options["delay"] = references // 2 * options["spacing"] + stride.every // 2
         if options.get("chunk") is None:
-            options["chunk"] = 1 if frames.length is None else self._chunk()
+            options["chunk"] = 1 if frames.about is None else self._chunk()
         session = self.session(task=task, **options)
         if not given:
             raise ValueError("no instruction: say what to look for")

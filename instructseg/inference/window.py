@@ -41,7 +41,7 @@ def spacing_of(fps: float, length: int | None = None, references: int = REFERENC
     """
     spacing = round(fps / REFERENCE_FPS)
     if length is not None and references:
-        spacing = min(spacing, (length - 1) // references)
+        spacing = min(spacing, length // (references + 1))
     return max(1, spacing)
 
 

@@ -1,6 +1,6 @@
 """Pictures and video, in and out: everything becomes ``uint8[H, W, 3]`` RGB, one frame at a time."""
 
-from instructseg.media.images import ImageLike, load_image, save_image
+from instructseg.media.images import ImageLike, image_size, load_image, save_image
 from instructseg.media.reading import TruncatedVideoError, VideoSource, open_video
 from instructseg.media.writing import VideoWriter
 
@@ -9,6 +9,7 @@ __all__ = [
     "TruncatedVideoError",
     "VideoSource",
     "VideoWriter",
+    "image_size",
     "load_image",
     "open_video",
     "save_image",

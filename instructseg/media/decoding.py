@@ -33,12 +33,14 @@ class Header:
         size: ``(height, width)`` of the upright frames in pixels.
         fps: frames per second; ``None`` where it does not tell.
         length: how many frames it announces; ``None`` where it does not tell.
+        about: how many there are by its duration; ``None`` where it tells none.
         rotated: whether its frames are stored lying or upside down.
     """
 
     size: tuple[int, int]
     fps: float | None
     length: int | None
+    about: int | None
     rotated: bool
 
 
@@ -57,13 +59,14 @@ def probe(path: Path) -> Header:
                 raise ValueError(f"{path} has no video in it")
             fps = float(stream.average_rate or stream.guessed_rate or 0) or None
             length = _announced(stream, fps)
+            about = round(container.duration / 1e6 * fps) if container.duration and fps else None
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} is no video that can be read, or a damaged one: {error.strerror}") from error
     first = next(_frames(path, length), None)
     if first is None:
         raise ValueError(f"{path} has no frames")
     height, width = _pixels(first).shape[:2]
-    return Header((height, width), fps, length, rotated=bool(first.rotation))
+    return Header((height, width), fps, length, about, rotated=bool(first.rotation))
 
 
 def decode(path: Path, header: Header) -> Iterator[np.ndarray]:

@@ -66,6 +66,20 @@ def load_image(source: ImageLike) -> np.ndarray:
     return _pillow_to_rgb(image, str(path))
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture file in pixels, as its header has them: ``(1, 1)`` where it has none.
+
+    Its EXIF orientation is not looked at.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1, 1  # reading it tells why
+
+
 def save_image(path: str | Path, image: np.ndarray) -> None:
     """Writes ``uint8[H, W, 3]`` RGB; the suffix of ``path`` tells the format.
 
@@ -74,7 +88,8 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
     """
     from PIL import Image
 
-    if Path(path).suffix.lower() not in Image.registered_extensions():
+    Image.init()
+    if Image.EXTENSION.get(Path(path).suffix.lower()) not in Image.SAVE:
         raise ValueError(f"{path}: the name must end in a picture format such as .png or .jpg")
     with atomic_path(path) as temporary:
         Image.fromarray(_array_to_rgb(image)).save(temporary)

@@ -33,6 +33,7 @@ class VideoSource:
         timed: whether ``fps`` is known, and not :data:`DEFAULT_FPS`.
         length: how many frames are announced; ``None`` where the source does not tell, and ``len()`` is a
             TypeError. A damaged file has fewer.
+        about: the same, or how many there are by the duration of a file that does not announce them.
         name: for messages and names of results.
     """
 
@@ -44,12 +45,14 @@ class VideoSource:
         fps: float | None,
         length: int | None,
         name: str,
+        about: int | None = None,
     ) -> None:
         self._frames = frames
         self.size = size
         self.fps = fps or DEFAULT_FPS
         self.timed = fps is not None
         self.length = length
+        self.about = about if length is None else length
         self.name = name
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -179,4 +182,5 @@ def _open_file(path: Path, fps: float | None) -> VideoSource:
         fps=fps or header.fps,
         length=header.length,
         name=path.name,
+        about=header.about,
     )

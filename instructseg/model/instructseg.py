@@ -312,7 +312,12 @@ class InstructSeg(PreTrainedModel):
 
     @torch.inference_mode()
     def answer(
-        self, inputs: ModelInputs, max_new_tokens: int = 64, stop: Sequence[int] = (), **sampling: Any
+        self,
+        inputs: ModelInputs,
+        max_new_tokens: int = 64,
+        stop: Sequence[int] = (),
+        tokens: torch.Tensor | None = None,
+        **sampling: Any,
     ) -> list[list[int]]:
         """Generates text behind each row's prompt, greedily unless ``sampling`` says otherwise.
 
@@ -320,12 +325,14 @@ class InstructSeg(PreTrainedModel):
             inputs: prompts without an answer (see ``processing.conversation``).
             max_new_tokens: limit per row.
             stop: token ids that end the text; the configuration's end of text is always one of them.
+            tokens: ``float[N, P, D]`` of all frames that are looked at, where they are encoded already; of
+                ``clip_pixels`` only the first two axes count then.
             sampling: passed on to ``generate`` of transformers.
 
         Returns:
             token ids of each row, the stop token left out.
         """
-        embeds = self._embed_inputs(inputs, self._pictures(inputs))
+        embeds = self._embed_inputs(inputs, self._pictures(inputs), tokens)
         ends = (self.config.text_config.eos_token_id, *stop)
         return [
             self.language.continue_text(row[real][None], max_new_tokens, ends, **sampling)
@@ -343,12 +350,15 @@ class InstructSeg(PreTrainedModel):
             )
         return torch.arange(len(inputs.input_ids), device=inputs.input_ids.device)
 
-    def _embed_inputs(self, inputs: ModelInputs, picture: torch.Tensor) -> torch.Tensor:
+    def _embed_inputs(
+        self, inputs: ModelInputs, picture: torch.Tensor, tokens: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Encodes each frame once, perceives each pair of reference and instruction, fills the sequence."""
         roles = inputs.roles
         frames = torch.arange(inputs.clip_pixels.shape[1], device=roles.device)
         used = frames <= inputs.num_references[:, None]  # (F, 1+R): the key frame and its real references
-        tokens = self.encode_frame(inputs.clip_pixels[used]).tokens
+        if tokens is None:
+            tokens = self.encode_frame(inputs.clip_pixels[used]).tokens
         assert tokens is not None
         index = used.flatten().cumsum(0).view(used.shape) - 1  # place of each frame among the encoded ones
         shows_image = (roles == Role.IMAGE).any(1)

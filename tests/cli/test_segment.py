@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
 from instructseg.inference.window import spacing_of
 from instructseg.masks import load_index_png, rle_to_mask
-from instructseg.media import VideoWriter, open_video
+from instructseg.media import VideoWriter, open_video, save_image
 from instructseg.model import InstructSeg
 from tests.cli.conftest import FPS, LENGTH, SIZE
 
@@ -101,6 +103,28 @@ def test_soft_masks_and_one_file() -> None:
     np.testing.assert_allclose(grey / 255, expected.probability, atol=1 / 255)
     run("image", "photo.png", "the red circle", "-f", "overlay", "-o", "red.png")
     assert Image.open("red.png").size == SIZE[::-1]
+
+
+def test_a_threshold_empties_soft_masks_too() -> None:
+    run("image", "photo.png", "the red circle", "--soft", "--threshold", "1", "-f", "masks")
+    assert not load_index_png("out/photo_masks/1-the-red-circle.png").any()
+
+
+def test_a_limit_on_memory_knows_what_is_asked() -> None:
+    save_image("large.png", np.zeros((2160, 3840, 3), np.uint8))
+    taken = []
+    for name in ("photo.png", "large.png"):
+        told = run("image", name, "the red circle", "--max-memory", "100GB", "-f", "masks").stderr
+        assert "1 rows and 1 frame at once" in " ".join(told.split())
+        taken.append(re.findall(r"([\d.]+ [GM]iB) expected", " ".join(told.split()))[0])
+    assert taken[0] != taken[1]
+
+
+def test_dots_in_the_name_of_a_folder() -> None:
+    for folder in ("frames.v1", "frames.v2"):
+        shutil.copytree("frames", folder)
+        run("video", folder, "the red circle", "-f", "rle")
+    assert files() == ["frames.v1.json", "frames.v2.json"]
 
 
 def test_a_folder_of_pictures_and_json() -> None:
@@ -294,7 +318,7 @@ def test_references_are_spaced_by_the_frame_rate_of_a_file(
             writer.write(clip_frames[turn % LENGTH])
     run("video", "long.mp4", "the red circle", "-o", "own")
     run("video", "long.mp4", "the red circle", "--spacing", "1", "-o", "one")
-    assert asked == [spacing_of(FPS, 2 * LENGTH), 1] == [3, 1]
+    assert asked == [spacing_of(FPS, 2 * LENGTH), 1] == [2, 1]
     assert "--spacing" in run("video", "clip.mp4", "a", "--spacing", "0", code=2).stderr
 
 

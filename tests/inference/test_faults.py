@@ -37,6 +37,15 @@ def test_a_size_of_the_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(faults.out_of_memory(MemoryError(), "here", "x", CPU)).count("asked") == 0
 
 
+def test_memory_that_caches_files_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "MemTotal: 9 kB\nMemFree:  1 kB\nMemAvailable:   7 kB\n"
+    monkeypatch.setattr(faults.Path, "read_text", lambda *_, **__: told)
+    assert free_memory(torch.device("cpu")) == 7 * 1024
+    monkeypatch.setattr(faults.Path, "read_text", lambda *_, **__: "MemTotal: 9 kB")
+    free = free_memory(torch.device("cpu"))
+    assert free is None or free > 7 * 1024
+
+
 def test_sizes() -> None:
     assert [gib(n) for n in (12, 2048, 3 * 2**20, 2**31)] == ["12 bytes", "2.0 KiB", "3.0 MiB", "2.00 GiB"]
     free = free_memory(CPU)

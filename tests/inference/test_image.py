@@ -58,7 +58,46 @@ def test_the_picture_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: py
     predictor.set_image(frames(1)[0])
     before = len(calls)
     predictor.predict(TEXTS, batch_size=1)
+    predictor.predict(TEXTS[:1], Task.REASON_SEG, answer=True)
+    for text in TEXTS:
+        predictor.answer(text)
     assert (before, len(calls)) == (2, 2)
+
+
+def test_a_picture_that_changes_later_was_taken_as_it_was(nano: Nano, frames: Frames) -> None:
+    picture, predictor = frames(1)[0].copy(), ImagePredictor(*nano)
+    predictor.set_image(picture)
+    before = predictor.answer(TEXTS[0])
+    picture[:] = 0
+    assert predictor.answer(TEXTS[0]) == before and np.array_equal(predictor.frame, frames(1)[0])
+
+
+def test_a_reply_is_that_of_the_plain_model(nano: Nano, frames: Frames) -> None:
+    model, processor = nano
+    predictor = ImagePredictor(model, processor)
+    predictor.set_image(frames(1)[0])
+    (ids,) = model.answer(processor([Sample(frames(1)[0], TEXTS[0], Task.VQA)]), 8, (processor.seg_token_id,))
+    assert predictor.answer(TEXTS[0], 8) == processor.decode(ids)
+
+
+def test_a_task_by_its_name(nano: Nano, frames: Frames) -> None:
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    kinds = ("reason_seg", Task.REASON_SEG)
+    (one,), (other,) = (predictor.predict(TEXTS[0], task, soft=True) for task in kinds)
+    same(one, other)
+    with pytest.raises(ValueError, match="unknown task 'reasonseg': use res, reason_seg, rvos"):
+        predictor.predict(TEXTS[0], "reasonseg")
+
+
+def test_lengths_of_a_compiled_model_come_in_steps(nano: Nano, frames: Frames) -> None:
+    predictor = ImagePredictor(*nano)
+    predictor.set_image(frames(1)[0])
+    plain_ones = predictor.predict(TEXTS, soft=True)
+    predictor.length_multiple = 32
+    assert predictor.prompt(TEXTS, Task.RES, 0).input_ids.shape[1] % 32 == 0
+    for one, other in zip(predictor.predict(TEXTS, soft=True), plain_ones, strict=True):
+        same(one, other)
 
 
 def test_files_pil_and_arrays_are_the_same(nano: Nano, frames: Frames, tmp_path: Path) -> None:
@@ -92,9 +131,9 @@ def test_an_explanation_stands_before_the_mask(
     told: list[tuple[int, ...]] = []
     real = model.answer
 
-    def answer(inputs: object, limit: int, stop: tuple[int, ...]) -> list[list[int]]:
+    def answer(inputs: object, limit: int, stop: tuple[int, ...], tokens: torch.Tensor) -> list[list[int]]:
         told.append(stop)
-        assert len(real(inputs, 3, stop)) == 2  # the real one runs on these inputs
+        assert len(real(inputs, 3, stop, tokens)) == 2  # the real one runs on these inputs
         return [processor.tokenizer.encode(text) for text in ("the red circle", "")]
 
     monkeypatch.setattr(model, "answer", answer)
@@ -140,11 +179,13 @@ def test_no_memory_for_a_picture(
             torch.cuda.OutOfMemoryError, match=r"on a picture of 40x56 \(4\.0 KiB more were asked"
         ):
             predictor.set_image(frames(2)[1])
-    assert predictor.frame is frames(1)[0] and predictor.predict("red")  # the picture before stays
+    assert np.array_equal(predictor.frame, frames(1)[0]) and predictor.predict(
+        "red"
+    )  # the picture before stays
 
 
 def test_no_memory_for_a_reply(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise MemoryError
 
     predictor = ImagePredictor(*nano)

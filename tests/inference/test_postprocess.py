@@ -142,6 +142,8 @@ def test_a_threshold_empties_masks_of_low_presence() -> None:
         kept = before.presence >= cut
         assert after.mask.any() == (kept and before.mask.any())
         assert (after.score, after.presence) == (before.score, before.presence)
+    for found in predictions(output, geometry, threshold=cut, soft=True):
+        assert found.probability is not None and found.probability.any() == (found.presence >= cut)
     assert all(found.probability is None for found in plain)
 
 

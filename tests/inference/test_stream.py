@@ -48,7 +48,7 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
     results += session.close()
     assert [result.index for result in results] == list(range(length))
     for t, result in enumerate(results):
-        assert result.frame is clip[t]
+        np.testing.assert_array_equal(result.frame, clip[t])
         assert {number: found.instruction for number, found in result.predictions.items()} == dict(
             zip(numbers, TEXTS, strict=True)
         )
@@ -129,6 +129,49 @@ def test_an_instruction_between_key_frames_runs_at_once(nano: Nano, frames: Fram
         keys += [result.keys for result in session.push(frame)]
     assert [key[first] for key in keys] == [0, 0, 0, 0, 4, 4, 4, 4]
     assert [key.get(second) for key in keys] == [None, 1, 1, 1, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("llm_stride", [2, 3, 4])
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_an_instruction_that_comes_in_a_chunk_never_looks_ahead(
+    nano: Nano, frames: Frames, llm_stride: int, delay: int
+) -> None:
+    keys = []
+    for chunk in (1, 4):
+        session = session_of(nano, chunk=chunk, llm_stride=llm_stride, delay=delay)
+        first, found = session.add(TEXTS[0]), []
+        for t in range(0, 16, 4):
+            if t == 8:
+                second = session.add(TEXTS[1])
+            found += session.extend(frames(16)[t : t + 4])
+        found += session.close()
+        assert [result.index for result in found] == list(range(16))
+        keys.append([(result.keys[first], result.keys.get(second)) for result in found])
+    # those that came out before are other ones: a chunk is asked about as a whole
+    assert [one for one, _ in keys[0]] == [one for one, _ in keys[1]]
+    for one, other in zip(*keys, strict=True):
+        assert None in (one[1], other[1]) or one[1] == other[1]
+
+
+@pytest.mark.parametrize("options", [{}, {"llm_stride": 8, "delay": 0}, {"llm_stride": "auto", "delay": 0}])
+def test_frames_are_not_shared_with_whoever_draws_on_them(
+    nano: Nano, frames: Frames, options: dict[str, object]
+) -> None:
+    def run(spoil: bool) -> list[StreamResult]:
+        session, buffer = session_of(nano, **options), np.empty_like(frames(1)[0])
+        session.add(TEXTS[0])
+        results = []
+        for frame in frames(12):
+            buffer[:] = frame  # a camera that fills the same array
+            for result in session.push(buffer if spoil else frame):
+                results.append(result)
+                if spoil:
+                    result.frame[:] = 0
+        return results + session.close()
+
+    for one, other in zip(run(False), run(True), strict=True):
+        for number, found in one.predictions.items():
+            same(found, other.predictions[number])
 
 
 def test_features_are_shared(nano: Nano, frames: Frames) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ import torch
 from instructseg.data.frames import neighbour_references
 from instructseg.inference import VideoPredictor
 from instructseg.inference.postprocess import postprocess
+from instructseg.inference.window import spacing_of
 from instructseg.media import TruncatedVideoError, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Sample, SegOutput, Task
 from tests.inference.test_image import TEXTS, same
 from tests.inference.test_stride import counted
+from tests.media.clips import make
 
 Nano = tuple[InstructSeg, InstructSegProcessor]
 Frames = Callable[[int], list[np.ndarray]]
@@ -30,7 +33,7 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
     results = list(VideoPredictor(*nano).predict(iter(clip), TEXTS, soft=True, batch_size=2))
     assert [result.index for result in results] == list(range(length))
     for t, result in enumerate(results):
-        assert result.frame is clip[t]
+        np.testing.assert_array_equal(result.frame, clip[t])
         references = tuple(clip[i] for i in neighbour_references(t, length))
         inputs = processor([Sample(clip[t], text, Task.RVOS, references) for text in TEXTS])
         expected = postprocess(model(inputs), inputs, soft=True)
@@ -59,7 +62,7 @@ def test_mask_logits_equal_the_plain_forward(
 
 @pytest.mark.parametrize(
     ("fps", "options", "spacing"),
-    [(12.0, {}, 2), (30.0, {}, 2), (30.0, {"references": 2}, 5), (12.0, {"spacing": 1}, 1), (None, {}, 1)],
+    [(12.0, {}, 2), (30.0, {}, 2), (30.0, {"references": 2}, 3), (12.0, {"spacing": 1}, 1), (None, {}, 1)],
 )
 def test_references_are_spaced_by_the_frame_rate_of_a_clip_that_tells_it(
     nano: Nano, frames: Frames, fps: float | None, options: dict[str, int], spacing: int
@@ -69,6 +72,17 @@ def test_references_are_spaced_by_the_frame_rate_of_a_clip_that_tells_it(
     expected = list(predictor.predict(clip, TEXTS[0], soft=True, **{**options, "spacing": spacing}))
     for one, other in zip(found, expected, strict=True):
         same(one.predictions[0], other.predictions[0])
+
+
+def test_a_file_that_does_not_announce_its_length_is_spaced_by_its_duration(nano: Nano, tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv"):  # 60 frames in 2 seconds
+        clip = open_video(make(tmp_path / name))
+        assert clip.about == pytest.approx(60, abs=1)
+    assert clip.length is None
+    with counted(nano[0]) as calls:
+        found = list(VideoPredictor(*nano).predict(clip, TEXTS[0], llm_stride=10))
+    assert len(found) == 60 and calls["backbone"] == 60
+    assert spacing_of(clip.fps, clip.about) == 5
 
 
 def test_no_frame_of_a_camera_is_read_before_it_is_needed(nano: Nano, frames: Frames) -> None:

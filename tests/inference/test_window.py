@@ -44,6 +44,15 @@ def test_the_released_rule(length: int, references: int, most: int, more: int | 
     ]
 
 
+@pytest.mark.parametrize("length", range(1, 60))
+@pytest.mark.parametrize("fps", [6, 25, 30, 60])
+def test_a_short_clip_has_all_its_references(length: int, fps: int) -> None:
+    spacing = spacing_of(fps, length)
+    assert spacing <= max(1, round(fps / 6))
+    for _, _, seen in streamed(length, 4, None, 1, spacing):
+        assert len(seen) == min(4, length - 1) or (spacing == 1 and length < 5)
+
+
 @pytest.mark.parametrize("references", [0, 2, 4])
 @pytest.mark.parametrize("spacing", [1, 2, 5])
 @pytest.mark.parametrize("chunk", [1, 4])

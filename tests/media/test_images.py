@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.media import load_image, save_image
+from instructseg.media import image_size, load_image, save_image
 
 
 @pytest.fixture
@@ -142,6 +142,19 @@ def test_half_a_file(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=rf"half\{suffix} is (damaged|no picture)"):
         load_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.psd", "a.fits", "a.cur", "a.txt", "a"])
+def test_a_format_that_cannot_be_written(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
+    with pytest.raises(ValueError, match="must end in a picture format such as .png"):
+        save_image(tmp_path / name, pixels)
+
+
+def test_the_size_of_a_file(tmp_path: Path, pixels: np.ndarray) -> None:
+    save_image(tmp_path / "a.png", pixels)
+    assert image_size(tmp_path / "a.png") == pixels.shape[:2]
+    (tmp_path / "b.png").write_text("no picture")
+    assert image_size(tmp_path / "b.png") == (1, 1)
 
 
 def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
