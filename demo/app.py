@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
 from instructseg.cli.errors import reported
 
+MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
+"""Shown on the page: bad input, and memory that runs out."""
 TASKS = {"what is named": "res", "what answers a question": "reason_seg"}
 
 
@@ -33,6 +36,7 @@ def build(model: str | None) -> Any:
     from instructseg.visualization import draw_masks
 
     network, processor = load(model)
+    results = tempfile.TemporaryDirectory(prefix="instructseg-")  # gone when the page is
     pictures, clips = ImagePredictor(network, processor), VideoPredictor(network, processor)
 
     def drawn(frame: Any, found: list[Any]) -> Any:
@@ -46,19 +50,19 @@ def build(model: str | None) -> Any:
     def segment_picture(picture: Any, text: str, task: str, threshold: float) -> Any:
         try:
             found = pictures.segment(picture, lines(text), Task(TASKS[task]), threshold=threshold or None)
-        except (TypeError, ValueError) as error:
+        except MISTAKES as error:
             raise gr.Error(str(error)) from error
         return drawn(picture, found)
 
     def segment_clip(path: str, text: str, threshold: float, progress: Any = gr.Progress()) -> str:  # noqa: B008
-        target = Path(tempfile.mkdtemp()) / "segmented.mp4"
+        target = Path(results.name) / f"{uuid.uuid4().hex}.mp4"
         try:
             clip = open_video(path)
-            results = clips.predict(clip, lines(text), threshold=threshold or None)
+            found = clips.predict(clip, lines(text), threshold=threshold or None)
             with VideoWriter(target, clip.fps, clip.size) as writer:
-                for result in progress.tqdm(results, total=clip.length):
+                for result in progress.tqdm(found, total=clip.length):
                     writer.write(drawn(result.frame, result.predictions))
-        except (TypeError, ValueError) as error:
+        except MISTAKES as error:
             raise gr.Error(str(error)) from error
         return str(target)
 

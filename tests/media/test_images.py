@@ -146,7 +146,7 @@ def test_half_a_file(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.psd", "a.fits", "a.cur", "a.txt", "a"])
 def test_a_format_that_cannot_be_written(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
-    with pytest.raises(ValueError, match="must end in a picture format such as .png"):
+    with pytest.raises(ValueError, match=r"must end in a picture format such as \.png"):
         save_image(tmp_path / name, pixels)
 
 
