@@ -238,6 +238,8 @@ def _no_target(answers: Answers, image: Source, clip: Source) -> dict[str, Figur
     ):
         rows[name] = part(absent, "N-acc", lambda one: one.presence < threshold, 1 - ANSWERED)
         rows[f"{name}, with target"] = part(present, "T-acc", lambda one: one.presence >= threshold, ANSWERED)
+    strange = answers[replace(image, kind="unknown", wording="unseen")]
+    rows["no_target/unknown words"] = part(strange, "N-acc", lambda one: one.presence < threshold, 1 - ANSWERED)
     return rows
 
 

@@ -29,6 +29,7 @@ from instructseg.data.questions import question_meanings
 from instructseg.data.relations import relation_meanings
 from instructseg.data.scenes import Scene
 from instructseg.data.superlatives import ordinal_meanings, superlative_meanings
+from instructseg.data.unknown import unknown_meanings
 from instructseg.structures import Task
 
 MIN_TEXTURED_RADIUS = 9.0
@@ -113,16 +114,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "parked": parked_meanings,
         "speed": speed_meanings,
         "absent": absent_meanings,
+        "unknown": unknown_meanings,
     }
 )
 """Name -> generator of all meanings of that kind."""
 
 IMAGE_KINDS = (
     "attribute", "relation", "superlative", "ordinal", "knowledge", "function", "odd", "question", "absent",
+    "unknown",
 )  # fmt: skip
 """What may be asked of an image."""
 
-CLIP_KINDS = ("attribute", "motion", "leading", "leaving", "parked", "speed", "absent")
+CLIP_KINDS = ("attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown")
 """What may be asked of a clip."""
 
 DEFAULT_KINDS = ("attribute",)

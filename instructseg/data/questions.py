@@ -8,6 +8,7 @@ from itertools import product
 from instructseg.data.meaning import Look, Meaning, Phrases, View, nouns, plurals, view
 from instructseg.data.objects import COLOURS, HELD_OUT, SHAPES
 from instructseg.data.scenes import Scene
+from instructseg.data.unknown import THINGS, UNSEEN_THINGS
 from instructseg.structures import Task
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -49,15 +50,17 @@ def question_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
     if seen.is_clip:
         return
     yield from _what(seen)
+    yield _unknown()
     if not seen.legible.all():
         return  # what can hardly be seen would be counted by some and not by others
     shown = {(thing.colour, thing.shape) for thing in scene.objects}
     for look in _all_looks(seen):
         members = tuple(seen.members(look))
         if dict(look).keys() != {"colour", "shape"} or members or _near(look, shown):
-            yield _question("count", members, NUMBERS[len(members)], _COUNT, _COUNT_UNSEEN, p=plurals(look)[:1])
+            many = plurals(look) if look else ("objects", "things", "shapes")
+            yield _question("count", members, NUMBERS[len(members)], _COUNT, _COUNT_UNSEEN, p=many)
             if look:
-                things = tuple(f"an {n}" if n[0] in "aeiou" else f"a {n}" for n in nouns(look))
+                things = tuple(map(_one, nouns(look)))
                 yield _question(
                     "exists", members, "yes" if members else "no", _EXISTS, _EXISTS_UNSEEN, b=things
                 )
@@ -82,6 +85,18 @@ def _what(seen: View) -> Iterator[Meaning]:
             yield _question("shape", (members[0],), target.shape, _SHAPE, _SHAPE_UNSEEN, a=nouns(look))
         if "size" not in values and len({thing.size for thing in things}) > 1:
             yield _question("size", (members[0],), target.size, _SIZE, _SIZE_UNSEEN, a=nouns(look))
+
+
+def _unknown() -> Meaning:
+    """Whether there is something of which no word is known: there is not."""
+    said, unseen = (tuple(map(_one, words)) for words in (THINGS, UNSEEN_THINGS))
+    return Meaning(
+        "question", "unknown", (), Phrases(_EXISTS, b=said), Phrases(_EXISTS, b=unseen), Task.VQA, answer="no"
+    )
+
+
+def _one(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _question(

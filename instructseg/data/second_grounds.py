@@ -100,11 +100,17 @@ def _even(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return _plain(height, width, np.full(3, level))
 
 
+def _coloured(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Any colour."""
+    return _plain(height, width, rng.integers(0, 256, 3))
+
+
 GROUNDS = {
     "second": (_fibres, _wood, _felt, _radial, _lines),
     "paper": (_wood, _felt, _felt, _fibres),
     "flat": (_white,),
     "digital": (_even,),
+    "coloured": (_coloured,),
 }
 """Style -> painters of ``(rng, height, width)`` that give ``float32[H, W, 3]``, 0..255."""
 

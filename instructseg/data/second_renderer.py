@@ -1,9 +1,9 @@
 """A renderer that shares no line with ``painting``: what a model learned from one, it must do on the other.
 
-Four styles: ``second`` (other outlines, textures and backgrounds, soft shadows, blur, noise, JPEG), ``paper``
+Five styles: ``second`` (other outlines, textures and backgrounds, soft shadows, blur, noise, JPEG), ``paper``
 (shapes cut from coloured paper and photographed at an angle in uneven light), ``flat`` (outlined flat colours
-on white) and ``digital`` (the colours of CSS and exact edges on white, black or an even grey). Outlines are
-drawn with Pillow at four times the size.
+on white), ``digital`` (the colours of CSS and exact edges on white, black or an even grey) and ``coloured``
+(the same on an even ground of any colour). Outlines are drawn with Pillow at four times the size.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ _LOOKS: Mapping[str, Style] = MappingProxyType(
         ),
         "flat": Style(uneven=(0.0, 0.03), rim=(0.05, 0.12)),
         "digital": Style(uneven=(0.0, 0.0), pure=True),
+        "coloured": Style(uneven=(0.0, 0.0), pure=True),
     }
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ def model() -> InstructSeg:
 @pytest.fixture(scope="module")
 def pages(processor: InstructSegProcessor) -> PageSource:
     kinds = {"attribute": 1.0, "question": 1.0, "absent": 1.0}
-    images = SyntheticDataset(20, 1, SMALL, (Task.RES,), 3, kinds=kinds)
+    images = SyntheticDataset(20, 2, SMALL, (Task.RES,), 3, kinds=kinds)
     clips = SyntheticDataset(20, 1, SMALL, (Task.RVOS,), 3, kinds=("motion",))
     return PageSource(processor, SceneBatches(images, clips, clip_share=0.5, counts=(2, 2)))
 

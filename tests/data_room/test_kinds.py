@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from instructseg.data.expressions import CLIP_KINDS, IMAGE_KINDS, KINDS, expressions, meanings
-from instructseg.data.objects import COLOURS, HELD_OUT, SHAPES, SceneObject
+from instructseg.data.objects import COLOURS, HELD_OUT, SHAPES, SIZES, TEXTURES, SceneObject
 from instructseg.data.scenes import SceneConfig, draw_scene, render
 from instructseg.data.synthetic import SyntheticDataset
+from instructseg.data.unknown import HUES, THINGS, UNSEEN_HUES, UNSEEN_THINGS
+from instructseg.data.vocabulary import COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE
 from instructseg.structures import Task
 
 
@@ -84,12 +86,25 @@ def test_plain_questions_have_true_answers():
             asked = re.findall(r"[a-z]+", said.text)
             asked = [next((s for s in SHAPES if w in (s, f"{s}s", f"{s}es")), w) for w in asked]
             fit = [p for p in shown if all(w in p for w in asked if w in COLOURS or w in SHAPES)]
-            if said.form == "count":
+            if said.form == "unknown":
+                assert said.answer == "no" and not said.targets
+            elif said.form == "count":
                 assert said.answer == numbers[len(fit)]
             elif said.form == "exists":
                 assert said.answer == ("yes" if fit else "no")
             else:
                 assert said.answer == getattr(scene.objects[said.targets[0]], said.form)
+
+
+def test_unknown_words_are_those_of_nothing_drawn():
+    drawn = {*COLOURS, *SHAPES, *TEXTURES, *SIZES}
+    known = {w for table in (COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE) for row in table.values() for w in row}
+    seen, unseen = {*THINGS, *HUES}, {*UNSEEN_THINGS, *UNSEEN_HUES}
+    assert not (seen | unseen) & (drawn | known) and not seen & unseen
+    scene = scene_of(thing("small plain red star", 20))
+    for wording, words in (("seen", seen), ("unseen", unseen)):
+        for said in expressions(scene, 0, ["unknown"], wording=wording):
+            assert set(said.text.strip("?").split()) & words and not said.targets
 
 
 def moving(words, x, y, motion, step):
@@ -133,7 +148,7 @@ def test_samples_of_all_kinds(task, kinds):
             assert (sample.instruction, sample.task, sample.answer) == (said.text, said.task, said.answer)
             assert sample.meta["targets"] == said.targets
             assert (sample.answer is not None) == (sample.task is Task.VQA) == (sample.masks is None)
-            assert said.targets or said.kind in ("absent", "question")
+            assert said.targets or said.kind in ("absent", "question", "unknown")
             if sample.masks is not None:
                 truth = [drawn.scene.ids[drawn.key] == i + 1 for i in said.targets]
                 assert np.array_equal(sample.masks, np.reshape(truth, (-1, *drawn.scene.ids.shape[1:])))

@@ -104,7 +104,7 @@ def test_twins_look_the_same() -> None:
 def test_an_unknown_renderer_is_an_error() -> None:
     assert RENDERERS[0] == "own"
     with pytest.raises(
-        ValueError, match="unknown renderer 'third': there are own, second, paper, flat, digital"
+        ValueError, match="unknown renderer 'third': there are own, second, paper, flat, digital, coloured"
     ):
         dataset("third")
 
