@@ -49,7 +49,8 @@ class ModelSource:
     """Where the model comes from.
 
     Attributes:
-        name: a preset (random weights), a folder, or a repository of the Hugging Face hub.
+        name: a folder, a repository of the Hugging Face hub, or ``bundled``; where it is trained, also a preset
+            (``nano``, ``instructseg-3b``), which begins with random weights.
         overrides: fields of the model's configuration that differ from it; of a trained model, ``lora`` alone:
             adapters that are added to it.
         start: files that fill the preset; they are joined in ``output_dir/start`` before the first step.

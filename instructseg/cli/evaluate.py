@@ -3,7 +3,8 @@
 ::
 
     <output_dir>/<benchmark>_<split>/
-        settings.json       what the records below depend on; another run with others is refused
+        settings.json       what the records below depend on, the contents of the weights and of one's own data
+                            included; another run with others is refused
         samples.jsonl       a line per sample, named <name>#<index>, in the order of the data set
         samples.rank0.jsonl ...    of each process while it runs
         results.json        results.md
@@ -16,10 +17,11 @@ so are the numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -50,6 +52,7 @@ LOG_SECONDS = 30.0
 """Time between two lines that tell how far it is."""
 _FREE = ("limit", "pictures", "device")
 """Fields of :class:`EvalConfig` that no record depends on."""
+_MARKED = 512
 
 
 @dataclass
@@ -84,8 +87,8 @@ def run_benchmark(config: RunConfig) -> dict[str, float]:
     with process_group():
         benchmark = open_benchmark(given)
         folder = config.output_dir / benchmark.row
-        settle(folder, config.model.name, given)
         model, processor = load(config.model.name, _device(given), given.dtype)
+        settle(folder, config.model.name, given, {"weights": weights_mark(model), "files": files_mark(given)})
         runner = Runner(model, processor, folder, given.batch_size)
         wanted = range(min(given.limit or len(benchmark), len(benchmark)))
         records = collect(benchmark, runner, wanted)
@@ -113,14 +116,43 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def settle(folder: Path, model: str, config: EvalConfig) -> None:
+def weights_mark(model: torch.nn.Module) -> str:
+    """Differs between weights of the same name; the same on each device and in each precision."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in model.state_dict().items():
+        some = tensor.detach().flatten()[:: max(1, tensor.numel() // _MARKED)]
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(some.to("cpu", torch.bfloat16).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def files_mark(config: EvalConfig) -> str:
+    """Differs where a file of one's own data has changed; empty for others, which do not."""
+    if not config.benchmark.startswith("own_"):
+        return ""
+    root = config.root if config.root.is_dir() else config.root.parent
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            told = path.stat()
+            digest.update(f"{path.relative_to(root)} {told.st_size} {told.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str]) -> None:
     """Notes what the records in ``folder`` depend on.
+
+    Args:
+        folder: of the records.
+        model: its name.
+        config: of the evaluation.
+        marks: name -> what differs where the contents behind a name do.
 
     Raises:
         ValueError: there are records that depend on something else; names it.
     """
     settings = {key: value for key, value in asdict(config).items() if key not in _FREE}
-    settings |= {"model": model, "root": str(config.root.resolve())}
+    settings |= {"model": model, "root": str(config.root.resolve()), **marks}
     file = folder / "settings.json"
     if file.is_file():
         before = json.loads(file.read_bytes())

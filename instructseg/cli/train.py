@@ -18,6 +18,7 @@ from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
 from instructseg.engine.trainer import FINAL
 from instructseg.log import get_logger, setup_logging
+from instructseg.model import PRESETS
 
 logger = get_logger(__name__)
 
@@ -55,6 +56,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
             if stage.model.start is not None:
                 join_start(stage.model, stage.seed, output)
     barrier()
+    logger.info("starting from %s", _in_words(next(iter(config.plan().values())).model))
 
     def build(stage: RunConfig, folder: Path) -> Trainer:
         model, processor = build_model(stage.model, stage.seed, output)
@@ -65,6 +67,14 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
         export(config, final)
     barrier()
     return output / MODEL_FOLDER
+
+
+def _in_words(source: ModelSource) -> str:
+    if source.start is not None:
+        return f"the files of model.start, in the preset {source.name}"
+    if source.name in PRESETS:
+        return f"random weights, the preset {source.name} ('bundled' is the model that comes with the package)"
+    return f"the weights of {source.name}"
 
 
 def check_stage(name: str, stage: RunConfig, folder: Path) -> None:

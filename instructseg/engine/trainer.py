@@ -86,7 +86,8 @@ class Trainer:
         config: see :class:`TrainConfig`.
         output_dir: receives ``metrics.jsonl``, ``checkpoint-<step>/`` and ``final/``.
         evaluate: called on all processes with the model in evaluation mode and with averaged weights;
-            the numbers it returns in the first one go to ``metrics.jsonl``.
+            the numbers it returns in the first one go to ``metrics.jsonl``. Where one of them is to be best, it
+            is called before the first step too.
         taught: the part of ``model`` that ``final/`` holds and an earlier stage fills; ``None`` for all of it.
 
     Raises:
@@ -139,6 +140,8 @@ class Trainer:
             Progress(config.max_steps, is_main()) as progress,
             self._open_trackers() as self.trackers,
         ):
+            if self.step == 0 and config.best is not None and self.watch.step is None and self._evaluate():
+                self._save()  # nothing worse than the beginning is handed on
             while not self.over:
                 began, samples = time.perf_counter(), 0
                 lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
@@ -172,7 +175,7 @@ class Trainer:
         return trained
 
     def _stop(self) -> NoReturn:
-        where = f"the same command goes on from {self.output_dir}"
+        where = f"the same command with --resume goes on from {self.output_dir}"
         raise Interrupted(f"stopped after step {self.step}; {where}")
 
     @property
@@ -327,6 +330,9 @@ class Trainer:
         if is_main():
             self._write({f"eval/{name}": value for name, value in values.items()})
         better = self.watch.see(self.step, values)
+        if self.watch.metric is not None:
+            told = f"{self.watch.metric} {values[self.watch.metric]:.4f}{', the best so far' if better else ''}"
+            logger.info("step %d: %s", self.step, told)
         if self.watch.over:
             logger.info("no better %s for %d evaluations: the run ends", self.watch.metric, self.watch.waited)
         return better
@@ -356,6 +362,11 @@ class Trainer:
 
     def _finish(self) -> nn.Module:
         """Hands on the last or the best weights, with their share of the first ones."""
+        if self.watch.step is not None:
+            metric, first, value = self.watch.metric, self.watch.first, self.watch.value
+            logger.info(
+                "best: step %d, %s %.4f (the first measurement: %.4f)", self.watch.step, metric, value, first
+            )
         best = checkpoint_path(self.output_dir, self.watch.step) if self.config.final == "best" else None
         if best is not None:
             fill_weights(self.model, load_state(best))

@@ -25,6 +25,7 @@ class BestWatch:
         self.metric, self.mode, self.patience = metric, mode, patience
         self.value: float | None = None
         self.step: int | None = None
+        self.first: float | None = None
         self.waited = 0
 
     def see(self, step: int, values: Mapping[str, float]) -> bool:
@@ -40,6 +41,7 @@ class BestWatch:
             there = f"the closest is '{close[0]}'" if close else "it gives none"
             raise ValueError(f"best: the evaluation gives no number '{self.metric}'; {there}")
         value = float(values[self.metric])
+        self.first = value if self.first is None else self.first
         sign = 1 if self.mode == "max" else -1
         if value == value and (self.value is None or sign * value > sign * self.value):
             self.value, self.step, self.waited = value, step, 0
@@ -54,12 +56,14 @@ class BestWatch:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"metric": self.metric, "value": self.value, "step": self.step, "waited": self.waited}
+        numbers = {"value": self.value, "step": self.step, "first": self.first, "waited": self.waited}
+        return {"metric": self.metric, **numbers}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes :meth:`state`; one of another number is forgotten."""
         if state.get("metric") == self.metric:
             self.value, self.step, self.waited = state["value"], state["step"], state["waited"]
+            self.first = state.get("first", self.value)
 
 
 class LossLevel:

@@ -19,6 +19,7 @@ from instructseg.processing.processor import CONFIG_NAME
 from instructseg.processing.storage import local_folder
 
 BUNDLED = "nano"
+_BUNDLED_NAMES = (None, BUNDLED, "bundled")
 """Name of the model that lies in the package."""
 DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / BUNDLED
 """Its folder."""
@@ -40,8 +41,8 @@ def load(
     """Loads a model, ready for inference, with the processor that fits it.
 
     Args:
-        name_or_path: a folder or a repository of the hub, in our layout or the official one; ``None`` or
-            ``"nano"`` for the bundled model.
+        name_or_path: a folder or a repository of the hub, in our layout or the official one; ``None``,
+            ``"nano"`` or ``"bundled"`` for the bundled model.
         device: ``"cuda:1"``, ``"cpu"`` ..; ``None`` or ``"auto"`` for an accelerator where there is one.
         dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``"auto"`` for the fastest of the
             device (:func:`fastest_dtype`); ``None`` for float32, but bfloat16 on a GPU where the checkpoint
@@ -54,7 +55,7 @@ def load(
         ValueError: it is damaged or something else, or there is no such device, dtype or quantisation.
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
-    source = DEFAULT_MODEL if name_or_path in (None, BUNDLED) else name_or_path
+    source = DEFAULT_MODEL if name_or_path in _BUNDLED_NAMES else name_or_path
     assert source is not None
     target = choose_device(device)
     automatic = dtype == "auto"
@@ -92,7 +93,7 @@ def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConf
     Raises:
         FileNotFoundError, ValueError: as :func:`load`.
     """
-    source = DEFAULT_MODEL if name_or_path in (None, BUNDLED) else name_or_path
+    source = DEFAULT_MODEL if name_or_path in _BUNDLED_NAMES else name_or_path
     assert source is not None
     folder = local_folder(source)
     kind = _read_config(folder)["model_type"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from instructseg.cli import evaluate
@@ -338,6 +340,30 @@ def test_below_the_threshold_a_sample_scores_as_nothing(run: Run, tmp_path: Path
 def test_mistakes_are_named(run: Run, words: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run("refcoco", "refer_seg", *words)
+
+
+def test_other_weights_or_files_behind_the_same_names_are_refused(
+    run: Run, layouts: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    data, model = tmp_path / "data", tmp_path / "model"
+    shutil.copytree(layouts / "own-images", data)
+    shutil.copytree(checkpoint, model)
+    words = [f"eval.root={data}", f"model.name={model}", "eval.limit=1"]
+    with pytest.raises(FileNotFoundError):
+        run("own_images", "own-images", *words, f"model.name={tmp_path / 'nowhere'}")
+    run("own_images", "own-images", *words)  # what failed before left nothing that is in the way
+    table = data / "instructions.csv"
+    before = table.read_bytes()
+    table.write_bytes(before + b"\n")
+    with pytest.raises(ValueError, match="holds an evaluation with files"):
+        run("own_images", "own-images", *words)
+    shutil.rmtree(tmp_path / "out")
+    run("own_images", "own-images", *words)
+    weights = load_file(model / "model.safetensors")
+    weights["mask_decoder.query_proj.weight"] += 0.1
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="holds an evaluation with weights"):
+        run("own_images", "own-images", *words)
 
 
 def test_what_the_paper_did_not_measure_is_not_beside_its_figures(run: Run, tmp_path: Path) -> None:

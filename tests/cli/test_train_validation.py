@@ -75,7 +75,7 @@ def test_a_run_keeps_and_hands_on_its_best(root: Path, tmp_path: Path) -> None:
     build_trainer(run, tmp_path / "out", processor, model).train()
     lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     found = [line for line in lines if "eval/mean/giou" in line]
-    assert [line["step"] for line in found] == [1, 2]
+    assert [line["step"] for line in found] == [0, 1, 2]
     assert all(line["eval/reasonseg/giou"] == line["eval/mean/giou"] for line in found)
     assert found[0]["eval/reasonseg/n"] == 3
     best = json.loads((tmp_path / "out" / "best.json").read_text())

@@ -67,7 +67,9 @@ def test_loss_falls(tmp_path: Path) -> None:
 
 def test_resumed_run_equals_an_unbroken_one_to_the_bit(tmp_path: Path) -> None:
     whole = trainer(tmp_path / "whole").train()
-    with pytest.raises(Interrupted, match=r"stopped after step 3; the same command goes on from .*broken"):
+    with pytest.raises(
+        Interrupted, match=r"stopped after step 3; the same command with --resume goes on from .*broken"
+    ):
         trainer(tmp_path / "broken", criterion=stopping_after(3)).train()
     found = latest(tmp_path / "broken")
     assert found is not None and found.name == "checkpoint-3"

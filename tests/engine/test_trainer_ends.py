@@ -51,7 +51,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 def test_best_checkpoint_outlives_the_last_ones(tmp_path: Path) -> None:
     config = replace(CONFIG, eval_every=2, save_every=1, keep_checkpoints=1, best="giou")
-    trainer(tmp_path, config, evaluate=scores(0.1, 0.5, 0.4, 0.3)).train()
+    trainer(tmp_path, config, evaluate=scores(0.0, 0.1, 0.5, 0.4, 0.3)).train()
     assert names(tmp_path) == {"best.json", "checkpoint-4", "checkpoint-8", "final", "metrics.jsonl"}
     note = json.loads((tmp_path / "best.json").read_text())
     assert (note["checkpoint"], note["step"], note["value"]) == ("checkpoint-4", 4, 0.5)
@@ -59,7 +59,7 @@ def test_best_checkpoint_outlives_the_last_ones(tmp_path: Path) -> None:
 
 def test_patience_ends_the_run_which_hands_on_the_best(tmp_path: Path) -> None:
     config = replace(CONFIG, max_steps=100, eval_every=2, best="giou", patience=2, final="best", ema_decay=0.9)
-    run = trainer(tmp_path, config, evaluate=scores(0.1, 0.5, 0.4, 0.5))
+    run = trainer(tmp_path, config, evaluate=scores(0.2, 0.1, 0.5, 0.4, 0.5))
     run.train()
     assert run.step == 8
     best = tmp_path / "checkpoint-4"
@@ -70,6 +70,35 @@ def test_patience_ends_the_run_which_hands_on_the_best(tmp_path: Path) -> None:
     again = trainer(tmp_path, config, evaluate=scores())  # nothing is left to evaluate
     again.train()
     assert again.step == 8
+
+
+def test_where_nothing_gets_better_the_first_weights_are_handed_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(CONFIG, eval_every=2, best="giou", patience=2, final="best", keep_checkpoints=1)
+    run = trainer(tmp_path, config, evaluate=scores(0.6, 0.5, 0.4))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        run.train()
+    assert run.step == 4 and names(tmp_path) >= {"checkpoint-0", "final"}
+    final = load_state(tmp_path / "final")
+    assert all(torch.equal(final[name], before[name]) for name in before)
+    assert "step 2: giou 0.5000" in caplog.text
+    assert "best: step 0, giou 0.6000 (the first measurement: 0.6000)" in caplog.text
+
+
+def test_a_run_that_was_killed_at_its_first_measurement_goes_on(tmp_path: Path) -> None:
+    config = replace(CONFIG, eval_every=4, best="giou")
+    whole = trainer(tmp_path / "whole", config, evaluate=scores(0.1, 0.2, 0.3)).train()
+    half = trainer(tmp_path / "half", config, evaluate=scores(0.1, 0.2, 0.3))
+    half._start()
+    half.trackers = []
+    half._evaluate()
+    half._save()
+    assert names(tmp_path / "half") >= {"checkpoint-0"}
+    again = trainer(tmp_path / "half", config, evaluate=scores(0.2, 0.3)).train()  # not measured twice
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_best_needs_an_evaluation(tmp_path: Path) -> None:
