@@ -136,12 +136,16 @@ def _png(ref: MaskRef) -> np.ndarray:
     if ref.object is not None and not ref.object.isdigit():
         raise DataError(Fault.MASK, ref.file, f"the object of a PNG is a pixel value, got {ref.object!r}")
     try:
-        if ref.object is None and _mode(ref.file) == "RGB":
-            return np.any(load_image(ref.file), axis=-1).view(np.uint8)
-        values = load_index_png(ref.file)
+        coloured = ref.object is None and _mode(ref.file) == "RGB"
+        values = load_image(ref.file).max(-1) if coloured else load_index_png(ref.file)
     except ValueError as error:
         raise DataError(Fault.MASK, ref.file, str(error).removeprefix(f"{ref.file} ")) from error
     chosen: np.ndarray = values != 0 if ref.object is None else values == int(ref.object)
+    if not chosen.any():
+        there = ", ".join(str(value) for value in np.unique(values[values > 0])[:10])
+        asked = f"no pixel is {ref.object}; there are {there or 'none above 0'}"
+        blank = "all pixels are 0: write 'none' where nothing answers"
+        raise DataError(Fault.MASK, ref.file, blank if ref.object is None else asked)
     return chosen.view(np.uint8)
 
 

@@ -14,6 +14,10 @@ from instructseg.data.vqa import read_jsonl
 TRAIN, VAL = "train", "val"
 """Splits of one's own data that are made where the table names none."""
 
+_TOLD = 9
+"""Faults that an error tells beside the first one."""
+_NOT_THERE: Any = object()
+
 HELD_OUT = 5
 """One in so many pictures or videos is in ``val``, rounded up."""
 
@@ -35,7 +39,7 @@ def part_of(names: Collection[str], split: str) -> frozenset[str]:
 
 def read_table(
     table: Path, columns: Sequence[str], required: Sequence[str]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+) -> list[tuple[str, Mapping[str, Any]]]:
     """Where and what of each row.
 
     Args:
@@ -45,21 +49,30 @@ def read_table(
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is no table, or a row lacks a column or has an unknown one; names the line.
+        DataError: it is no table, or rows lack a column or have an unknown one; names the lines.
     """
-    for where, entry in _rows(table):
-        if not isinstance(entry, dict):
-            raise DataError(Fault.RECORD, where, f"expected an object with {', '.join(columns)}")
-        for name in entry:
-            if name not in columns:
-                message = (
-                    f"unknown column {name!r}: there are {', '.join(columns)} (quote a text that has commas)"
-                )
-                raise DataError(Fault.RECORD, where, message)
-        for name in required:
-            if not entry.get(name):
-                raise DataError(Fault.RECORD, where, f"it has no {name}")
-        yield where, entry
+    rows = [(where, entry, _fault(entry, columns, required)) for where, entry in _rows(table)]
+    faults = [(where, fault) for where, _, fault in rows if fault]
+    if faults:
+        (where, first), *others = faults
+        told = [f"{place.rpartition(', ')[2]}: {fault}" for place, fault in others[:_TOLD]]
+        more = f"; {len(others)} more, {'; '.join(told)}" if others else ""
+        raise DataError(Fault.RECORD, where, f"{first}{more}{' ..' if len(others) > _TOLD else ''}")
+    return [(where, entry) for where, entry, _ in rows]
+
+
+def _fault(entry: Any, columns: Sequence[str], required: Sequence[str]) -> str:
+    """What is wrong with a row; empty where nothing is."""
+    if not isinstance(entry, dict):
+        return f"expected an object with {', '.join(columns)}"
+    for name in entry:
+        if name not in columns:
+            return f"unknown column {name!r}: there are {', '.join(columns)} (quote a text that has commas)"
+    for name in required:
+        if not entry.get(name):
+            return f"it has no {name}"
+    short = [name for name, value in entry.items() if value is _NOT_THERE]
+    return f"it ends before the column {short[0]}: write a comma for each empty field" if short else ""
 
 
 def _rows(table: Path) -> Iterator[tuple[str, Any]]:
@@ -67,7 +80,7 @@ def _rows(table: Path) -> Iterator[tuple[str, Any]]:
     if kind == ".csv":
         try:
             with require_file(table).open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
+                reader = csv.DictReader(file, restval=_NOT_THERE)
                 for entry in reader:
                     yield f"{table}, line {reader.line_num}", entry
         except UnicodeDecodeError as error:

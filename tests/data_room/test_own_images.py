@@ -197,6 +197,28 @@ def test_pictures_of_a_coco_file_that_share_a_name(tmp_path: Path) -> None:
         part[4]
 
 
+def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "instructions.csv"
+    rows = ["image,instruction,mask,object", "a.png,ok,none,", "a.png,,none,", ",x,none,", "a.png,short"]
+    file.write_text("\n".join(rows + ["a.png,,none,"] * 20))
+    with pytest.raises(DataError) as caught:
+        OwnImages(file)
+    told = str(caught.value)
+    assert told.startswith(f"{file}, line 3: it has no instruction; 22 more, line 4: it has no image; line 5: ")
+    assert "line 5: it ends before the column mask: write a comma for each empty field; line 6" in told
+    assert told.endswith("line 12: it has no instruction ..")
+
+
+def test_a_mask_of_nothing_is_told(tmp_path: Path) -> None:
+    row = {"image": "a.png", "instruction": "it", "mask": "ids.png"}
+    part = OwnImages(own(tmp_path, [{**row, "object": 9}, {**row, "mask": "blank.png"}]))
+    save_palette_png(tmp_path / "blank.png", np.zeros_like(IDS))
+    with pytest.raises(DataError, match=r"ids\.png: no pixel is 9; there are 1, 2, 3"):
+        part[0]
+    with pytest.raises(DataError, match=r"blank\.png: all pixels are 0: write 'none' where nothing answers"):
+        part[1]
+
+
 def test_a_shape_without_points(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "a.json").write_text('{"shapes": [{"label": "x", "points": []}]}')
