@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import uuid
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def build(model: str | None) -> Any:
             [one.mask for one in found],
             [one.instruction for one in found],
             scores=[one.score for one in found],
+            below=True,
         )
 
     def segment_picture(picture: Any, text: str, task: str, threshold: float) -> Any:
@@ -59,9 +61,11 @@ def build(model: str | None) -> Any:
         try:
             clip = open_video(path)
             found = clips.predict(clip, lines(text), threshold=threshold or None)
-            with VideoWriter(target, clip.fps, clip.size) as writer:
-                for result in progress.tqdm(found, total=clip.length):
-                    writer.write(drawn(result.frame, result.predictions))
+            shown = (drawn(one.frame, one.predictions) for one in progress.tqdm(found, total=clip.length))
+            first = next(shown)
+            with VideoWriter(target, clip.fps, first.shape[:2]) as writer:
+                for frame in chain([first], shown):
+                    writer.write(frame)
         except MISTAKES as error:
             raise gr.Error(str(error)) from error
         return str(target)

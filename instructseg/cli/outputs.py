@@ -141,7 +141,7 @@ class ResultWriter:
     def write(self, result: FrameResult) -> None:
         """Writes one frame's results."""
         if not self.count:
-            self._start(result.frame)
+            self._start()
         self._write_overlay(result)
         self._write_masks(result)
         if self.layout.rle:
@@ -156,14 +156,11 @@ class ResultWriter:
         if self.layout.rle and self.count:
             write_json_atomic(self.layout.rle, self._record)
 
-    def _start(self, frame: np.ndarray) -> None:
-        """Makes room and opens the video."""
+    def _start(self) -> None:
+        """Makes room."""
         for folder in (self.layout.masks, self.layout.palette):
             if folder and folder.is_dir():  # frames of a longer clip must not stay
                 shutil.rmtree(folder)
-        if self.layout.overlay and self.layout.fps is not None:
-            size = (frame.shape[0], frame.shape[1])
-            self._video = self._stack.enter_context(VideoWriter(self.layout.overlay, self.layout.fps, size))
 
     def _write_overlay(self, result: FrameResult) -> None:
         if not self.layout.overlay:
@@ -176,11 +173,15 @@ class ResultWriter:
             [one.mask for one in found],
             [one.instruction for one in found],
             scores=[one.score for one in found],
+            below=True,
         )
-        if self._video:
-            self._video.write(shown)
-        else:
+        if self.layout.fps is None:
             save_image(self.layout.overlay, shown)
+            return
+        if self._video is None:
+            video = VideoWriter(self.layout.overlay, self.layout.fps, shown.shape[:2])
+            self._video = self._stack.enter_context(video)
+        self._video.write(shown)
 
     def _write_masks(self, result: FrameResult) -> None:
         """Binary or soft masks, and the palette picture."""

@@ -25,7 +25,8 @@ PALETTE: tuple[Colour, ...] = (
 )
 
 CAPTION_SHARE = 0.45
-"""Largest part of the picture's height that the caption may cover."""
+"""Largest height of the caption, as a share of the picture's."""
+_DARK, _WIDEST = 20, "0.00"
 
 
 def colour(index: int) -> Colour:
@@ -44,11 +45,13 @@ def draw_masks(
     scores: Sequence[float] | None = None,
     alpha: float = 0.5,
     colors: Sequence[Colour] | None = None,
+    below: bool = False,
 ) -> np.ndarray:
     """Paints masks over a picture, later ones over earlier ones.
 
-    The caption stands on a dark strip at the bottom, one line per label (more where it is long), and never
-    covers more than :data:`CAPTION_SHARE` of the picture; what does not fit is cut and marked by ``…``.
+    The caption stands on a dark strip over the bottom of the picture or below it, one line per label (more
+    where it is long), no higher than :data:`CAPTION_SHARE` of the picture; what does not fit is cut and marked
+    by ``…``.
 
     Args:
         image: ``uint8[H, W, 3]`` RGB; not modified.
@@ -58,9 +61,11 @@ def draw_masks(
         scores: one per label, 0..1, shown behind it.
         alpha: strength of the tint, 0 (outline only) to 1.
         colors: one per mask; ``None`` for :func:`colour`.
+        below: whether the caption stands below the picture and hides nothing.
 
     Returns:
-        ``uint8[H, W, 3]`` RGB, of its own memory.
+        ``uint8[H, W, 3]`` RGB, of its own memory; with a caption ``below`` higher, by as much for all pictures
+        of this size with these labels, whatever their scores.
 
     Raises:
         ValueError: a mask is of another size, the counts do not match, or ``alpha`` is outside 0..1.
@@ -74,10 +79,7 @@ def draw_masks(
     for mask, tint in zip(masks, chosen, strict=True):
         _outline(painted, mask, tint)
     if labels:
-        texts = [_plain(label) for label in labels]
-        if scores is not None:
-            texts = [f"{text} · {score:.2f}" for text, score in zip(texts, scores, strict=True)]
-        painted = _caption(painted, texts, chosen)
+        painted = _caption(painted, [_plain(label) for label in labels], scores, chosen, below)
     return painted
 
 
@@ -125,7 +127,13 @@ def _plain(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def _caption(image: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:
+def _caption(
+    image: np.ndarray,
+    texts: Sequence[str],
+    scores: Sequence[float] | None,
+    tints: Sequence[Colour],
+    below: bool,
+) -> np.ndarray:
     """The picture with a strip of text lines, each label's first line led by a swatch of its colour."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -135,33 +143,39 @@ def _caption(image: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -
     step, margin = round(size * 1.4), round(size * 0.6)
     indent = margin + round(size * 1.3)
 
-    lines = [
-        (line, tint if first else None)
-        for text, tint in zip(texts, tints, strict=True)
-        for first, line in _wrap(text, font, width - indent - margin)
-    ]
+    lines: list[tuple[str, Colour | None]] = []
+    for i, (text, tint) in enumerate(zip(texts, tints, strict=True)):
+        scored = (
+            text if scores is None else f"{text} · {_WIDEST}"
+        )  # broken at the same place, whatever the score
+        broken = _wrap(scored, font, width - indent - margin)
+        if scores is not None:
+            broken[-1] = broken[-1].removesuffix(_WIDEST) + f"{scores[i]:.2f}"
+        lines += [(line, None if place else tint) for place, line in enumerate(broken)]
     room = max(1, int((CAPTION_SHARE * height - margin) // step))
     if len(lines) > room:
-        last, tint = lines[room - 1]
-        lines = [*lines[: room - 1], (_shorten(last + " …", font, width - indent - margin), tint)]
-    top = max(0, height - len(lines) * step - margin)
-
-    painted = image.copy()
-    painted[top:] = (painted[top:] * 0.25).astype(np.uint8)
+        last, swatch = lines[room - 1]
+        lines = [*lines[: room - 1], (_shorten(last + " …", font, width - indent - margin), swatch)]
+    strip = len(lines) * step + margin
+    if below:
+        top, painted = height, np.pad(image, ((0, strip), (0, 0), (0, 0)), constant_values=_DARK)
+    else:
+        top, painted = max(0, height - strip), image.copy()
+        painted[top:] = (painted[top:] * 0.25).astype(np.uint8)
     canvas = Image.fromarray(painted)
     draw = ImageDraw.Draw(canvas)
-    for i, (line, tint) in enumerate(lines):
+    for i, (line, swatch) in enumerate(lines):
         middle = top + margin / 2 + (i + 0.5) * step
-        if tint is not None:
+        if swatch is not None:
             half = size * 0.36
             box = (margin, middle - half, margin + 2 * half, middle + half)
-            draw.rounded_rectangle(box, radius=size * 0.15, fill=tint)
+            draw.rounded_rectangle(box, radius=size * 0.15, fill=swatch)
         draw.text((indent, middle), line, font=font, fill=(255, 255, 255), anchor="lm")
     return np.array(canvas)
 
 
-def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[tuple[bool, str]]:
-    """Lines no wider than ``width`` pixels where possible, each with whether it is the first.
+def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[str]:
+    """Lines no wider than ``width`` pixels where possible.
 
     Broken at spaces; a word wider than a line (a script without spaces) is broken anywhere.
     """
@@ -177,7 +191,7 @@ def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[tuple
             if lines[-1] and font.getlength(lines[-1] + letter) > width:
                 lines.append("")
             lines[-1] += letter
-    return [(i == 0, line) for i, line in enumerate(lines)]
+    return lines
 
 
 def _shorten(text: str, font: FreeTypeFont | ImageFont, width: float) -> str:

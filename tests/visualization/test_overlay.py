@@ -112,6 +112,19 @@ def test_any_text_on_any_size(text: str, height: int, width: int) -> None:
     assert painted.dtype == np.uint8
 
 
+@pytest.mark.parametrize("labels", [["a"], ["the red circle " * 9, "b"], ["x"] * 40])
+def test_a_caption_below_hides_nothing_and_is_as_high_for_any_score(labels: list[str]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    masks = [np.zeros((120, 160), bool)] * len(labels)
+    heights = set()
+    for score in (0.0, 0.11, 0.4, 1.0):
+        drawn = draw_masks(image, masks, labels, scores=[score] * len(labels), below=True)
+        np.testing.assert_array_equal(drawn[:120], image)
+        assert (drawn[120:] > 200).any() and len(drawn) <= 120 * 1.46
+        heights.add(len(drawn))
+    assert len(heights) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
