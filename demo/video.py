@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--llm-stride", default="1", metavar="K", help="run the language model on every K-th frame, or auto"
     )
+    parser.add_argument("--fps", type=float, metavar="N", help="frames per second of a folder; default: 24")
     parser.add_argument(
         "--spacing", type=int, metavar="N", help="frames from one reference to the next; default: by frame rate"
     )
@@ -45,6 +46,7 @@ def main() -> None:
         llm_stride=arguments.llm_stride,
         spacing=arguments.spacing,
         compile=arguments.compile,
+        fps=arguments.fps,
     )
     with reported(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt

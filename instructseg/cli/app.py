@@ -15,7 +15,7 @@ from instructseg.cli.data import data_app
 from instructseg.cli.demo import drawn_video
 from instructseg.cli.errors import reported
 from instructseg.cli.export import export_app
-from instructseg.cli.outputs import Format
+from instructseg.cli.outputs import FILE_SUFFIXES, Format
 from instructseg.cli.segment import Job, Summary, segment_pictures, segment_video
 from instructseg.structures import Task
 from instructseg.version import __version__
@@ -41,6 +41,16 @@ class TaskChoice(str, Enum):
     RVOS = Task.RVOS.value
     REASON_VOS = Task.REASON_VOS.value
     VQA = Task.VQA.value
+
+
+class VideoTaskChoice(str, Enum):
+    """The same for video, about which no text is written."""
+
+    AUTO = "auto"
+    RES = Task.RES.value
+    REASON_SEG = Task.REASON_SEG.value
+    RVOS = Task.RVOS.value
+    REASON_VOS = Task.REASON_VOS.value
 
 
 def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
@@ -74,6 +84,13 @@ DType = Annotated[
 ]
 TaskOption = Annotated[
     TaskChoice, typer.Option("--task", help="Selects the prompt; auto: res for pictures, rvos for video.")
+]
+VideoTaskOption = Annotated[
+    VideoTaskChoice, typer.Option("--task", help="Selects the prompt; auto: rvos, questions: reason_vos.")
+]
+Fps = Annotated[
+    float | None,
+    typer.Option("--fps", help="Frames per second; default: those of the file, 24 for a folder of frames."),
 ]
 Threshold = Annotated[
     float | None,
@@ -172,7 +189,7 @@ def image_command(
             threshold,
             soft,
             explain,
-            parse_formats(formats),
+            _formats(formats, output),
             overwrite,
             quantise=quantise,
             max_memory=max_memory,
@@ -190,11 +207,12 @@ def video_command(
     model: Model = None,
     device: Device = None,
     dtype: DType = None,
-    task: TaskOption = TaskChoice.AUTO,
+    task: VideoTaskOption = VideoTaskChoice.AUTO,
     threshold: Threshold = None,
     soft: Soft = False,
     formats: Formats = DEFAULT_FORMATS,
     overwrite: Overwrite = False,
+    fps: Fps = None,
     llm_stride: LlmStride = "1",
     spacing: Spacing = None,
     compiled: Compile = False,
@@ -217,13 +235,14 @@ def video_command(
             threshold,
             soft,
             False,
-            parse_formats(formats),
+            _formats(formats, output),
             overwrite,
             llm_stride,
             spacing,
             compiled,
             quantise,
             max_memory,
+            fps,
         )
         _set_threads(threads)
         _show(segment_video(source, prompts, job), as_json)
@@ -272,8 +291,14 @@ def eval_command(config: Config, overrides: Overrides = None) -> None:
         evaluate(config, overrides or ())
 
 
-def _task(choice: TaskChoice) -> Task | None:
-    return None if choice is TaskChoice.AUTO else Task(choice.value)
+def _formats(given: list[str], output: Path) -> tuple[Format, ...]:
+    """Those that are asked for; where nothing is said and ``output`` is a file, the overlay."""
+    alone = given == DEFAULT_FORMATS and output.suffix.lower() in FILE_SUFFIXES
+    return (Format.OVERLAY,) if alone else parse_formats(given)
+
+
+def _task(choice: TaskChoice | VideoTaskChoice) -> Task | None:
+    return None if choice.value == "auto" else Task(choice.value)
 
 
 def _set_threads(threads: int | None) -> None:

@@ -68,6 +68,10 @@ class Layout:
         return [path for path in (self.overlay, self.masks, self.palette, self.rle) if path is not None]
 
 
+FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".mp4")
+"""Of an ``output`` that is a file and no folder."""
+
+
 def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None = None) -> Layout:
     """Chooses the files for one input.
 
@@ -82,13 +86,13 @@ def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None =
     """
     wanted = set(formats)
     picture = fps is None
-    if output.suffix.lower() in (".png", ".jpg", ".jpeg", ".mp4"):
+    if output.suffix.lower() in FILE_SUFFIXES:
         if (output.suffix.lower() == ".mp4") == picture:
             raise ValueError(
                 f"{output}: the result of a {'picture' if picture else 'video'} is no {output.suffix}"
             )
         if wanted != {Format.OVERLAY}:
-            raise ValueError(f"{output} is one file and holds the overlay alone: for masks, give a folder")
+            raise ValueError(f"{output} is one file and holds the overlay alone: give a folder")
         return Layout(overlay=output, fps=fps)
     return Layout(
         output / f"{name}_overlay{'.png' if picture else '.mp4'}" if Format.OVERLAY in wanted else None,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     _Predictor = TypeVar("_Predictor", ImagePredictor, VideoPredictor)
 
 
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+
+
 @dataclass(frozen=True)
 class Job:
     """How to segment and what to write.
@@ -44,6 +47,7 @@ class Job:
         spacing: video: frames from one reference to the next; ``None`` to go by its frames per second.
         compile: whether the model is compiled, which pays on long clips.
         quantise, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
+        fps: video: frames per second; ``None`` for those of the file.
     """
 
     output: Path = Path("out")
@@ -61,6 +65,7 @@ class Job:
     compile: bool = False
     quantise: str | None = None
     max_memory: str | None = None
+    fps: float | None = None
 
 
 @dataclass
@@ -102,6 +107,8 @@ class Summary:
         lines = []
         for entry in self.prompts:
             values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
+            if entry.get("area") == 0:
+                values.insert(0, "nothing found")
             lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
             if "answer" in entry:
                 lines.append(f"  {entry['answer']}")
@@ -125,7 +132,7 @@ def segment_pictures(source: Path, prompts: Sequence[str], job: Job) -> Iterator
     from instructseg.inference.memory import Workload
 
     workload = Workload(max(map(image_size, pictures), key=math.prod), len(prompts))
-    predictor = _predictor(ImagePredictor, job, workload)
+    predictor = _predictor(ImagePredictor, job, prompts, workload)
     with progress(list(zip(pictures, layouts, strict=True)), len(pictures), "pictures", source.name) as steps:
         for picture, layout in steps:
             summary = Summary(str(picture), [str(path) for path in layout.paths])
@@ -148,7 +155,7 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
     job = _checked(job, prompts)
     if job.explain or job.task is Task.VQA:
         raise ValueError("text is written about pictures only: use 'instructseg image'")
-    clip = open_video(source)
+    clip = open_video(source, job.fps)
     layout = plan(_stem(source), job.output, job.formats, clip.fps)
     _check_layouts([layout], job)
     from instructseg.inference import Stride, VideoPredictor
@@ -159,7 +166,8 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
     stride = Stride.of(job.llm_stride)
     spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
     fps = clip.fps if clip.timed else REFERENCE_FPS
-    predictor = _predictor(VideoPredictor, job, Workload(clip.size, len(prompts), spacing or fps))
+    workload = Workload(clip.size, len(prompts), spacing or fps)
+    predictor = _predictor(VideoPredictor, job, prompts, workload)
     results = predictor.predict(
         clip.passed_through(read_ahead),
         prompts,
@@ -237,13 +245,18 @@ def _check_layouts(layouts: Sequence[Layout], job: Job) -> None:
     paths = [path for layout in layouts for path in layout.paths]
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
-        raise ValueError(f"two pictures would be written to {twice}: rename one, or give --output a folder")
+        raise ValueError(
+            f"two pictures would be written to {twice}: give --output a folder, and rename one where their names "
+            "differ in the suffix only"
+        )
     if not job.overwrite:
         check_free(paths)
 
 
 def _pictures(source: Path) -> list[Path]:
     """The picture itself, or those of a folder, sorted by name."""
+    if source.suffix.lower() in _VIDEOS and source.is_file():
+        raise ValueError(f"{source} is a video: use 'instructseg video'")
     if not source.is_dir():
         return [source]
     found = sorted(
@@ -254,21 +267,24 @@ def _pictures(source: Path) -> list[Path]:
     return found
 
 
-def _predictor(kind: type[_Predictor], job: Job, workload: Workload) -> _Predictor:
+def _predictor(kind: type[_Predictor], job: Job, prompts: Sequence[str], workload: Workload) -> _Predictor:
     """Loads the model for what is to be asked, and says so where it is the bundled one."""
     from transformers.utils import logging as transformers_logging
 
-    from instructseg.inference import BUNDLED, PUBLISHED
+    from instructseg.inference import PUBLISHED, is_bundled
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # what is wrong with weights is told in one line
-    if job.model in (None, BUNDLED):
+    if is_bundled(job.model):
         note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
         typer.echo(note, err=True)
     if job.max_memory is not None:
         setup_logging()  # shows what is chosen
     given = (job.model, job.device, job.dtype, job.quantise, job.max_memory)
     predictor = kind.from_pretrained(*given, workload)
+    strange = predictor.processor.strange_words(prompts) if is_bundled(job.model) else []
+    if strange:
+        typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)
     if job.compile:
         predictor.compile()
     return predictor

@@ -1,7 +1,7 @@
 """Prediction: instructions on pictures and video, with results kept between frames and between instructions."""
 
 from instructseg.inference.image import ImagePredictor
-from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, load
+from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled, load
 from instructseg.inference.postprocess import postprocess
 from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
@@ -18,6 +18,7 @@ __all__ = [
     "Stride",
     "VideoPredictor",
     "VideoSession",
+    "is_bundled",
     "load",
     "postprocess",
 ]

@@ -55,7 +55,7 @@ def load(
         ValueError: it is damaged or something else, or there is no such device, dtype or quantisation.
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
-    source = DEFAULT_MODEL if name_or_path in _BUNDLED_NAMES else name_or_path
+    source = DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
     assert source is not None
     target = choose_device(device)
     automatic = dtype == "auto"
@@ -87,13 +87,18 @@ def load(
     return model.eval(), processor
 
 
+def is_bundled(name_or_path: str | Path | None) -> bool:
+    """Whether that name is one of the bundled model's."""
+    return name_or_path in _BUNDLED_NAMES
+
+
 def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConfig:
     """The configuration of a model that :func:`load` takes by that name, whatever its layout.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`load`.
     """
-    source = DEFAULT_MODEL if name_or_path in _BUNDLED_NAMES else name_or_path
+    source = DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
     assert source is not None
     folder = local_folder(source)
     kind = _read_config(folder)["model_type"]

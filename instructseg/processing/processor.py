@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,6 +158,15 @@ class InstructSegProcessor:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         assert isinstance(text, str)  # one list of ids is one text
         return text.replace(SEG_TOKEN, "").strip()
+
+    def strange_words(self, texts: Sequence[str]) -> list[str]:
+        """The words that the tokenizer has in pieces only, each once.
+
+        Small models never heard them; a tokenizer of a large vocabulary has many a known word in pieces.
+        """
+        words = dict.fromkeys(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
+        split = self.tokenizer.tokenize
+        return [word for word in words if len(split(f" {word}")) > 1 and len(split(word)) > 1]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes ``processor_config.json`` and the tokenizer's files; each appears complete or not at all."""

@@ -121,6 +121,22 @@ def test_a_limit_on_memory_knows_what_is_asked() -> None:
     assert taken[0] != taken[1]
 
 
+def test_one_file_is_the_overlay() -> None:
+    run("image", "photo.png", "the red circle", "-o", "red.png")
+    assert Image.open("red.png").width == SIZE[1] and not Path("out").exists()
+
+
+def test_a_folder_of_frames_at_another_rate() -> None:
+    run("video", "frames", "the red circle", "--fps", "5", "-f", "overlay")
+    assert open_video("out/frames_overlay.mp4").fps == pytest.approx(5)
+
+
+def test_what_is_not_found_and_not_known_is_told() -> None:
+    told = run("image", "photo.png", "the red zeppelin", "--threshold", "1")
+    assert "the red zeppelin: nothing found, score" in told.stdout
+    assert "note: the bundled model does not know these words: zeppelin" in told.stderr
+
+
 def test_dots_in_the_name_of_a_folder() -> None:
     for folder in ("frames.v1", "frames.v2"):
         shutil.copytree("frames", folder)
@@ -215,10 +231,11 @@ def test_nothing_is_overwritten_unasked() -> None:
         (["image", "photo.png", "a", "--dtype", "fp8"], "unknown dtype 'fp8'"),
         (["image", "photo.png", "a", "--format", "gif"], "unknown format 'gif': use overlay, masks,"),
         (["image", "photo.png", "a", "-o", "x.mp4"], "the result of a picture is no .mp4"),
-        (["image", "photo.png", "a", "-o", "x.png"], "x.png is one file and holds the overlay alone"),
+        (["image", "photo.png", "a", "-o", "x.png", "-f", "masks"], "x.png is one file and holds the overlay"),
+        (["image", "clip.mp4", "a"], "clip.mp4 is a video: use 'instructseg video'"),
+        (["video", "frames", "a", "--fps", "0"], "fps must be positive"),
         (["image", "frames", "a", "-o", "x.png", "-f", "overlay"], "two pictures would be written to x.png"),
         (["image", "photo.png", "a", "--explain", "--task", "res"], "task 'res' has no explanation"),
-        (["video", "clip.mp4", "a", "--task", "vqa"], "use 'instructseg image'"),
         (["image", "photo.png", *["a"] * 256, "-f", "palette"], "room for 255 prompts"),
         (["train", "none.yaml"], "none.yaml"),
         (["convert", "official", "frames", "there"], "config.json"),
