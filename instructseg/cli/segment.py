@@ -246,8 +246,8 @@ def _check_layouts(layouts: Sequence[Layout], job: Job) -> None:
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise ValueError(
-            f"two pictures would be written to {twice}: give --output a folder, and rename one where their names "
-            "differ in the suffix only"
+            f"two pictures would be written to {twice}: give --output a folder, and rename one where their "
+            "names differ in the suffix only"
         )
     if not job.overwrite:
         check_free(paths)
