@@ -228,6 +228,7 @@ def _threshold(answers: Answers, image: Source, clip: Source) -> float:
 
 def _no_target(answers: Answers, image: Source, clip: Source) -> dict[str, Figure]:
     threshold = _threshold(answers, image, clip)
+    logger.info("threshold of presence, chosen on the split val: %.3f", threshold)
     pictures = answers[replace(image, kind="absent")], answers.all_of(IMAGE_PAIRS, image)
     clips = answers[replace(clip, kind="absent")], answers.all_of(CLIP_PAIRS, clip)
     rows = {}

@@ -109,10 +109,10 @@ def _figures(found: Mapping[str, list[Outcome]]) -> dict[str, float]:
     for kind, outcomes in found.items():
         if kind == "question":
             values["question/accuracy"] = mean(one.score for one in outcomes)
-        elif kind == "absent":
+        elif kind in ("absent", "unknown"):
             if masks:
                 threshold = presence_threshold(masks)
-                values["absent/n_acc"] = mean(one.presence < threshold for one in outcomes)
+                values[f"{kind}/n_acc"] = mean(one.presence < threshold for one in outcomes)
         else:
             values[f"{kind}/giou"] = mean(one.score for one in outcomes)
     if masks:
