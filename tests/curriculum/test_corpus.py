@@ -19,14 +19,11 @@ UNKNOWN = (*THINGS, *UNSEEN_THINGS)
 
 @pytest.mark.slow
 def test_the_bundled_tokenizer_can_be_learned_again() -> None:
-    """But for what a few phrases change that came later: the numbers of tokens, and rare pieces of words."""
+    """But for what phrases change that came later: the numbers of tokens, and pieces of words."""
     again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY), load_tokenizer(DEFAULT_MODEL)
-    assert len(again.get_vocab().keys() ^ bundled.get_vocab().keys()) <= 4
     words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
     other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
-    assert len(words) > 1000 and len(other) <= 0.005 * len(words), other
-    text = "the second largest orange diamond from the left, unheard-of words too"
-    assert again.tokenize(text) == bundled.tokenize(text)
+    assert len(words) > 1000 and not other
 
 
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
