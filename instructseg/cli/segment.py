@@ -131,7 +131,9 @@ def segment_pictures(source: Path, prompts: Sequence[str], job: Job) -> Iterator
     from instructseg.inference import ImagePredictor
     from instructseg.inference.memory import Workload
 
-    workload = Workload(max(map(image_size, pictures), key=math.prod), len(prompts))
+    workload = None
+    if job.max_memory is not None:
+        workload = Workload(max(map(image_size, pictures), key=math.prod), len(prompts))
     predictor = _predictor(ImagePredictor, job, prompts, workload)
     with progress(list(zip(pictures, layouts, strict=True)), len(pictures), "pictures", source.name) as steps:
         for picture, layout in steps:
@@ -267,7 +269,9 @@ def _pictures(source: Path) -> list[Path]:
     return found
 
 
-def _predictor(kind: type[_Predictor], job: Job, prompts: Sequence[str], workload: Workload) -> _Predictor:
+def _predictor(
+    kind: type[_Predictor], job: Job, prompts: Sequence[str], workload: Workload | None
+) -> _Predictor:
     """Loads the model for what is to be asked, and says so where it is the bundled one."""
     from transformers.utils import logging as transformers_logging
 

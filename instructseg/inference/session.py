@@ -102,7 +102,7 @@ class Session:
         if max_memory is None:
             return cls(*load(name_or_path, device, dtype, quantise))
         given = (name_or_path, max_memory, device, dtype, quantise)
-        plan = plan_checkpoint(*given, clips=cls.takes_clips, workload=workload or Workload())
+        plan = plan_checkpoint(*given, clips=cls.takes_clips, workload=workload)
         session = cls(*load(name_or_path, device, plan.dtype, plan.quantise))
         session.batch_size, session.chunk = plan.batch_size, plan.chunk
         return session

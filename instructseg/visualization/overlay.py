@@ -145,9 +145,8 @@ def _caption(
 
     lines: list[tuple[str, Colour | None]] = []
     for i, (text, tint) in enumerate(zip(texts, tints, strict=True)):
-        scored = (
-            text if scores is None else f"{text} · {_WIDEST}"
-        )  # broken at the same place, whatever the score
+        # broken at the same place, whatever the score
+        scored = text if scores is None else f"{text} · {_WIDEST}"
         broken = _wrap(scored, font, width - indent - margin)
         if scores is not None:
             broken[-1] = broken[-1].removesuffix(_WIDEST) + f"{scores[i]:.2f}"
