@@ -9,18 +9,80 @@ import torch
 
 SMALLEST_SIDE = 16
 """Matrices with a shorter side stay with AdamW: there is little to make orthogonal."""
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
+"""Coefficients of the quintic iteration of Jordan et al. 2024."""
+NEWTON_SCHULZ_STEPS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024): the momentum of a matrix is made orthogonal before the step.
+
+    Steps as ``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`` does, and has its states, but takes all
+    matrices of a shape at once: a small model has many, and to start on each costs as much as to compute it.
+
+    Args:
+        groups: parameter groups of matrices, each with ``weight_decay``.
+        lr: learning rate; a step is as large as one of AdamW.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; closures are not supported."""
+        assert closure is None
+        alike: dict[torch.Size, list[tuple[torch.Tensor, dict[str, Any]]]] = {}
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    alike.setdefault(matrix.shape, []).append((matrix, group))
+        for shape, pairs in alike.items():
+            matrices, rates = [matrix for matrix, _ in pairs], [group["lr"] for _, group in pairs]
+            adjusted = matrices[0].new_tensor(rates) * (0.2 * max(shape) ** 0.5)
+            steps = orthogonal(self._momenta(matrices)).to(adjusted.dtype) * adjusted[:, None, None]
+            torch._foreach_mul_(matrices, [1 - group["lr"] * group["weight_decay"] for _, group in pairs])
+            torch._foreach_sub_(matrices, list(steps))
+
+    def _momenta(self, matrices: list[torch.Tensor]) -> torch.Tensor:
+        """Nesterov's momentum behind the gradients of matrices of one shape, ``float[N, H, W]``."""
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
+        for matrix in matrices:
+            if not self.state[matrix]:
+                self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+        momenta = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        return torch.stack(torch._foreach_lerp(gradients, momenta, MOMENTUM))
+
+
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """Matrices with the same singular vectors and singular values near 1 (between about 0.5 and 1.5).
+
+    Args:
+        matrices: ``float[N, H, W]``.
+
+    Returns:
+        ``bfloat16[N, H, W]``.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.bfloat16()
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Two optimisers of PyTorch that step together.
-
-    Muon (Jordan et al. 2024) makes the momentum of a matrix orthogonal before the step; small models learn from
-    fewer samples with it. Its steps are scaled to AdamW's size, so both share one learning rate.
+    """Muon and AdamW that step together; small models learn from fewer samples with Muon.
 
     Args:
         groups: parameter groups; those with ``muon: true`` hold matrices.
-        lr: learning rate.
-        betas: of AdamW; Muon's momentum is 0.95.
+        lr: learning rate of both.
+        betas: of AdamW.
         fused: of AdamW.
     """
 
@@ -32,7 +94,7 @@ class MuonAdamW(torch.optim.Optimizer):
         if not matrices or not others:
             raise ValueError("muon needs matrices and other parameters to learn: choose adamw")
         self.parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, lr=lr, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, lr),
             torch.optim.AdamW(others, lr=lr, betas=betas, fused=fused),
         )
         super().__init__([{**group} for group in (*matrices, *others)], {"lr": lr})

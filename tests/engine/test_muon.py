@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from instructseg.engine.muon import MuonAdamW
+from instructseg.engine.muon import Muon, MuonAdamW
 from instructseg.engine.optim import OptimConfig, build_optimizer, restore_optimizer, set_lr
 
 
@@ -45,6 +46,36 @@ def test_matrices_are_stepped_by_muon_and_the_rest_by_adamw() -> None:
         muon.step()
     for one, two in zip(net.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_matrices_of_a_shape_are_stepped_together_as_pytorch_steps_each() -> None:
+    def matrices() -> list[nn.Parameter]:
+        generator = torch.Generator().manual_seed(1)
+        shapes = [(48, 20), (20, 48), (48, 20), (32, 32), (48, 20)]
+        return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+
+    ours, theirs = matrices(), matrices()
+
+    def groups(all_of_them: list[nn.Parameter]) -> list[dict[str, Any]]:
+        first = {"params": all_of_them[:2], "weight_decay": 0.1, "lr": 1e-2}
+        return [first, {"params": all_of_them[2:], "weight_decay": 0.0, "lr": 3e-3}]
+
+    one = Muon(groups(ours), 1e-2)
+    two = torch.optim.Muon(groups(theirs), 1e-2, adjust_lr_fn="match_rms_adamw")
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        for index, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+            if (seed, index) == (1, 0):  # one that took no part keeps its weights and its momentum
+                our.grad = their.grad = None
+            else:
+                our.grad = their.grad = torch.randn(our.shape, generator=generator)
+        one.step()
+        two.step()
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our, their, rtol=0, atol=2e-4)  # of steps of 1e-2 and 3e-3, in bfloat16
+    two.load_state_dict(one.state_dict() | {"param_groups": two.state_dict()["param_groups"]})
+    momenta = (one.state[ours[0]]["momentum_buffer"], two.state[theirs[0]]["momentum_buffer"])
+    assert torch.equal(*momenta)
 
 
 def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
