@@ -63,9 +63,8 @@ def draw_clip(
 
 def _below(picture: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:
     """The picture with lines of text on a strip below it."""
-    taller = np.pad(picture, ((0, max(64, picture.shape[0] // 4)), (0, 0), (0, 0)))
-    nothing = np.zeros(taller.shape[:2], bool)
-    return draw_masks(taller, [nothing] * len(texts), texts, colors=tints)
+    nothing = np.zeros(picture.shape[:2], bool)
+    return draw_masks(picture, [nothing] * len(texts), texts, colors=tints, below=True)
 
 
 def _draw(frame: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
