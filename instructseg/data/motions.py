@@ -104,6 +104,9 @@ _LEAVES = (
     "which of the {p} can soon be seen no more?",
     "show the first {a} to go out of sight",
     "the {a} that moves out of the picture",
+    "find the {a} that goes out of sight",
+    "segment the {a} that goes away",
+    "where is the {a} that goes out of the frame?",
 )
 _LEAVES_UNSEEN = ("which {a} is soon gone?", "can you point out the {a} that goes out of the picture?")
 _PARKED = (

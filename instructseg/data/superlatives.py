@@ -51,13 +51,17 @@ SUPERLATIVE_BODIES = MappingProxyType(
         "smallest": ("{a} with the smallest area", "{a} that is smaller than all other ones",
                      "{a} of the smallest size", "{a} smaller than any other one"),
         "leftmost": ("{a} at the far left", "{a} farthest to the left", "{a} nearest to the left edge",
-                     "{a} left of all the others", "{a} that comes first on the left"),
+                     "{a} left of all the others", "{a} that comes first on the left",
+                     "{a} that is first from the left", "{a} that is the first one from the left"),
         "rightmost": ("{a} at the far right", "{a} farthest to the right", "{a} nearest to the right edge",
-                      "{a} right of all the others", "{a} that comes first on the right"),
+                      "{a} right of all the others", "{a} that comes first on the right",
+                      "{a} that is first from the right", "{a} that is the first one from the right"),
         "topmost": ("{a} at the very top", "{a} farthest up", "{a} nearest to the top edge",
-                    "{a} above all the others", "{a} higher than any other one"),
+                    "{a} above all the others", "{a} higher than any other one",
+                    "first {a} from the top", "{a} that is first from the top"),
         "lowest": ("{a} at the very bottom", "{a} farthest down", "{a} nearest to the bottom edge",
-                   "{a} below all the others", "{a} lower than any other one"),
+                   "{a} below all the others", "{a} lower than any other one",
+                   "first {a} from the bottom", "{a} that is first from the bottom"),
     }
 )  # fmt: skip
 """Form -> further noun phrases that say it."""

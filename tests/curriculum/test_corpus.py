@@ -19,10 +19,11 @@ UNKNOWN = (*THINGS, *UNSEEN_THINGS)
 
 @pytest.mark.slow
 def test_the_bundled_tokenizer_can_be_learned_again() -> None:
+    """But for what phrases change that came later: the numbers of tokens, and pieces of words."""
     again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY), load_tokenizer(DEFAULT_MODEL)
-    assert again.get_vocab() == bundled.get_vocab()
-    text = "the second largest orange diamond from the left, unheard-of words too"
-    assert again.tokenize(text) == bundled.tokenize(text)
+    words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
+    other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
+    assert len(words) > 1000 and not other
 
 
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
