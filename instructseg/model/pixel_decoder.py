@@ -146,6 +146,8 @@ class PixelDecoder(Mask2FormerPreTrainedModel):
         )
         super().__init__(config)
         self.decoder = Mask2FormerPixelDecoder(config, [dims[level] for level in LEVELS])
+        # transformers leaves what the memory held; a whole model draws it later
+        nn.init.zeros_(self.decoder.level_embed)
         self.decoder.add_module("position_embedding", SinePositions(dim))
         for layer in self.decoder.encoder.layers:
             encoder_layer = cast(Mask2FormerPixelDecoderEncoderLayer, layer)

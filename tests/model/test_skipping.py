@@ -86,6 +86,13 @@ def test_sampling_by_rows_is_grid_sampling(spread: float) -> None:
         torch.testing.assert_close(level, plain, **CLOSE)
 
 
+def test_a_pixel_decoder_built_alone_holds_nothing_of_what_the_memory_held() -> None:
+    poison = [torch.full((3, 32), float("nan")) for _ in range(1000)]
+    del poison
+    decoder = PixelDecoder({"res2": 8, "res3": 8, "res4": 8, "res5": 8}, 32, 16, 2, 4, 32, "plain")
+    assert not decoder.decoder.level_embed.any()
+
+
 @torch.no_grad()
 def test_an_exported_graph_samples_grids() -> None:
     """``embedding_bag`` is for this machine; another runtime gets ``grid_sample``."""
