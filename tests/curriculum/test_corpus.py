@@ -24,6 +24,8 @@ def test_the_bundled_tokenizer_can_be_learned_again() -> None:
     words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
     other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
     assert len(words) > 1000 and not other
+    text = "the second largest orange diamond from the left, unheard-of words too"
+    assert again.tokenize(text) == bundled.tokenize(text)
 
 
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
