@@ -1,10 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, and the one reader of JSON."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,3 +60,51 @@ def write_json_atomic(path: str | Path, content: Any, indent: int | None = None)
         indent: spaces per level; ``None`` for one line.
     """
     write_text_atomic(path, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")
+
+
+def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Returns the content of a JSON file; every JSON file of the package is read here.
+
+    Args:
+        path: a file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark (Windows programs write one).
+        object_hook: applied to every object as it is parsed, so that it need not be kept as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as :func:`parse_json`; names the file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing")
+    return parse_json(file.read_bytes(), str(file), object_hook)
+
+
+def parse_json(raw: str | bytes, where: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Returns the value of a JSON document, or of one line of a JSON-lines file.
+
+    Args:
+        raw: the document; bytes in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+        where: the file, and the line where it has several, for the error.
+        object_hook: as of :func:`json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, is encoded otherwise, holds text that UTF-8 cannot express (half of a
+            surrogate pair), or is nested too deeply; in one line.
+    """
+    try:
+        text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw))
+        text = text.removeprefix("\ufeff")
+        value = json.loads(text, object_hook=object_hook)
+        if "\\ud" in text or "\\uD" in text:  # the only way by which half a pair gets into decoded text
+            json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where} holds text that is no Unicode (half of a surrogate pair): write it again in UTF-8"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is not encoded in UTF-8 ({error.reason}): save it in UTF-8") from error
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply for a file of its kind: it is damaged") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is not valid JSON ({error})") from error
+    return value

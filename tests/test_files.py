@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.files import atomic_path, write_json_atomic, write_text_atomic
+from instructseg.files import atomic_path, parse_json, read_json, write_json_atomic, write_text_atomic
 
 
 def test_the_file_appears_at_the_end_in_new_folders(tmp_path: Path) -> None:
@@ -55,3 +55,41 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json_atomic(tmp_path / "a.json", {1j})
     assert [path.read_text() for path in tmp_path.iterdir()] == ["1\n"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_is_read_in_every_encoding_that_json_has(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes('{"text": "übrig \\ud83d\\ude00"}'.encode(encoding))
+    assert read_json(file) == {"text": "übrig \U0001f600"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "not valid JSON"),
+        (b"", "not valid JSON"),
+        (b'{"a": "\xe9"}', "not encoded in UTF-8"),
+        (b"[" * 200_000 + b"]" * 200_000, "nested too deeply"),
+        (b'{"a":' * 200_000, "nested too deeply"),
+        (b'["\\ud800"]', "half of a surrogate pair"),
+        (b"1" * 10_000, "not valid JSON"),
+    ],
+)
+def test_bad_json_is_named_in_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        read_json(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_of_json_is_named_by_its_place() -> None:
+    with pytest.raises(ValueError, match="metrics.jsonl, line 3 is not valid JSON"):
+        parse_json("{", "metrics.jsonl, line 3")
+
+
+def test_a_json_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        read_json(tmp_path / "a.json")
