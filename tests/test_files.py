@@ -86,7 +86,7 @@ def test_bad_json_is_named_in_one_line(tmp_path: Path, content: bytes, says: str
 
 
 def test_a_line_of_json_is_named_by_its_place() -> None:
-    with pytest.raises(ValueError, match="metrics.jsonl, line 3 is not valid JSON"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 3 is not valid JSON"):
         parse_json("{", "metrics.jsonl, line 3")
 
 
