@@ -35,9 +35,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = temporary_path(path)
     try:
         yield temporary
+        if temporary.is_file():
+            share(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def share(path: str | Path) -> None:
+    """Gives a file the permissions that files made here have, as the user's umask says.
+
+    Writers that make their files by themselves, such as that of safetensors, leave them to their owner alone.
+    """
+    file = Path(path)
+    probe = temporary_path(file)
+    try:
+        probe.touch()
+        file.chmod(probe.stat().st_mode & 0o777)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def write_bytes_atomic(path: str | Path, content: bytes) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,15 @@ def test_a_line_of_json_is_named_by_its_place() -> None:
 def test_a_json_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is missing"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_modes_that_the_umask_says(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "a.bin") as temporary:
+            temporary.touch(0o600)  # as the writer of safetensors does
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]

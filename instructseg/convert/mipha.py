@@ -87,7 +87,7 @@ def assemble_training_start(
     embeddings = state["language.model.embed_tokens.weight"]
     torch.manual_seed(seed)
     model = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=embeddings.dtype)
-    with new_folder(target, overwrite, model.num_parameters() * embeddings.itemsize) as folder:
+    with new_folder(target, overwrite, model.num_parameters() * embeddings.itemsize, [mipha]) as folder:
         model.save_pretrained(folder)
         copy_tokenizer(mipha, folder)
     return start

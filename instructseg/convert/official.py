@@ -186,7 +186,7 @@ def convert_official(source: str | Path, target: str | Path, overwrite: bool = F
     source = local_folder(source)
     checkpoint = open_official(source, **overrides)
     nbytes = sum(entry.nbytes for entry in checkpoint.weights.entries.values())
-    with new_folder(target, overwrite, nbytes) as folder:
+    with new_folder(target, overwrite, nbytes, [source]) as folder:
         writer, unused = ShardWriter(folder), {}
         for name, tensor in checkpoint.weights:
             if name in checkpoint.plan.dropped:
@@ -226,7 +226,7 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
     shapes = official_shapes(weights.shapes)
     kept = source / CONFIG_FILE
     nbytes = sum(entry.nbytes for entry in weights.entries.values())
-    with new_folder(target, overwrite, nbytes) as folder:
+    with new_folder(target, overwrite, nbytes, [source]) as folder:
         writer, joiner = ShardWriter(folder), Joiner()
         for name, tensor in weights:
             whole = joiner.add(name, tensor.clone())

@@ -7,8 +7,8 @@ in a checkpoint is executed: pickles may rebuild tensors, numpy arrays and plain
 
 from __future__ import annotations
 
-import json
 import pickle
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,32 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+
+from instructseg import files
+from instructseg.convert.safetensors_file import Entry, list_safetensors, read_safetensors
 
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module", "model_state_dict")
 _DAMAGES = (
     pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
-    AttributeError, ImportError, AssertionError,
+    AttributeError, ImportError, AssertionError, RecursionError,
 )  # fmt: skip
 """What unpicklers raise where bytes are not what they should be."""
 _GROUP_BYTES = 32 << 20
 """Files are reopened behind so many bytes: pages of a mapped file count as used memory while it is open."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A tensor in a file: where it is and its name there, its shape and its type."""
-
-    file: Path
-    key: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its values."""
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -70,89 +57,71 @@ class Weights:
 def open_weights(path: str | Path) -> Weights:
     """Lists the tensors of a checkpoint folder or file.
 
+    Of shards, the index decides: a tensor is read from the shard that it names, whatever else lies in others.
+
     Raises:
         FileNotFoundError: no checkpoint there, or a shard is missing.
-        ValueError: a file is damaged or of an unknown kind, or an index points outside its folder.
+        ValueError: a file is damaged or of an unknown kind, an index points outside its folder or names a tensor
+            that its shard lacks, or two checkpoints lie in one folder.
     """
-    entries: dict[str, Entry] = {}
-    for file in weight_files(Path(path)):
-        entries.update(_list(file))
-    return Weights(entries)
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The files of a checkpoint, which is a folder or a single file.
-
-    Raises: as :func:`open_weights`.
-    """
+    path = Path(path)
     if path.is_file():
-        return [path]
+        return Weights(_list(path))
     if not path.is_dir():
         raise FileNotFoundError(f"no checkpoint at {path}")
     for name in _INDEXED:
-        index = path / f"{name}.index.json"
+        whole, index = path / name, path / f"{name}.index.json"
+        if index.is_file() and whole.is_file():
+            raise ValueError(f"{path} holds both {name} and {index.name}: remove the one that is out of date")
         if index.is_file():
-            return _shards(index)
-        if (path / name).is_file():
-            return [path / name]
-    raise FileNotFoundError(f"{path} holds none of {', '.join(_INDEXED)} (whole or in shards with an index)")
+            return Weights(_list_shards(index))
+        if whole.is_file():
+            return Weights(_list(whole))
+    raise FileNotFoundError(
+        f"{path} has no weights: it holds none of {', '.join(_INDEXED)} (whole or in shards with an index)"
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises ``ValueError`` or ``FileNotFoundError`` that name the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    value = files.read_json(path)
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a {type(value).__name__}, not an object")
     return value
 
 
-def _shards(index: Path) -> list[Path]:
+def _list_shards(index: Path) -> dict[str, Entry]:
+    """The tensors that an index names, each in the shard that it names."""
     mapping = read_json(index).get("weight_map")
-    if not isinstance(mapping, dict):
-        raise ValueError(f"{index} has no 'weight_map'")
-    files = []
-    for name in sorted(set(map(str, mapping.values()))):
-        if Path(name).name != name or name in (".", ".."):
-            raise ValueError(f"{index} points outside its folder: {name!r}")
-        if not (index.parent / name).is_file():
-            raise FileNotFoundError(f"{index.parent / name} is missing, though {index.name} lists it")
-        files.append(index.parent / name)
-    return files
+    if not isinstance(mapping, dict) or not mapping:
+        raise ValueError(f"{index} has no 'weight_map' from tensors to files")
+    listed: dict[str, dict[str, Entry]] = {}
+    entries = {}
+    for name, file in mapping.items():
+        if not isinstance(file, str):
+            raise ValueError(f"{index}: weight_map.{name} must be the name of a file, not {file!r:.60}")
+        if file not in listed:
+            listed[file] = _list(_shard(index, file))
+        if name not in listed[file]:
+            raise ValueError(f"{index} places {name} in {file}, which lacks it: download both again")
+        entries[name] = listed[file][name]
+    return entries
+
+
+def _shard(index: Path, name: str) -> Path:
+    """The shard of that name beside its index."""
+    if Path(name).name != name or name in (".", "..") or "\0" in name or len(name) > 200:
+        raise ValueError(f"{index} points outside its folder: {name!r:.200}")
+    file = index.parent / name
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing, though {index.name} lists it")
+    return file
 
 
 def _list(file: Path) -> dict[str, Entry]:
     if file.suffix == ".safetensors":
-        return _list_safetensors(file)
+        return list_safetensors(file)
     return {name: Entry(file, name, tuple(t.shape), t.dtype) for name, t in load_pickled(file).items()}
-
-
-def _list_safetensors(file: Path) -> dict[str, Entry]:
-    listed = {}
-    with _open_safetensors(file) as handle:
-        for name in handle.keys():  # noqa: SIM118  (not a dict)
-            piece = handle.get_slice(name)
-            dtype = _SAFETENSORS_TYPES[piece.get_dtype()]
-            listed[name] = Entry(file, name, tuple(piece.get_shape()), dtype)
-    return listed
-
-
-_SAFETENSORS_TYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
-    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-
-
-def _open_safetensors(file: Path) -> Any:
-    try:
-        return safe_open(file, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is damaged or not a safetensors file ({error}); download it again") from error
 
 
 def _read(entries: Mapping[str, Entry]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -186,9 +155,7 @@ def _groups(names: list[str], entries: Mapping[str, Entry]) -> Iterator[list[str
 
 def _read_group(file: Path, keys: Mapping[str, str]) -> Iterator[tuple[str, torch.Tensor]]:
     if file.suffix == ".safetensors":
-        with _open_safetensors(file) as handle:
-            for name, key in keys.items():
-                yield name, handle.get_tensor(key)
+        yield from read_safetensors(file, keys)
     else:
         tensors = load_pickled(file)
         for name, key in keys.items():
@@ -216,9 +183,15 @@ def load_pickled(file: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"{file} holds a {type(content).__name__}, not a dictionary of tensors")
     tensors = {}
     for name, value in content.items():
-        tensor = value if isinstance(value, torch.Tensor) else _from_numpy(value)
-        if tensor is not None:
-            tensors[str(name)] = tensor
+        try:
+            tensor = value if isinstance(value, torch.Tensor) else _from_numpy(value)
+        except (TypeError, ValueError) as error:  # an array of texts, or of bytes in another order
+            raise ValueError(f"{file}: {name} is no array of numbers ({error})") from error
+        if tensor is None:
+            continue
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ValueError(f"{file}: {name} is no plain tensor (sparse, quantised or without values)")
+        tensors[str(name)] = tensor
     if not tensors:
         raise ValueError(f"{file} holds no tensors")
     return tensors
@@ -235,9 +208,22 @@ def _from_numpy(value: Any) -> torch.Tensor | None:
 def _load_torch(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_mapped(file))
+    except MemoryError as error:  # a damaged length asks for more than there is
+        raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error
     except (*_DAMAGES, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{file} is damaged or holds more than tensors: {reason}") from error
+        raise ValueError(f"{file} is damaged or holds more than tensors: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Why torch refused, in one line, without its advice to read the file unsafely."""
+    text = str(error).strip()
+    asked = re.search(r"GLOBAL ([\w.]+)", text)
+    if asked:
+        return f"it asks for {asked[1]}, which is not part of a weight file"
+    first = next(iter(text.splitlines()), "")
+    if not first or "weights_only" in text or "Weights only" in text:
+        return "it cannot be read as tensors alone, and nothing else in it is run"
+    return first
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -260,6 +246,6 @@ def _load_pkl(file: Path) -> Any:
         with file.open("rb") as handle:
             return _ArrayUnpickler(handle, encoding="latin1").load()
     except _DAMAGES as error:
-        raise ValueError(f"{file} is damaged or unsafe: {error}") from error
+        raise ValueError(f"{file} is damaged or unsafe: {next(iter(str(error).splitlines()), '')}") from error
     except MemoryError as error:  # a damaged length asks for more than there is
         raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error

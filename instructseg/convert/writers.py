@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,35 +14,45 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from instructseg.files import share, temporary_path
+
 SHARD_BYTES = 2 << 30
 """Largest shard; also what is held in memory while writing."""
 
 
 @contextmanager
-def new_folder(target: str | Path, overwrite: bool, nbytes: int = 0) -> Iterator[Path]:
+def new_folder(
+    target: str | Path, overwrite: bool, nbytes: int = 0, sources: Sequence[Path] = ()
+) -> Iterator[Path]:
     """A temporary folder beside ``target`` that takes its place when the block ends without an error.
 
     Args:
         target: the folder to make.
         overwrite: whether an existing one may be replaced.
         nbytes: what will be written, in bytes.
+        sources: what is read; replacing it, or a folder around it, would lose it.
 
     Raises:
         FileExistsError: ``target`` exists and ``overwrite`` is false.
+        ValueError: ``target`` is one of the sources, or holds one.
         OSError: the disk has less room than ``nbytes``.
     """
     target = Path(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another place or pass overwrite=True")
+    place = target.resolve()
+    for source in sources:
+        if place == source.resolve() or place in source.resolve().parents:
+            raise ValueError(f"{target} holds {source}, which is read: choose another place to write to")
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < nbytes:
         needed = f"{nbytes / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free"
         raise OSError(errno.ENOSPC, f"not enough room for a checkpoint ({needed})", str(target))
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary = temporary_path(target)
+    temporary.mkdir()  # not by tempfile: others may read the result as the user's umask says
     try:
         yield temporary
-        temporary.chmod(0o755)
         replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -52,10 +61,13 @@ def new_folder(target: str | Path, overwrite: bool, nbytes: int = 0) -> Iterator
 def replace_folder(source: Path, target: Path) -> None:
     """Puts ``source`` in the place of ``target``, whose old content is removed."""
     if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-        target.replace(old / target.name)
+        old = temporary_path(target)
+        target.replace(old)
         source.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink()
     else:
         source.replace(target)
 
@@ -64,6 +76,7 @@ def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Writes one safetensors file; raises ``OSError`` that names it where the disk refuses."""
     try:
         save_file({k: v.contiguous() for k, v in tensors.items()}, file, metadata={"format": "pt"})
+        share(file)
     except (SafetensorError, OSError) as error:
         raise OSError(f"writing {file} failed ({error}); is the disk full?") from error
 

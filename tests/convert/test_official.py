@@ -97,7 +97,7 @@ def test_unmerged_adapters(
     tensors[f"{prefix}{name}.lora_B{default}.weight"] = b
     save_file(tensors, official / "model.safetensors")
     if alpha is not None:
-        (official / "adapter_config.json").write_text(json.dumps({"lora_alpha": alpha}))
+        (official / "adapter_config.json").write_text(json.dumps({"r": 8, "lora_alpha": alpha}))
     wanted = official_tensors[f"{name}.weight"] + (alpha or 16) / 8 * (b @ a)
     torch.testing.assert_close(load_official(official).get_parameter(f"language.{name}.weight"), wanted)
 
@@ -172,6 +172,27 @@ def test_what_is_missing_is_named(official: Path, official_tensors: Tensors, tmp
         load_pretrained(tmp_path / "no" / "such")
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
         load_pretrained(tmp_path)
+
+
+def test_others_may_read_what_is_written(official: Path, tmp_path: Path) -> None:
+    (official / "config.json").chmod(0o600)
+    convert_official(official, tmp_path / "ours")
+    export_official(tmp_path / "ours", tmp_path / "back")
+    (tmp_path / "plain").write_text("made as any file")
+    (tmp_path / "folder").mkdir()
+    modes = [(tmp_path / name).stat().st_mode for name in ("folder", "plain")]
+    for folder in (tmp_path / "ours", tmp_path / "back"):
+        assert folder.stat().st_mode == modes[0]
+        assert {
+            path.name: path.stat().st_mode for path in folder.iterdir() if path.stat().st_mode != modes[1]
+        } == {}
+
+
+def test_what_is_read_is_not_overwritten(official: Path) -> None:
+    for target in (official, official.parent):
+        with pytest.raises(ValueError, match="which is read: choose another place"):
+            convert_official(official, target, overwrite=True)
+    assert (official / "model.safetensors").is_file()
 
 
 def test_the_target_is_whole_or_absent(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

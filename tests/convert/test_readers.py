@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from instructseg.convert import readers
 from instructseg.convert.readers import load_pickled, open_weights
+from instructseg.convert.safetensors_file import check_types
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(4, dtype=torch.float16)}
 
@@ -63,6 +64,76 @@ def test_shards(kind: str, tmp_path: Path) -> None:
         open_weights(tmp_path)
 
 
+def test_of_shards_the_index_decides(tmp_path: Path) -> None:
+    stale, extra = torch.full((2, 3), 9.0), torch.zeros(1)
+    save_file({"a": TENSORS["a"]}, tmp_path / "model-1.safetensors")
+    save_file({"a": stale, "b.c": TENSORS["b.c"], "unlisted": extra}, tmp_path / "model-2.safetensors")
+    (tmp_path / "model-3.safetensors").write_bytes(b"of another model, and not named")
+    mapping = {"a": "model-1.safetensors", "b.c": "model-2.safetensors"}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": mapping}))
+    assert_same(tmp_path)
+    index.write_text(json.dumps({"weight_map": {**mapping, "lost": "model-1.safetensors"}}))
+    with pytest.raises(ValueError, match=r"places lost in model-1\.safetensors, which lacks it"):
+        open_weights(tmp_path)
+    save_file(TENSORS, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="holds both model.safetensors and model.safetensors.index.json"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "{", "[" * 200_000]
+    + [
+        '{"weight_map": {"a": null}}',
+        '{"weight_map": {"a": ["x"]}}',
+        json.dumps({"weight_map": {"a": "x" * 999}}),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_damaged_indices_are_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json") as caught:
+        open_weights(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def with_header(file: Path, **changes: object) -> None:
+    """Rewrites what the header of a safetensors file says of tensor ``b.c``."""
+    raw = file.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header["b.c"].update(changes)
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+
+
+@pytest.mark.parametrize("kind", ["U16", "F8_E4M3", "C64", "Q7", 3, None])
+def test_types_that_no_weights_have(kind: object, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file(TENSORS, file)
+    with_header(file, dtype=kind)
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        open_weights(file)
+
+
+@pytest.mark.parametrize("kind", ["I16", "BF16"])
+def test_a_header_that_lies_about_a_type(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({**TENSORS, "d": TENSORS["b.c"].clone()}, file)
+    wanted = dict.fromkeys(["a", "b.c", "d"], torch.float32)
+    check_types("it", open_weights(file).entries, wanted)
+    with pytest.raises(ValueError, match=r"bfloat16 by config\.json but float16 by"):
+        check_types("it", open_weights(file).entries, wanted, torch.bfloat16)
+    with_header(file, dtype=kind)
+    message = {
+        "I16": r"b\.c is stored as int16 in model\.safetensors, but the model needs a floating-point type",
+        "BF16": r"its values are (b?float16) by (b\.c|d) but b?float16 by (b\.c|d): one of them is wrong",
+    }
+    with pytest.raises(ValueError, match=message[kind]):
+        check_types("it", open_weights(file).entries, wanted)
+
+
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "..", "sub/x.safetensors"])
 def test_an_index_cannot_point_outside(name: str, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
@@ -101,9 +172,20 @@ def test_pickles_build_nothing_but_tensors(
     else:
         torch.save(content, file)
         expected = "x.pth"
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(ValueError, match=expected) as caught:
         load_pickled(file)
+    assert "weights_only" not in str(caught.value)  # torch's advice to read it unsafely
+    assert "\n" not in str(caught.value)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": torch.zeros(3).to_sparse()}, {"a": torch.zeros(3, device="meta")}, {"a": "text"}, [1], 3]
+)
+def test_what_is_no_plain_tensor_is_refused(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth"):
+        load_pickled(tmp_path / "x.pth")
 
 
 @settings(max_examples=100, deadline=None)
