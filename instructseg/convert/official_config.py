@@ -18,7 +18,7 @@ from transformers import SiglipVisionConfig, SiglipVisionModel, SwinConfig
 
 from instructseg.convert.keymap import Shape, Shapes, raise_listed
 from instructseg.model import InstructSegConfig
-from instructseg.model.configuration import LEVELS
+from instructseg.model.backbones import LEVELS
 
 MODEL_TYPE = "mipha_phi"
 """``model_type`` in the official ``config.json``."""

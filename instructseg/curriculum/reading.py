@@ -83,7 +83,7 @@ class ReadingLesson(nn.Module):
             figures |= right
         learned = labels[:, 1:] != IGNORE_LABEL
         if learned.any():
-            logits, wanted = model.language.lm_head(read.hidden[:, :-1][learned]), labels[:, 1:][learned]
+            logits, wanted = model.language.logits(read.hidden[:, :-1][learned]), labels[:, 1:][learned]
             losses["text"] = 1.5 * F.cross_entropy(logits, wanted)
             figures["replies"] = (logits.argmax(-1) == wanted).float().mean().item()
         return LessonOutput(losses, figures)

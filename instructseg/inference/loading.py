@@ -79,7 +79,7 @@ def load(
         raise _too_large(error, source, dtype, quantise, target) from error
     sizes = None if (folder / CONFIG_NAME).is_file() else processor_config(model.config)
     processor = InstructSegProcessor.from_pretrained(folder, sizes)
-    words, rows = len(processor.tokenizer), model.language.model.embed_tokens.num_embeddings
+    words, rows = len(processor.tokenizer), model.language.word_table().num_embeddings
     if words > rows:
         raise ValueError(
             f"{source}: its tokenizer has {words} tokens, but its model {rows}: give the one of that model"

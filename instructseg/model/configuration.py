@@ -1,13 +1,14 @@
-"""Every number of the architecture, and the presets in which the released ones stand together."""
+"""Every number of the architecture; the defaults are the released ones."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import PhiConfig, PreTrainedConfig, SiglipVisionConfig, SwinConfig
+from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
+from instructseg.model import backbones, language
+from instructseg.model.backbones import LEVELS
 from instructseg.model.quantised import Quantisation
 
 FusionMode = Literal["released", "paper", "detailed", "off"]
@@ -19,14 +20,19 @@ class InstructSegConfig(PreTrainedConfig):
 
     Attributes:
         vision_config: the SigLIP tower (depth as published; layers behind the selected one are not built).
-        text_config: the Phi language model; ``vocab_size`` is the number of embedding rows.
-        backbone_config: the Swin backbone of the mask branch.
+        text_config: the language model, of a ``model_type`` in ``language.KINDS`` (``phi`` where none is
+            named); ``vocab_size`` is the number of embedding rows.
+        backbone_config: the backbone of the mask branch, of a ``model_type`` in ``backbones.KINDS`` (``swin``
+            where none is named) or of a backbone of transformers.
         image_size: side of the padded square that the mask branch was trained on, in pixels.
-        vision_tower: ``siglip`` (transformers) or ``open_clip`` (extra ``openclip``).
+        vision_tower: ``siglip`` (transformers; SigLIP 2 of fixed size is the same network), ``open_clip``
+            (extra ``openclip``), or ``shared``: the cells of the mask backbone's coarsest map, so that one
+            trunk serves both sides.
+        shared_clip_size: side of the square that a ``shared`` tower is given, in pixels; a multiple of 32.
         open_clip_model: name or JSON configuration of the OpenCLIP model, for ``vision_tower="open_clip"``.
         vision_feature_layer: which hidden state of the tower is used, counted as transformers does
             (0 the embeddings, -2 the output of the last layer but one).
-        lm_head_size: rows of the output table (51,200 as published, more than there are tokens).
+        lm_head_size: rows of Phi's output table (51,200 as published, more than there are tokens).
         use_ovp, ovp_*: Object-aware Video Perceiver (section 3.2): learnable queries per reference
             frame, layers, attention heads, channels per head, width of the feed-forward relative to D.
         vmtf_mode: which text tokens are fused (section 3.3). ``released``: the global one, as the
@@ -48,15 +54,16 @@ class InstructSegConfig(PreTrainedConfig):
     model_type = "instructseg"
     sub_configs = {  # noqa: RUF012  (the base class's protocol)
         "vision_config": SiglipVisionConfig,
-        "text_config": PhiConfig,
-        "backbone_config": SwinConfig,
+        "text_config": AutoConfig,
+        "backbone_config": AutoConfig,
     }
 
     vision_config: Any = None
     text_config: Any = None
     backbone_config: Any = None
     image_size: int = 1024
-    vision_tower: Literal["siglip", "open_clip"] = "siglip"
+    vision_tower: Literal["siglip", "open_clip", "shared"] = "siglip"
+    shared_clip_size: int = 384
     open_clip_model: str | dict | None = None
     vision_feature_layer: int = -2
     lm_head_size: int = 51200
@@ -95,27 +102,35 @@ class InstructSegConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _sub_config(SiglipVisionConfig, self.vision_config, _SIGLIP_SO400M)
-        self.text_config = _sub_config(PhiConfig, self.text_config, _PHI_2)
-        self.backbone_config = _sub_config(SwinConfig, self.backbone_config, _SWIN_B)
+        self.text_config = _sub_config(_text_class(self.text_config), self.text_config, _PHI_2)
+        self.backbone_config = _sub_config(_backbone_class(self.backbone_config), self.backbone_config, _SWIN_B)
         self.vmtf_levels = list(self.vmtf_levels)
         unknown = set(self.vmtf_levels) - set(LEVELS)
         if unknown:
             raise ValueError(
                 f"vmtf_levels: unknown level {sorted(unknown)[0]!r}; choose from {', '.join(LEVELS)}"
             )
+        if self.shared_clip_size % _COARSEST:
+            raise ValueError(
+                f"shared_clip_size must be a multiple of {_COARSEST}, which {self.shared_clip_size} is not"
+            )
         super().__post_init__(**kwargs)
 
     @property
+    def clip_size(self) -> int:
+        """Side of the square that the vision tower takes, in pixels."""
+        return self.shared_clip_size if self.vision_tower == "shared" else self.vision_config.image_size
+
+    @property
     def num_image_tokens(self) -> int:
-        """SigLIP tokens of one frame (P)."""
-        side = self.vision_config.image_size // self.vision_config.patch_size
-        return side * side
+        """Tokens of one frame on the language side (P)."""
+        patch = _COARSEST if self.vision_tower == "shared" else self.vision_config.patch_size
+        return (self.clip_size // patch) ** 2
 
 
-LEVELS = ("res2", "res3", "res4", "res5")
-"""Backbone levels by stride 4, 8, 16, 32."""
-
-_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+_COARSEST = 32
+"""Stride of a backbone's coarsest map."""
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _SIGLIP_SO400M = {
     "hidden_size": 1152,
     "intermediate_size": 4304,
@@ -143,89 +158,37 @@ _SWIN_B = {
     "num_heads": [4, 8, 16, 32],
     "window_size": 12,
     "drop_path_rate": 0.3,
-    "out_features": _STAGES,
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # The published weights: Mipha-3B (SigLIP-so400m, Phi-2), Swin-B and Mask2Former with 100 queries.
-    "instructseg-3b": {},
-    # The bundled model: every part of the architecture, small enough to learn and run on one CPU core.
-    "nano": {
-        "vision_config": {
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-            "image_size": 96,
-            "patch_size": 12,
-        },
-        "text_config": {
-            "vocab_size": 1536,
-            "hidden_size": 128,
-            "intermediate_size": 512,
-            "num_hidden_layers": 8,
-            "num_attention_heads": 4,
-            "partial_rotary_factor": 0.5,
-            "max_position_embeddings": 512,
-            "hidden_act": "gelu_pytorch_tanh",
-            "bos_token_id": 0,
-            "eos_token_id": 0,
-            "pad_token_id": 0,
-        },
-        "backbone_config": {
-            "image_size": 128,
-            "embed_dim": 32,
-            "depths": [2, 2, 2, 2],
-            "num_heads": [1, 2, 4, 8],
-            "window_size": 4,
-            "drop_path_rate": 0.0,
-            # the masks are chosen by place, too
-            "use_absolute_embeddings": True,
-            "out_features": _STAGES,
-        },
-        "image_size": 128,
-        "lm_head_size": 1536,
-        "ovp_queries": 8,
-        "ovp_depth": 2,
-        "ovp_heads": 4,
-        "ovp_head_dim": 32,
-        "vmtf_mode": "paper",
-        "vmtf_levels": ["res4", "res5"],
-        "vmtf_dim": 96,
-        "vmtf_depth": 2,
-        "vmtf_heads": 4,
-        "vmtf_head_dim": 24,
-        "conv_dim": 64,
-        "mask_dim": 64,
-        "pixel_decoder_layers": 1,
-        "pixel_decoder_ff": 128,
-        "lateral": "plain",
-        "num_queries": 10,
-        "learned_queries": True,
-        "decoder_dim": 64,
-        "decoder_heads": 4,
-        "decoder_layers": 3,
-        "decoder_ff": 256,
-    },
+    "out_features": STAGES,
 }
 
 
-def preset(name: str, **overrides: Any) -> InstructSegConfig:
-    """The configuration ``name`` of :data:`PRESETS`, with fields replaced by ``overrides``.
-
-    Raises:
-        ValueError: unknown preset or field; the closest existing name is given.
-    """
-    _known(name, list(PRESETS), "preset")
-    for key in overrides:
-        _known(key, list(InstructSegConfig.__annotations__), "model field")
-    return InstructSegConfig(**{**PRESETS[name], **overrides})
+def _text_class(given: Any) -> type[PreTrainedConfig]:
+    """The configuration of the kind of language model that is named."""
+    kind = _kind(given, "phi")
+    if kind not in language.KINDS:
+        raise ValueError(f"text_config: no language model '{kind}'; there are {', '.join(language.KINDS)}")
+    return language.KINDS[kind].config_class
 
 
-def _known(name: str, names: list[str], what: str) -> None:
-    if name not in names:
-        close = difflib.get_close_matches(name, names, 1, 0.0)[0]
-        raise ValueError(f"unknown {what} {name!r}; did you mean {close!r}?")
+def _backbone_class(given: Any) -> type[PreTrainedConfig]:
+    """The configuration of the backbone that is named."""
+    kind = _kind(given, "swin")
+    if kind in backbones.KINDS:
+        return backbones.KINDS[kind][0]
+    try:
+        return type(AutoConfig.for_model(kind))
+    except ValueError as error:
+        raise ValueError(
+            f"backbone_config: no backbone '{kind}'; there are {', '.join(backbones.KINDS)}, "
+            "and those of transformers"
+        ) from error
+
+
+def _kind(given: Any, default: str) -> str:
+    """The ``model_type`` of a configuration or of its fields."""
+    if isinstance(given, PreTrainedConfig):
+        return given.model_type
+    return str((given or {}).get("model_type", default))
 
 
 def _sub_config(kind: type[PreTrainedConfig], given: dict | PreTrainedConfig | None, default: dict) -> Any:

@@ -27,16 +27,12 @@ from transformers import initialization as init
 
 from instructseg.hub import download
 from instructseg.model import fusion
-from instructseg.model.backbone import Backbone
+from instructseg.model.build import ModelParts, build_parts
 from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.language import LanguageModel, add_lora, merge_lora
+from instructseg.model.language import KINDS, merge_lora
 from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
-from instructseg.model.perceiver import Perceiver
-from instructseg.model.pixel_decoder import PixelDecoder
-from instructseg.model.quantised import place_quantised
-from instructseg.model.siglip import OpenClipTower, SiglipTower, build_projector
-from instructseg.model.vmtf import TextFusion
+from instructseg.model.vision_towers import SharedTower
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
 
 OWN_LAYOUT = "instructseg.convert.own:load_own"
@@ -88,55 +84,24 @@ class InstructSeg(PreTrainedModel):
     main_input_name = "inputs"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["PhiDecoderLayer", "SiglipEncoderLayer", "SwinStage", "PixelDecoder", "MaskDecoder"]  # noqa: RUF012
+    _no_split_modules = [  # noqa: RUF012
+        *sorted({kind.block_class for kind in KINDS.values()}),
+        "SiglipEncoderLayer",
+        "SwinStage",
+        "PixelDecoder",
+        "MaskDecoder",
+    ]
     # reference points of the deformable attention lose half a pixel in bf16
     _keep_in_fp32_modules_strict = ["pixel_decoder"]  # noqa: RUF012
 
-    def __init__(self, config: InstructSegConfig) -> None:
+    def __init__(self, config: InstructSegConfig, parts: ModelParts | None = None) -> None:
+        """Takes ``parts`` that fit ``config``; ``None`` builds them with random weights."""
         super().__init__(config)
-        dim = config.text_config.hidden_size
-        self.vision: nn.Module
-        if config.vision_tower == "siglip":
-            self.vision = SiglipTower(config.vision_config, config.vision_feature_layer)
-        else:
-            self.vision = OpenClipTower(
-                config.open_clip_model or "ViT-SO400M-14-SigLIP-384", config.vision_feature_layer
-            )
-        self.projector = build_projector(self.vision.width, dim)
-        self.language = LanguageModel(config.text_config, config.lm_head_size)
-        self.mask_queries = nn.Parameter(torch.zeros(config.num_queries, dim))
-        self.ovp = None
-        if config.use_ovp:
-            self.ovp = ObjectAwareVideoPerceiver(
-                dim,
-                config.ovp_queries,
-                config.ovp_depth,
-                config.ovp_heads,
-                config.ovp_head_dim,
-                config.ovp_ff_mult,
-            )
-        self.backbone = Backbone(config.backbone_config)
-        fusion_perceiver = None
-        if config.vmtf_mode != "off":
-            fusion_perceiver = Perceiver(
-                config.vmtf_dim, config.vmtf_depth, config.vmtf_heads, config.vmtf_head_dim, config.vmtf_ff_mult
-            )
-        self.vmtf = TextFusion(
-            dim, self.backbone.dims, config.vmtf_levels, config.vmtf_dim, fusion_perceiver,
-            config.decoder_dim, config.vmtf_mode,
-        )  # fmt: skip
-        self.pixel_decoder = PixelDecoder(
-            self.backbone.dims, config.conv_dim, config.mask_dim, config.pixel_decoder_layers,
-            config.decoder_heads, config.pixel_decoder_ff, config.lateral,
-        )  # fmt: skip
-        self.mask_decoder = MaskDecoder(
-            dim, config.conv_dim, config.mask_dim, config.decoder_dim, config.decoder_heads,
-            (config.decoder_layers, config.decoder_ff), config.num_queries, config.learned_queries,
-        )  # fmt: skip
-        if config.quantise:
-            place_quantised(self.language, config.quantise)
-        if config.lora:
-            add_lora(self.language, **config.lora)
+        parts = parts or build_parts(config)
+        self.vision, self.projector, self.language = parts.vision, parts.projector, parts.language
+        self.mask_queries = nn.Parameter(torch.zeros(config.num_queries, config.text_config.hidden_size))
+        self.ovp, self.backbone, self.vmtf = parts.ovp, parts.backbone, parts.vmtf
+        self.pixel_decoder, self.mask_decoder = parts.pixel_decoder, parts.mask_decoder
         self.post_init()
 
     @classmethod
@@ -193,7 +158,8 @@ class InstructSeg(PreTrainedModel):
         """
         features = FrameFeatures()
         if clip_pixels is not None:
-            features = replace(features, tokens=self.projector(self.vision(clip_pixels)))
+            shared = (self.backbone,) if isinstance(self.vision, SharedTower) else ()
+            features = replace(features, tokens=self.projector(self.vision(clip_pixels, *shared)))
         if seg_pixels is not None:
             if seg_pixels.shape[-2] % 32 or seg_pixels.shape[-1] % 32:
                 raise ValueError(f"mask-branch pixels {tuple(seg_pixels.shape)}: sides must be multiples of 32")
@@ -206,7 +172,7 @@ class InstructSeg(PreTrainedModel):
 
     def embed_text(self, input_ids: torch.Tensor, roles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Input embeddings of the instructions, ``float[B, T, D]``, and ``bool[B, T]``: what guides OVP."""
-        return fusion.take(self.language.model.embed_tokens(input_ids), roles, Role.REFER)
+        return fusion.take(self.language.word_table()(input_ids), roles, Role.REFER)
 
     def perceive(self, tokens: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
         """OVP on pairs of reference frame and instruction.
@@ -235,7 +201,7 @@ class InstructSeg(PreTrainedModel):
         Raises:
             ValueError: a run of placeholders and what it should hold differ in length.
         """
-        embeds = self.language.model.embed_tokens(input_ids)
+        embeds = self.language.word_table()(input_ids)
         embeds = fusion.fill(embeds, roles, Role.IMAGE, tokens)
         embeds = fusion.fill(embeds, roles, Role.TEMPORAL, tokens[:0] if temporal is None else temporal)
         with_masks = (roles == Role.MASK).any(1).sum()
@@ -295,7 +261,7 @@ class InstructSeg(PreTrainedModel):
         text_logits = None
         if inputs.labels is not None:
             learned = inputs.labels[:, 1:] != IGNORE_LABEL
-            text_logits = self.language.lm_head(states.hidden[:, :-1][learned])
+            text_logits = self.language.logits(states.hidden[:, :-1][learned])
         with_mask = (roles == Role.MASK).any(1)
         rows = with_mask.nonzero().flatten()
         if not len(rows):

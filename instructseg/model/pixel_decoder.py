@@ -17,7 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPreTrainedModel,
 )
 
-from instructseg.model.configuration import LEVELS
+from instructseg.model.backbones import LEVELS
 from instructseg.model.positions import SinePositions
 
 LEVELS_READ, POINTS = 3, 4

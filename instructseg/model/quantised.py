@@ -19,13 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from instructseg.model.language import KINDS, LanguageModel
+
 Quantisation = Literal["int8", "int4"]
 """Ways of storing the weights."""
 GROUP = 32
 """Weights that share a scale in ``int4``."""
-BLOCK_LINEARS = frozenset({"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"})
-"""Names of the linear layers of a Phi block."""
-_BLOCKS = "model.layers."
 _ROWS_AT_ONCE = 512
 _CHANNELS_AT_ONCE = 256
 _SMALLEST = 1e-12
@@ -145,9 +144,11 @@ def check_quantisation(name: str) -> Quantisation:
 
 def is_block_weight(name: str) -> bool:
     """Whether a tensor of the whole model (``language.model.layers.0.mlp.fc1.weight``) is one to quantise."""
-    layer, _, kind = name.rpartition(".")
-    blocks = name.startswith(f"language.{_BLOCKS}")
-    return blocks and kind == "weight" and layer.rpartition(".")[2] in BLOCK_LINEARS
+    layer, _, part = name.rpartition(".")
+    return part == "weight" and any(
+        name.startswith(f"language.{kind.blocks}") and layer.rpartition(".")[2] in kind.block_linears
+        for kind in KINDS.values()
+    )
 
 
 def quantised_tensors(name: str, weight: torch.Tensor, quantisation: str) -> dict[str, torch.Tensor]:
@@ -164,7 +165,7 @@ def quantised_tensors(name: str, weight: torch.Tensor, quantisation: str) -> dic
     return {f"{layer}.{part}": value for part, value in parts.items()}
 
 
-def place_quantised(language: nn.Module, quantisation: str) -> None:
+def place_quantised(language: LanguageModel, quantisation: str) -> None:
     """Puts empty quantised layers in the place of the linear layers of the blocks, in place."""
     check_quantisation(quantisation)
     for name, linear in _block_linears(language):
@@ -173,7 +174,7 @@ def place_quantised(language: nn.Module, quantisation: str) -> None:
 
 
 @torch.no_grad()
-def quantise_language(language: nn.Module, quantisation: str) -> None:
+def quantise_language(language: LanguageModel, quantisation: str) -> None:
     """Quantises the blocks of a language model in memory, one layer after the other, in place.
 
     Args:
@@ -186,8 +187,8 @@ def quantise_language(language: nn.Module, quantisation: str) -> None:
     """
     check_quantisation(quantisation)
     linears = _block_linears(language)
-    if not linears:
-        raise ValueError("the language model has no plain linear layers: merge its LoRA adapters first")
+    if not linears or hasattr(language, "peft_config"):
+        raise ValueError("the language model's layers are not plain: merge its LoRA adapters first")
     for name, linear in linears:
         layer = LAYERS[quantisation](linear.in_features, linear.out_features, linear.bias is not None)
         layer.bias = linear.bias
@@ -215,13 +216,13 @@ def quantise_model(model: Any, quantisation: str) -> None:
     model.config.quantise = quantisation
 
 
-def _block_linears(language: nn.Module) -> list[tuple[str, nn.Linear]]:
+def _block_linears(language: LanguageModel) -> list[tuple[str, nn.Linear]]:
     """The layers to quantise, by their names in the language model."""
     return [
         (name, module)
         for name, module in language.named_modules()
-        if name.startswith(_BLOCKS)
-        and name.rpartition(".")[2] in BLOCK_LINEARS
+        if name.startswith(language.blocks)
+        and name.rpartition(".")[2] in language.block_linears
         and isinstance(module, nn.Linear)
     ]
 

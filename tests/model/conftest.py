@@ -66,7 +66,7 @@ def batch(
     ids = torch.randint(1, config.text_config.vocab_size, roles.shape, generator=generator)
     ids[(roles != Role.TEXT) & (roles != Role.REFER)] = 0
     frames = 1 + max(references for references, _ in rows)
-    side = config.vision_config.image_size
+    side = config.clip_size
     return ModelInputs(
         ids,
         roles,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from instructseg.model.siglip import OpenClipTower, SiglipTower, build_projector, selected_depth
+from instructseg.model.vision_towers import OpenClipTower, SiglipTower, build_projector, selected_depth
+from tests.model.conftest import batch, tiny_model
 
 CONFIG = SiglipVisionConfig(
     hidden_size=32,
@@ -86,3 +87,31 @@ def test_without_open_clip_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
     with pytest.raises(ImportError, match=r"instructseg\[openclip\]"):
         OpenClipTower("ViT-B-16-SigLIP", -2)
+
+
+@torch.no_grad()
+def test_a_shared_tower_reads_the_coarsest_map_of_the_mask_backbone() -> None:
+    model = tiny_model(vision_tower="shared", shared_clip_size=64)
+    assert model.config.num_image_tokens == 4
+    assert model.config.clip_size == 64
+    assert not list(model.vision.parameters())
+    pixels = torch.randn(2, 3, 64, 64)
+    tokens = model.encode_frame(pixels).tokens
+    coarsest = model.backbone(pixels)["res5"]
+    expected = torch.stack([coarsest[:, :, i, j] for i in range(2) for j in range(2)], dim=1)
+    torch.testing.assert_close(tokens, model.projector(expected))
+    with pytest.raises(ValueError, match="multiples of 32"):
+        model.encode_frame(torch.randn(1, 3, 60, 64))
+
+
+def test_a_shared_tower_needs_a_size_that_fits_its_stride() -> None:
+    with pytest.raises(ValueError, match="shared_clip_size must be a multiple of 32"):
+        tiny_model(vision_tower="shared", shared_clip_size=100)
+
+
+@torch.no_grad()
+def test_the_whole_model_runs_on_a_shared_tower() -> None:
+    model = tiny_model(vision_tower="shared", shared_clip_size=64)
+    output = model(batch(model.config, [(0, 4), (2, 3)]))
+    assert output.mask_logits is not None
+    assert output.mask_logits.shape[0] == 2

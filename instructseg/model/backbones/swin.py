@@ -1,9 +1,10 @@
-"""Swin backbone of the mask branch: four maps of stride 4, 8, 16 and 32."""
+"""Swin (arXiv 2103.14030), the mask backbone of the released weights."""
 
 from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,14 +12,14 @@ from torch.nn import functional as F
 from transformers import SwinBackbone, SwinConfig
 from transformers import initialization as init
 
-from instructseg.model.configuration import LEVELS
+from instructseg.model.backbones.base import LEVELS, Backbone
 
 
-class Backbone(nn.Module):
-    """transformers' Swin; each map has its own LayerNorm, the norm behind the last block is not used."""
+class SwinTrunk(Backbone):
+    """Swin of transformers; each map has its own LayerNorm, the norm after the last block is not used."""
 
     def __init__(self, config: SwinConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         config = copy.deepcopy(config)
         config.set_output_features_output_indices(["stage1", "stage2", "stage3", "stage4"], None)
         self.swin = SwinBackbone(config)
@@ -40,3 +41,14 @@ class Backbone(nn.Module):
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[F, 3, H, W]`` to ``{"res2": float[F, C, H/4, W/4], .. "res5": float[F, 8C, H/32, W/32]}``."""
         return dict(zip(LEVELS, self.swin(pixels).feature_maps, strict=True))
+
+    @staticmethod
+    def widest(config: Any, size: int) -> int:
+        """As of :class:`Backbone`: scores before and after the softmax, or the feed-forward, of a stage."""
+        largest = 0
+        for stage, heads in enumerate(config.num_heads):
+            cells = (size // 2 ** (stage + 2)) ** 2
+            width = config.embed_dim * 2**stage
+            scores = 3 * heads * config.window_size**2
+            largest = max(largest, cells * (4 * width + max(scores, int(2 * config.mlp_ratio * width))))
+        return largest

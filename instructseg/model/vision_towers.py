@@ -1,4 +1,4 @@
-"""Vision towers of the language side: SigLIP by transformers, or any OpenCLIP model, behind one interface.
+"""Vision towers of the language side: SigLIP by transformers, any OpenCLIP model, or the mask backbone itself.
 
 A tower is a module with ``forward(pixels float[N, 3, S, S]) -> float[N, P, width]`` that returns the
 selected hidden state; layers behind it are not built.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
+
+from instructseg.model.backbones import Backbone
 
 
 class SiglipTower(nn.Module):
@@ -35,6 +38,24 @@ class SiglipTower(nn.Module):
             height, width = pixels.shape[-2:]
             raise ValueError(f"SigLIP pixels are {height}x{width}; this model takes {expected}x{expected}")
         return self.model(pixels).last_hidden_state
+
+
+class SharedTower(nn.Module):
+    """No trunk of its own: the cells of the mask backbone's coarsest map are the tokens.
+
+    The backbone is handed in with each call, so that its weights stand once in the model.
+    """
+
+    def __init__(self, dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.width = dims["res5"]
+
+    def forward(self, pixels: torch.Tensor, backbone: Backbone) -> torch.Tensor:
+        """``float[N, 3, S, S]`` to ``float[N, (S/32)^2, width]``, row by row."""
+        if pixels.shape[-2] % 32 or pixels.shape[-1] % 32:
+            height, width = pixels.shape[-2:]
+            raise ValueError(f"pixels of a shared tower are {height}x{width}; sides must be multiples of 32")
+        return backbone(pixels)["res5"].flatten(2).transpose(1, 2)
 
 
 class OpenClipTower(nn.Module):

@@ -1,0 +1,133 @@
+"""EfficientNet-Lite (arXiv 1905.11946, its Lite variant): a small trunk of convolutions for CPUs.
+
+No squeeze-and-excitation, ReLU6 throughout, the stem is not scaled. Pixels are ``(x - 127) / 128`` of raw
+values 0..255. Padding is TensorFlow's "same": an uneven one has its extra row or column on the far side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+
+from instructseg.model.backbones.base import LEVELS, Backbone
+
+# repeats, kernel, stride, expansion, channels; the strides of the maps end with stages 1, 2, 4 and 6
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_MAPS = (1, 2, 4, 6)
+_STEM = 32
+
+
+@strict
+class EfficientNetLiteConfig(PreTrainedConfig):
+    """Scaling of the trunk, width and depth: Lite0 (1, 1), Lite1 (1, 1.1), Lite2 (1.1, 1.2), Lite3 (1.2, 1.4).
+
+    Attributes:
+        width: factor of the channels, rounded to multiples of 8.
+        depth: factor of the repeats, rounded up; the first and the last stage keep theirs.
+    """
+
+    model_type = "efficientnet_lite"
+    width: float = 1.0
+    depth: float = 1.0
+
+    @property
+    def num_stages(self) -> int:
+        """Stages of blocks."""
+        return len(_STAGES)
+
+    def channels(self, base: int) -> int:
+        """``base`` scaled to a multiple of 8 that is at least nine tenths of it."""
+        scaled = base * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+    def repeats(self, stage: int) -> int:
+        """Blocks of a stage, 0..6."""
+        base = _STAGES[stage][0]
+        return base if stage in (0, len(_STAGES) - 1) else math.ceil(self.depth * base)
+
+
+class SameConv(nn.Conv2d):
+    """A convolution without bias, padded so that the output has ``ceil(size / stride)`` rows and columns."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``float[N, I, H, W]`` to ``float[N, O, ceil(H/s), ceil(W/s)]``."""
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        down, across = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[-2:])
+        if down == across and down % 2 == 0:
+            return F.conv2d(x, self.weight, None, stride, down // 2, 1, self.groups)
+        padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+        return F.conv2d(F.pad(x, padding), self.weight, None, stride, 0, 1, self.groups)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class InvertedResidual(nn.Module):
+    """Widening, a convolution per channel, narrowing; the input is added where the shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = None if expansion == 1 else nn.Sequential(SameConv(inputs, wide, 1), _norm(wide))
+        self.depthwise = nn.Sequential(SameConv(wide, wide, kernel, stride, groups=wide), _norm(wide))
+        self.project = nn.Sequential(SameConv(wide, outputs, 1), _norm(outputs))
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``float[N, I, H, W]`` to ``float[N, O, H/s, W/s]``."""
+        wide = x if self.expand is None else F.relu6(self.expand(x))
+        out = self.project(F.relu6(self.depthwise(wide)))
+        return out + x if self.adds else out
+
+
+class EfficientNetLiteTrunk(Backbone):
+    """The blocks in seven stages; the head before the classifier is left out."""
+
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self.stem = nn.Sequential(SameConv(3, _STEM, 3, 2), _norm(_STEM))
+        stages, inputs = [], _STEM
+        for stage, (_, kernel, stride, expansion, base) in enumerate(_STAGES):
+            blocks, outputs = [], config.channels(base)
+            for block in range(config.repeats(stage)):
+                blocks.append(InvertedResidual(inputs, outputs, kernel, 1 if block else stride, expansion))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.dims = {level: config.channels(_STAGES[at][4]) for level, at in zip(LEVELS, _MAPS, strict=True)}
+
+    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As of :class:`Backbone`."""
+        x = F.relu6(self.stem(pixels))
+        maps = {}
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in _MAPS:
+                maps[LEVELS[_MAPS.index(number)]] = x
+        return maps
+
+    @staticmethod
+    def widest(config: Any, size: int) -> int:
+        """As of :class:`Backbone`: the first widened maps, at half and a quarter of the size."""
+        wide = 6 * config.channels(_STAGES[0][4])
+        return (size // 2) ** 2 * wide + 2 * (size // 4) ** 2 * wide

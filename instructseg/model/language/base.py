@@ -1,0 +1,89 @@
+"""Interface of a language model, as the rest of the model uses it.
+
+B rows, L positions, D channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from instructseg.model.language.chat import ChatFormat
+
+
+class LanguageModel(nn.Module):
+    """Reads embeddings of text, image tokens, perceiver tokens and mask tokens in one sequence.
+
+    A kind is one file: a class that inherits from this one and from a model of transformers, whose
+    configuration class it names, and a row in ``language.KINDS``.
+
+    Attributes:
+        config_class: of transformers, for ``text_config``.
+        chat: the text around an instruction.
+        generates: whether it writes text; a bidirectional encoder does not.
+        lora_targets: linear layers that get adapters unless a configuration names others.
+        blocks: prefix of the blocks' names.
+        block_class: class name of a block, which is not split over devices.
+        block_linears: names of the linear layers in a block, which quantization replaces.
+        model: the part between input embeddings and last hidden states.
+    """
+
+    config_class: Any
+    chat: ClassVar[ChatFormat]
+    generates: ClassVar[bool]
+    lora_targets: ClassVar[tuple[str, ...]]
+    blocks: ClassVar[str]
+    block_class: ClassVar[str]
+    block_linears: ClassVar[frozenset[str]]
+    model: Any
+
+    def word_table(self) -> nn.Embedding:
+        """The input embedding of each token, before positions are added."""
+        raise NotImplementedError
+
+    def hidden_states(
+        self, embeds: torch.Tensor, attention_mask: torch.Tensor, read: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Last hidden states.
+
+        Args:
+            embeds: ``float[B, L, D]`` input embeddings.
+            attention_mask: ``bool[B, L]``, false on padding.
+            read: ``bool[B, L]``, the positions whose states are wanted, at least one; ``None`` for all. The
+                numbers are the same (without gradients), and what only others would read is not computed.
+
+        Returns:
+            ``float[B, L, D]``; without meaning at positions that are not wanted.
+        """
+        raise NotImplementedError
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Next-token logits ``float[..., V]`` of last hidden states ``float[..., D]``.
+
+        Raises:
+            ValueError: the kind writes no text.
+        """
+        raise ValueError(f"{type(self).__name__} writes no text: learn masks alone (text_tasks: [])")
+
+    def continue_text(
+        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Any
+    ) -> list[int]:
+        """Token ids that follow ``float[1, L, D]``, greedy unless ``sampling`` says otherwise.
+
+        Ends after ``max_new_tokens`` or at a token of ``stop``, which is not returned.
+
+        Raises:
+            ValueError: the kind writes no text.
+        """
+        raise ValueError("the language model of these weights writes no text: ask for masks")
+
+
+def wanted_positions(read: torch.Tensor) -> torch.Tensor:
+    """The true positions of each row of ``bool[B, L]`` in order, ``int64[B, N]``.
+
+    ``N`` is the largest number of a row; shorter rows are filled with other positions of theirs.
+    """
+    count = int(read.sum(1).max())
+    return read.int().sort(dim=1, descending=True, stable=True).indices[:, :count]

@@ -1,0 +1,136 @@
+"""What the decoder-only language models share: the last block at wanted positions alone, and generation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import nn
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.models.phi.modeling_phi import rotate_half
+
+from instructseg.model.language.base import LanguageModel, wanted_positions
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines of rotary positions, ``float[1, L, R]`` each."""
+
+
+class CausalLanguageModel(LanguageModel):
+    """A decoder of transformers: ``model.layers`` with rotary positions, and a final norm.
+
+    Attributes:
+        final_norm: name of that norm in ``model``.
+    """
+
+    generates = True
+    lora_targets = ("q_proj", "v_proj")
+    blocks = "model.layers."
+    final_norm: ClassVar[str]
+    lm_head: nn.Module
+
+    def word_table(self) -> nn.Embedding:
+        """As of :class:`LanguageModel`."""
+        return cast(nn.Embedding, self.model.embed_tokens)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """As of :class:`LanguageModel`."""
+        return self.lm_head(hidden)
+
+    def hidden_states(
+        self, embeds: torch.Tensor, attention_mask: torch.Tensor, read: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """As of :class:`LanguageModel`."""
+        if read is None or not self._may_skip(attention_mask):
+            states = self.model(inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False)
+            return cast(torch.Tensor, states.last_hidden_state)
+        length = int(read.any(0).nonzero().max()) + 1
+        states, index = self._read(embeds[:, :length], read[:, :length])
+        return embeds.new_zeros(embeds.shape).scatter(1, index, states)
+
+    def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+        """The last block in inference, at some positions alone; keys and values are those of all.
+
+        Args:
+            hidden: ``float[B, L, D]``, its input.
+            index: ``int64[B, N]``, the positions.
+            rotary: of all positions.
+
+        Returns:
+            ``float[B, N, D]``.
+        """
+        raise NotImplementedError
+
+    def plain_attention(self) -> bool:
+        """Whether each position attends to all before it, so that :meth:`last_block` may replace the block."""
+        raise NotImplementedError
+
+    def _may_skip(self, attention_mask: torch.Tensor) -> bool:
+        """Whether the layers can be called one by one with plain causal attention.
+
+        Padding behind the real positions needs no mask: no real position attends to what comes later.
+        """
+        plain = self.model.config._attn_implementation == "sdpa" and self.model._compiled_call_impl is None
+        if torch.is_grad_enabled() or not plain or not self.plain_attention():
+            return False
+        return bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all())
+
+    def _read(self, embeds: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """States of the wanted positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``."""
+        model = self.model
+        positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
+        rotary = model.rotary_emb(embeds, position_ids=positions)
+        hidden = embeds
+        for layer in model.layers[:-1]:
+            hidden = layer(
+                hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary, use_cache=False
+            )
+        index = wanted_positions(read)
+        states = getattr(model, self.final_norm)(self.last_block(hidden, index, rotary))
+        return states, index.unsqueeze(-1).expand_as(states)
+
+    def continue_text(
+        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Any
+    ) -> list[int]:
+        """As of :class:`LanguageModel`, with a KV cache."""
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+        arguments = {"do_sample": False, "pad_token_id": stop[0], **sampling}
+        ids = cast(Any, self).generate(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(stop),
+            logits_processor=LogitsProcessorList([_KnownTokens(self.word_table().num_embeddings)]),
+            **arguments,
+        )
+        tokens = ids[0].tolist()
+        return next((tokens[:i] for i, token in enumerate(tokens) if token in stop), tokens)
+
+
+class _KnownTokens(LogitsProcessor):
+    """The output table may have more rows than there are tokens; those are never chosen."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores[:, self.tokens :] = -torch.inf
+        return scores
+
+
+def gather_positions(hidden: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """``float[B, L, D]`` at ``int64[B, N]``: ``float[B, N, D]``."""
+    return hidden.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+
+def earlier_positions(index: torch.Tensor, length: int) -> torch.Tensor:
+    """The causal mask of ``int64[B, N]`` positions over ``length`` keys, ``bool[B, 1, N, L]``."""
+    places = torch.arange(length, device=index.device)
+    return (places <= index.unsqueeze(-1)).unsqueeze(1)
+
+
+def rotate(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary positions on the first ``R`` channels of ``float[B, heads, N, head_dim]``; ``cos`` and ``sin`` are
+    ``float[B, N, R]``."""
+    turned, rest = values[..., : cos.shape[-1]], values[..., cos.shape[-1] :]
+    turned = turned * cos.unsqueeze(1) + rotate_half(turned) * sin.unsqueeze(1)
+    return torch.cat((turned, rest), dim=-1)
