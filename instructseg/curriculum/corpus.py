@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from instructseg.data.scenes import SceneConfig
 from instructseg.data.synthetic import SyntheticDataset
 from instructseg.data.vocabulary import vocabulary_corpus
-from instructseg.processing.conversation import conversation_text
+from instructseg.processing.conversation import PromptStyle, conversation_text
 from instructseg.structures import Task
 
 VOCABULARY = 1536
@@ -27,7 +27,7 @@ def spoken_corpus() -> Iterator[str]:
     """
     yield from vocabulary_corpus()
     for _ in range(_REPEATS):
-        yield from (conversation_text(task, system="") for task in Task)
+        yield from (conversation_text(task, style=PromptStyle(system="")) for task in Task)
     blank = SceneConfig(backgrounds={"white": 1}, height=(64, 64), width=(64, 64))
     for task, kinds in ((Task.RES, _IMAGES), (Task.RVOS, _CLIPS)):
         for wording in ("seen", "unseen"):

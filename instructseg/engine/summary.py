@@ -105,7 +105,7 @@ def estimate_activations(model: nn.Module, inputs: ModelInputs, half: bool, chec
     total = tokens * (kept if checkpointing else text.num_hidden_layers * _LAYER_BYTES)
     if inputs.labels is not None:
         learned = int((inputs.labels >= 0).sum())
-        total += learned * config.lm_head_size * 4 * _LOGIT_COPIES
+        total += learned * config.output_rows * 4 * _LOGIT_COPIES
     if inputs.seg_pixels is not None:
         pictures, _, height, width_pixels = inputs.seg_pixels.shape
         pixels = pictures * height * width_pixels

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from instructseg.model import InstructSeg
+from instructseg.model.vision_towers import SharedTower
 
 PARTS = ("vision_tower", "mask_branch", "text_fusion", "mask_decoder")
 """Names, in the order of use."""
@@ -50,15 +51,16 @@ class Part:
 
 
 class VisionTower(nn.Module):
-    """SigLIP and the projector: ``float[1, 3, S, S]`` to ``float[1, P, D]``."""
+    """The tower and the projector: ``float[1, 3, S, S]`` to ``float[1, P, D]``."""
 
     def __init__(self, model: InstructSeg) -> None:
         super().__init__()
         self.vision, self.projector = model.vision, model.projector
+        self.shared = [model.backbone] if isinstance(model.vision, SharedTower) else []
 
     def forward(self, clip_pixels: torch.Tensor) -> torch.Tensor:
         """One frame of the language side."""
-        return self.projector(self.vision(clip_pixels))
+        return self.projector(self.vision(clip_pixels, *self.shared))
 
 
 class MaskBranch(nn.Module):
@@ -129,13 +131,13 @@ def build_parts(model: InstructSeg, size: tuple[int, int]) -> list[Part]:
     if size[0] % _SIDE or size[1] % _SIDE or min(size) < _SIDE:
         raise ValueError(f"the mask branch takes sides that are multiples of {_SIDE}, not {size[0]}x{size[1]}")
     config: Any = model.config
-    side = config.backbone_config.image_size
-    if config.backbone_config.use_absolute_embeddings and size != (side, side):
+    side = getattr(config.backbone_config, "image_size", None)
+    if getattr(config.backbone_config, "use_absolute_embeddings", False) and size != (side, side):
         raise ValueError(
             f"this backbone has a table of positions for {side}x{side}, not {size[0]}x{size[1]}: "
             "leave the size out"
         )
-    width, clip = config.text_config.hidden_size, config.vision_config.image_size
+    width, clip = config.text_config.hidden_size, config.clip_size
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from instructseg.inference.faults import free_memory, gib, is_out_of_memory, out
 from instructseg.inference.weights import weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.instructseg import FOREIGN_LAYOUTS
+from instructseg.model.language import KINDS
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
 from instructseg.processing.processor import CONFIG_NAME
 from instructseg.processing.storage import local_folder
@@ -120,11 +121,12 @@ def _too_large(
 
 def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
     """The sizes that a model needs; ``words`` are other fields of :class:`ProcessorConfig`."""
-    vision: Any = config.vision_config
     text: Any = config.text_config
+    kind = KINDS[text.model_type]
+    words = {"chat": kind.chat, **({} if kind.generates else {"text_tasks": ()}), **words}
     return ProcessorConfig(
         image_size=config.image_size,
-        clip_size=vision.image_size,
+        clip_size=config.clip_size,
         num_image_tokens=config.num_image_tokens,
         num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
         num_mask_queries=config.num_queries,

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,8 @@ from instructseg.inference.weights import choices, in_words, weight_bytes
 from instructseg.inference.window import most_held, spacing_of
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
+from instructseg.model.backbones import trunk_class
+from instructseg.model.language import KINDS
 from instructseg.model.quantised import check_quantisation
 
 PROMPT_TOKENS = 64
@@ -245,11 +246,10 @@ def activation_bytes(
     masks = rows * config.num_queries * cells * 4
     stages = {
         "vision tower": chunk * _tower(config, tokens) * e,
-        "backbone": chunk * _backbone(config) * e,
+        "backbone": chunk * _trunk(config, config.image_size) * e,
         "pixel decoder": chunk * _pixel_decoder(config) * 4,
         "perceiver": rows * _perceiver(config, tokens) * e,
-        # states, queries, keys, values, rotated copies; the feed-forward before and behind its activation
-        "language model": rows * length * (8 * width + 2 * text.intermediate_size) * e + rows * length**2 * 5,
+        "language model": rows * length * KINDS[text.model_type].widest(text) * e + rows * length**2 * 5,
         "mask decoder": masks + rows * config.num_queries * (cells // 4) * 9,
         # a winner per row; two queries per row: padded, enlarged, compared, and their probability
         "masks": masks + rows * pixels * (4 + 2 * 4 * 4),
@@ -274,21 +274,16 @@ def frame_bytes(
 
 
 def _tower(config: InstructSegConfig, tokens: int) -> int:
-    """Values of SigLIP on one frame."""
+    """Values of the vision tower on one frame."""
+    if config.vision_tower == "shared":
+        return _trunk(config, config.clip_size)
     vision = config.vision_config
     return tokens * (6 * vision.hidden_size + 2 * vision.intermediate_size)
 
 
-def _backbone(config: InstructSegConfig) -> int:
-    """Values of Swin's widest stage on one frame: scores before and behind the softmax, or the feed-forward."""
-    swin: Any = config.backbone_config
-    largest = 0
-    for stage, heads in enumerate(swin.num_heads):
-        cells = (config.image_size // 2 ** (stage + 2)) ** 2
-        width = swin.embed_dim * 2**stage
-        scores = 3 * heads * swin.window_size**2
-        largest = max(largest, cells * (4 * width + max(scores, int(2 * swin.mlp_ratio * width))))
-    return largest
+def _trunk(config: InstructSegConfig, size: int) -> int:
+    """Values of the mask backbone on one image of ``size`` x ``size`` pixels."""
+    return trunk_class(config.backbone_config.model_type).widest(config.backbone_config, size)
 
 
 def _pixel_decoder(config: InstructSegConfig) -> int:

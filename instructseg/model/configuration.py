@@ -122,6 +122,11 @@ class InstructSegConfig(PreTrainedConfig):
         return self.shared_clip_size if self.vision_tower == "shared" else self.vision_config.image_size
 
     @property
+    def output_rows(self) -> int:
+        """Rows of the language model's output table."""
+        return self.lm_head_size if self.text_config.model_type == "phi" else self.text_config.vocab_size
+
+    @property
     def num_image_tokens(self) -> int:
         """Tokens of one frame on the language side (P)."""
         patch = _COARSEST if self.vision_tower == "shared" else self.vision_config.patch_size

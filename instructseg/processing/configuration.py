@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, get_args
 
+from instructseg.model.language import ChatFormat
+from instructseg.model.language.phi import CHAT
 from instructseg.processing.pixels import RGB, ClipPixels, MaskBranchPixels
 from instructseg.processing.templates import SYSTEM_PROMPT, Wording
 from instructseg.structures import Task
@@ -21,6 +23,7 @@ class ProcessorConfig:
         num_image_tokens: SigLIP tokens of a frame, ``(clip_size // patch) ** 2``.
         num_temporal_queries: perceiver queries of a reference frame; 0 for a model without a perceiver.
         num_mask_queries: object queries.
+        chat: the turns of a conversation, by the language model.
         system: the sentence in front of every conversation; may be empty.
         max_length: the longest sequence the language model takes, filled placeholders included.
         text_tasks: tasks whose reply is learned as text.
@@ -36,6 +39,7 @@ class ProcessorConfig:
     num_image_tokens: int = 729
     num_temporal_queries: int = 128
     num_mask_queries: int = 100
+    chat: ChatFormat = CHAT
     system: str = SYSTEM_PROMPT
     max_length: int = 2048
     text_tasks: tuple[Task, ...] = (Task.REASON_SEG, Task.VQA)
@@ -68,11 +72,23 @@ class ProcessorConfig:
                 close = get_close_matches(key, known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
                 raise ValueError(f"processor has no setting '{key}': {hint}")
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list | tuple)}
+        lists: dict[str, Any] = {
+            key: tuple(value) for key, value in values.items() if isinstance(value, list | tuple)
+        }
         if "text_tasks" in lists:
             lists["text_tasks"] = tuple(Task(task) for task in lists["text_tasks"])
+        if isinstance(values.get("chat"), dict):
+            lists["chat"] = _chat(values["chat"])
         return cls(**{**values, **lists})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {**asdict(self), "text_tasks": [task.value for task in self.text_tasks]}
+
+
+def _chat(values: dict[str, Any]) -> ChatFormat:
+    """The turns of a conversation as :meth:`ProcessorConfig.to_dict` wrote them."""
+    names = [entry.name for entry in fields(ChatFormat)]
+    if sorted(values) != sorted(names) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError(f"chat must hold the texts {', '.join(names)}")
+    return ChatFormat(**values)

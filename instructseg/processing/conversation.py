@@ -1,13 +1,12 @@
 """A conversation as the language model reads it: ids, roles and labels, born together.
 
-The layout is ``<system> USER: <human> ASSISTANT: <reply><|endoftext|>``. Text between placeholders is
-tokenised on its own, a placeholder becomes a run of positions, and text that people wrote is never searched
-for placeholders.
+The layout is that of the language model (:class:`~instructseg.model.language.ChatFormat`). Text between
+placeholders is tokenised on its own, a placeholder becomes a run of positions, and text that people wrote is
+never searched for placeholders.
 
-Labels stand on everything behind ``ASSISTANT:`` except the object queries: the blank or line break in front
-of the reply, the reply, ``[SEG]`` and ``<|endoftext|>``. The official code finds that boundary by counting
-tokens; it also learns the constant ``:`` in front and, from the second round of a dialogue on, misses the
-first token of each reply.
+Labels stand on the whole reply except the object queries: the blank or line break in front of it, its words,
+``[SEG]`` and the end token. The official code finds that boundary by counting tokens; it also learns the
+constant ``:`` in front and, from the second round of a dialogue on, misses the first token of each reply.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from instructseg.model.language import ChatFormat
+from instructseg.model.language.phi import CHAT
 from instructseg.processing.special_tokens import (
-    END_TOKEN,
     EXPLANATION,
     IMAGE,
     MASK,
@@ -31,7 +31,6 @@ from instructseg.processing.special_tokens import (
 )
 from instructseg.processing.templates import (
     SYSTEM_PROMPT,
-    Template,
     Wording,
     format_instruction,
     template,
@@ -93,10 +92,28 @@ class Sequences:
         self.tokens([0] * lengths.of(role), role)
 
 
-def conversation_text(task: Task, explain: bool = False, system: str = SYSTEM_PROMPT) -> str:
+@dataclass(frozen=True)
+class PromptStyle:
+    """The words around an instruction; the defaults are those of the released weights.
+
+    Attributes:
+        chat: the turns of the conversation, by the language model.
+        system: the system prompt; may be empty.
+        wording: of the task.
+    """
+
+    chat: ChatFormat = CHAT
+    system: str = SYSTEM_PROMPT
+    wording: Wording = "released"
+
+
+RELEASED_STYLE = PromptStyle()
+
+
+def conversation_text(task: Task, explain: bool = False, style: PromptStyle = RELEASED_STYLE) -> str:
     """The whole conversation of a task, placeholders unfilled; what :func:`render` lays out."""
     words = template(task, explain)
-    return f"{_head(words, system)} {words.reply}{END_TOKEN}"
+    return style.chat.head(style.system, words.human) + style.chat.tail(words.reply)
 
 
 def render(
@@ -105,11 +122,10 @@ def render(
     instruction: str | Sequence[str],
     lengths: RunLengths,
     *,
-    system: str = SYSTEM_PROMPT,
+    style: PromptStyle = RELEASED_STYLE,
     explain: bool = False,
     answer: str | None = None,
     learn_text: bool = False,
-    wording: Wording = "released",
 ) -> Sequences:
     """A question with its reply: for training, and for masks, where the reply is known beforehand.
 
@@ -118,24 +134,24 @@ def render(
         task: selects the wording.
         instruction: what a person wrote.
         lengths: of the placeholders' runs.
-        system: the sentence in front; may be empty.
+        style: the words around the instruction.
         explain: whether to ask for the explanation (``REASON_SEG``).
         answer: the explanation, or the reply of VQA, which needs one.
         learn_text: whether the reply's tokens carry labels.
-        wording: of the task.
 
     Raises:
         ValueError: an empty instruction, a VQA reply that is missing, or ``explain`` where there is none.
     """
     asked = format_instruction(task, instruction)
-    words = template(task, explain, wording, asked)
+    words = template(task, explain, style.wording, asked)
     said = (answer or "").strip()
     if task is Task.VQA and not said:
         raise ValueError("a question of VQA has no answer here: give one, or render a prompt to generate it")
     row = Sequences()
-    _append(row, tokenizer, _head(words, system), asked, lengths)
+    _append(row, tokenizer, style.chat.head(style.system, words.human), asked, lengths)
     takes_answer = explain or task is Task.VQA
-    _append(row, tokenizer, f" {words.reply}{END_TOKEN}", said if takes_answer else "", lengths, learn_text)
+    reply = style.chat.tail(words.reply)
+    _append(row, tokenizer, reply, said if takes_answer else "", lengths, learn_text)
     return row
 
 
@@ -145,24 +161,24 @@ def render_prompt(
     instruction: str | Sequence[str],
     lengths: RunLengths,
     *,
-    system: str = SYSTEM_PROMPT,
+    style: PromptStyle = RELEASED_STYLE,
     explain: bool = False,
-    wording: Wording = "released",
 ) -> Sequences:
     """A question up to where the model is to go on writing; arguments as of :func:`render`.
 
-    VQA ends with ``ASSISTANT:``; an explanation is written behind ``Sure, the segmentation result is``, whose
-    last blank is a token of the prompt, as in training.
+    VQA ends where the reply begins; an explanation is written behind ``Sure, the segmentation result is``,
+    whose last blank is a token of the prompt, as in training.
 
     Raises:
         ValueError: the reply of the task is not text, or the instruction is empty.
     """
     asked = format_instruction(task, instruction)
-    words = template(task, explain, wording, asked)
+    words = template(task, explain, style.wording, asked)
     row = Sequences()
-    _append(row, tokenizer, _head(words, system), asked, lengths)
+    _append(row, tokenizer, style.chat.head(style.system, words.human), asked, lengths)
     if explain:
-        _append(row, tokenizer, f" {words.reply.partition(EXPLANATION)[0]}", "", lengths)
+        begun = style.chat.reply.partition("{}")[0] + words.reply.partition(EXPLANATION)[0]
+        _append(row, tokenizer, begun, "", lengths)
     elif task is not Task.VQA:
         raise ValueError(f"task '{task.value}' has no text to generate: ask VQA, or REASON_SEG to explain")
     return row
@@ -201,11 +217,6 @@ def expand_official(
         else:
             row.run(_RUN_ROLES[name], lengths)
     return row
-
-
-def _head(words: Template, system: str) -> str:
-    """The conversation up to the reply. A blank or line break follows, so no token spans the boundary."""
-    return f"{system} USER: {words.human} ASSISTANT:".lstrip()
 
 
 def _append(

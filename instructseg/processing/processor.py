@@ -13,7 +13,13 @@ import torch
 
 from instructseg.processing.collate import pad_sequences, stack_clips
 from instructseg.processing.configuration import ProcessorConfig
-from instructseg.processing.conversation import RunLengths, Sequences, render, render_prompt
+from instructseg.processing.conversation import (
+    PromptStyle,
+    RunLengths,
+    Sequences,
+    render,
+    render_prompt,
+)
 from instructseg.processing.pixels import ClipPixels, MaskBranchPixels
 from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.processing.storage import load_tokenizer, local_folder, save_files
@@ -49,7 +55,7 @@ class InstructSegProcessor:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: ProcessorConfig | None = None) -> None:
         self.tokenizer = tokenizer
         self.config = config = config or ProcessorConfig()
-        self.num_added_tokens = ensure_special_tokens(tokenizer)
+        self.num_added_tokens = ensure_special_tokens(tokenizer, config.chat.end)
         self.seg_token_id = token_id(tokenizer, SEG_TOKEN)
         self.mask_branch = MaskBranchPixels(
             config.image_size, config.seg_mean, config.seg_std, config.pad_value
@@ -230,10 +236,11 @@ class InstructSegProcessor:
             temporal=config.num_temporal_queries * max(1, num_references),
             mask=config.num_mask_queries,
         )
+        style = PromptStyle(config.chat, config.system, config.wording)
         if generate:
             row = render_prompt(
                 self.tokenizer, task, instruction, lengths,
-                system=config.system, explain=explain, wording=config.wording,
+                style=style, explain=explain,
             )  # fmt: skip
         else:
             row = render(
@@ -241,11 +248,10 @@ class InstructSegProcessor:
                 task,
                 instruction,
                 lengths,
-                system=config.system,
+                style=style,
                 explain=explain,
                 answer=answer,
                 learn_text=learn_text,
-                wording=config.wording,
             )
         excess = len(row) - config.max_length
         if excess > 0:

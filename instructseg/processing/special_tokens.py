@@ -25,22 +25,24 @@ OFFICIAL_IDS = {IMAGE: -200, MASK: -201, REFER: -204, TEMPORAL: -205}
 """The id that stands for a placeholder in sequences of the official code."""
 
 SEG_TOKEN = "[SEG]"
-END_TOKEN = "<|endoftext|>"
 
 
-def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> int:
     """Adds ``[SEG]`` to the tokenizer, in place, unless it is there.
+
+    Args:
+        tokenizer: of the language model.
+        end: the token that ends a reply in the language model's conversations.
 
     Returns:
         how many tokens were added; the model's embedding table must have a row for each.
 
     Raises:
-        ValueError: the tokenizer does not end a text with ``<|endoftext|>``, as Phi's do.
+        ValueError: the tokenizer has no such end token, so it is another language model's.
     """
-    if tokenizer.eos_token != END_TOKEN:
+    if end not in tokenizer.get_vocab():
         raise ValueError(
-            f"the tokenizer ends a text with {tokenizer.eos_token!r}, the prompts with {END_TOKEN!r}: "
-            "give a Phi tokenizer"
+            f"the tokenizer has no token {end!r}, which ends a reply: give the tokenizer of that language model"
         )
     if SEG_TOKEN in tokenizer.get_vocab():
         return 0

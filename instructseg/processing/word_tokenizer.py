@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from transformers import PreTrainedTokenizerFast
 
-from instructseg.processing.special_tokens import END_TOKEN, SEG_TOKEN
+from instructseg.model.language.phi import CHAT
+from instructseg.processing.special_tokens import SEG_TOKEN
 
 _BYTES = 256
 
@@ -16,14 +17,14 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
 
     Args:
         corpus: texts as the model will read them.
-        vocab_size: the most tokens it may have, all bytes, ``<|endoftext|>`` and ``[SEG]`` included.
+        vocab_size: the most tokens it may have, all bytes, Phi's end of text and ``[SEG]`` included.
 
     Raises:
         ValueError: ``vocab_size`` has no room for the bytes.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    special = [END_TOKEN, SEG_TOKEN]
+    special = [CHAT.end, SEG_TOKEN]
     if vocab_size < _BYTES + len(special):
         raise ValueError(
             f"vocab_size {vocab_size} is too small: {_BYTES + len(special)} tokens are always there"
@@ -40,5 +41,5 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
     )
     tokenizer.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END_TOKEN, bos_token=END_TOKEN, pad_token=END_TOKEN
+        tokenizer_object=tokenizer, eos_token=CHAT.end, bos_token=CHAT.end, pad_token=CHAT.end
     )

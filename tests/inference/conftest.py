@@ -12,11 +12,11 @@ import torch
 from instructseg.inference.loading import processor_config
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.conversation import conversation_text
+from instructseg.processing.conversation import PromptStyle, conversation_text
 from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import Task
 
-CORPUS = [conversation_text(task, system="") for task in Task] + [
+CORPUS = [conversation_text(task, style=PromptStyle(system="")) for task in Task] + [
     "the red circle moving left",
     "big blue square",
 ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from instructseg.processing.collate import pad_sequences
 from instructseg.processing.conversation import (
+    PromptStyle,
     RunLengths,
     Sequences,
     conversation_text,
@@ -141,8 +142,9 @@ def test_a_prompt_is_the_beginning_of_what_was_trained(task: Task, explain: bool
 
 
 def test_an_empty_system_leaves_no_blank() -> None:
-    assert conversation_text(Task.VQA, system="") == "USER: <image>\n{} ASSISTANT: {}<|endoftext|>"
-    row = render_prompt(TOKENIZER, Task.VQA, "what?", LENGTHS, system="")
+    style = PromptStyle(system="")
+    assert conversation_text(Task.VQA, style=style) == "USER: <image>\n{} ASSISTANT: {}<|endoftext|>"
+    row = render_prompt(TOKENIZER, Task.VQA, "what?", LENGTHS, style=style)
     assert text_of(row, Role.TEXT) == "user: \nwhat? assistant:"
 
 

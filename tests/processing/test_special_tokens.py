@@ -1,6 +1,7 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from instructseg.model.language.phi import CHAT
 from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.processing.word_tokenizer import build_tokenizer
 
@@ -21,14 +22,13 @@ def test_seg_is_added_once_and_stays_whole() -> None:
     size = len(tokenizer)
     with pytest.raises(ValueError, match="no token '\\[SEG\\]'"):
         token_id(tokenizer, SEG_TOKEN)
-    assert ensure_special_tokens(tokenizer) == 1
-    assert ensure_special_tokens(tokenizer) == 0
+    assert ensure_special_tokens(tokenizer, CHAT.end) == 1
+    assert ensure_special_tokens(tokenizer, CHAT.end) == 0
     assert token_id(tokenizer, SEG_TOKEN) == size
     assert tokenizer.encode("is [SEG]", add_special_tokens=False)[-1] == size
 
 
 def test_another_end_of_text_is_refused() -> None:
     tokenizer = build_tokenizer(["a"], 300)
-    tokenizer.eos_token = "</s>"
-    with pytest.raises(ValueError, match="ends a text with '</s>'"):
-        ensure_special_tokens(tokenizer)
+    with pytest.raises(ValueError, match="no token '</s>', which ends a reply"):
+        ensure_special_tokens(tokenizer, "</s>")

@@ -39,6 +39,14 @@ class LanguageModel(nn.Module):
     block_linears: ClassVar[frozenset[str]]
     model: Any
 
+    @staticmethod
+    def widest(config: Any) -> int:
+        """Values that a block holds at once for each position, beside attention scores (memory plan).
+
+        States, queries, keys, values and rotated copies; the feed-forward before and after its activation.
+        """
+        return 8 * int(config.hidden_size) + 2 * int(config.intermediate_size)
+
     def word_table(self) -> nn.Embedding:
         """The input embedding of each token, before positions are added."""
         raise NotImplementedError

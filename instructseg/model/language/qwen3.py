@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -35,6 +37,12 @@ class Qwen3LanguageModel(CausalLanguageModel, Qwen3ForCausalLM):
 
     def __init__(self, config: Qwen3Config, lm_head_size: int | None = None) -> None:
         super().__init__(config)
+
+    @staticmethod
+    def widest(config: Any) -> int:
+        """As of :class:`LanguageModel`; the feed-forward is gated, and heads may be wider than the states."""
+        heads = config.num_attention_heads * config.head_dim
+        return int(4 * config.hidden_size + 5 * heads + 3 * config.intermediate_size)
 
     def plain_attention(self) -> bool:
         """As of :class:`CausalLanguageModel`; no layer may attend to a sliding window alone."""
