@@ -78,7 +78,8 @@ def read_scaling(file: Path) -> Scaling:
     for key, value in values.items():
         if key not in _READ and key not in _WITHOUT_EFFECT and value not in (None, False, {}, []):
             raise ValueError(
-                f"{file}: '{key}' changes what an adapter does and is not supported: merge the adapters with peft"
+                f"{file}: '{key}' changes what an adapter does and is not supported: "
+                "merge the adapters with peft"
             )
     kind = values.get("peft_type", "LORA")
     if kind != "LORA":
@@ -124,10 +125,7 @@ def plain_names(weights: Weights, folder: Path, alpha: float | None = None) -> W
     raise_listed("incomplete LoRA adapters", problems)
     _check_shapes(entries, halves)
     file = folder / CONFIG_FILE
-    if alpha is not None:
-        scaling = Scaling(alpha)
-    else:
-        scaling = read_scaling(file) if file.is_file() else Scaling()
+    scaling = Scaling(alpha) if alpha is not None else read_scaling(file) if file.is_file() else Scaling()
     # before a value is read, so that a wrong setting costs nothing
     scales = {
         base: scaling.of(base.removesuffix(".weight"), found["A"].shape[0]) for base, found in halves.items()

@@ -61,8 +61,8 @@ def open_weights(path: str | Path) -> Weights:
 
     Raises:
         FileNotFoundError: no checkpoint there, or a shard is missing.
-        ValueError: a file is damaged or of an unknown kind, an index points outside its folder or names a tensor
-            that its shard lacks, or two checkpoints lie in one folder.
+        ValueError: a file is damaged or of an unknown kind, an index points outside its folder or names a
+            tensor that its shard lacks, or two checkpoints lie in one folder.
     """
     path = Path(path)
     if path.is_file():
