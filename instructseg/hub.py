@@ -1,10 +1,51 @@
-"""Files of a repository on the Hugging Face hub."""
+"""What a model's name stands for: the bundled model, a folder, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+BUNDLED = "nano"
+"""Name of the model that lies in the package."""
+_BUNDLED_NAMES = (None, BUNDLED, "bundled")
+DEFAULT_MODEL = Path(__file__).parent / "weights" / BUNDLED
+"""Its folder."""
+PUBLISHED = "weic22/InstructSeg"
+"""The published weights, a repository of the Hugging Face hub."""
+
+TEXT_FILES = ("*.json", "merges.txt")
+"""Configuration and tokenizer of a repository."""
+MODEL_FILES = (*TEXT_FILES, "*.safetensors", "*.bin")
+"""These and the weights."""
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+"""Arguments that go to the hub."""
+
+
+def is_bundled(name: str | Path | None) -> bool:
+    """Whether that name is one of the bundled model's."""
+    return name in _BUNDLED_NAMES
+
+
+def model_path(name: str | Path | None, patterns: Sequence[str] = MODEL_FILES, **options: Any) -> Path:
+    """Where the files of a model are, downloaded if need be.
+
+    Args:
+        name: ``None``, ``"nano"`` or ``"bundled"`` for the bundled model; a folder; a file of weights; or
+            ``owner/name`` of a repository.
+        patterns: of the names of the files that are wanted of a repository.
+        options: :data:`HUB_OPTIONS`.
+
+    Raises:
+        FileNotFoundError: it is none of these, or the repository cannot be had; the error says why.
+    """
+    if is_bundled(name):
+        return DEFAULT_MODEL
+    assert name is not None
+    path = Path(name)
+    if len(str(name)) > 1000 or "\0" in str(name):
+        raise FileNotFoundError(f"no folder of the name {str(name)!r:.60}")
+    return path if path.exists() else download(name, patterns, **options)
 
 
 def download(repository: str | Path, patterns: Sequence[str], **options: Any) -> Path:
@@ -16,14 +57,53 @@ def download(repository: str | Path, patterns: Sequence[str], **options: Any) ->
         options: of ``snapshot_download`` (``revision``, ``token`` ..).
 
     Raises:
-        FileNotFoundError: there is no such repository, or it cannot be reached.
+        FileNotFoundError: there is no such repository, or it cannot be reached; the error says which.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    none = f"no folder '{repository}', and"
+    if Path(repository).is_absolute() or len(Path(repository).parts) != 2:
+        raise FileNotFoundError(f"{none} that is no name of a hub repository (owner/name)")
+    from huggingface_hub import constants, snapshot_download
 
     try:
         return Path(snapshot_download(str(repository), allow_patterns=list(patterns), **options))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"no folder '{repository}', and no hub repository of that name was reached"
-        ) from error
+    except Exception as error:  # the network's errors are those of whichever HTTP library the hub's client uses
+        if isinstance(error, TypeError) or _is_of_the_disk(error):
+            raise
+        offline = constants.HF_HUB_OFFLINE or bool(options.get("local_files_only"))
+        reason = _reason(error, str(repository), offline)
+        raise FileNotFoundError(f"{none} no hub repository of that name was reached: {reason}") from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether a file could not be written, as on a full disk."""
+    return type(error) in (OSError, PermissionError) and getattr(error, "filename", None) is not None
+
+
+def _reason(error: Exception, repository: str, offline: bool) -> str:
+    """Why a repository cannot be had, as far as the hub tells, and what to do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, HFValidationError):
+        return "a repository's name is owner/name, of letters, digits, '-', '_' and '.'"
+    if offline:
+        return (
+            "it was not downloaded before, and nothing is downloaded now (HF_HUB_OFFLINE or local_files_only): "
+            f"download it with a network first (hf download {repository}), or give a folder"
+        )
+    if isinstance(error, GatedRepoError):
+        return (
+            f"it is gated: accept its terms at https://huggingface.co/{repository} and log in (hf auth login)"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is none, or it is private: check the spelling, or log in (hf auth login)"
+    if isinstance(error, RevisionNotFoundError):
+        return "it has no such revision"
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return f"the hub answered {error.response.status_code}: try again later, or give a folder"
+    return "the hub cannot be reached (no network?): check the connection, or give a folder"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.inference import loading
+from instructseg import hub
 from instructseg.media import open_video
 from tests.inference.conftest import checkpoint, nano
 
@@ -19,7 +19,7 @@ DEMO = Path(__file__).parents[1] / "demo"
 @pytest.fixture(autouse=True)
 def place(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights instead of the bundled ones, and an empty working directory."""
-    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
     monkeypatch.chdir(tmp_path)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from instructseg.convert.keymap import plan
 from instructseg.convert.official import model_shapes
-from instructseg.convert.official_config import backbone_fields, decoder_fields
+from instructseg.convert.official_config import backbone_fields, decoder_fields, told
 from instructseg.convert.readers import open_weights
 from instructseg.model import InstructSegConfig
 
@@ -62,8 +62,9 @@ def load_mask2former(
         ValueError: the file is damaged, unsafe, or not a Mask2Former with a Swin backbone.
     """
     tensors, dropped = _renamed(Path(path))
-    if "predictor.query_embed.weight" not in tensors:
-        raise ValueError(f"{path} is not a Mask2Former checkpoint: it has no predictor.query_embed.weight")
+    for name in ("predictor.query_embed.weight", "predictor.query_feat.weight"):
+        if name not in tensors or tensors[name].dim() != 2:
+            raise ValueError(f"{path} is not a Mask2Former checkpoint: it has no table {name}")
     rows, dim = tensors["predictor.query_embed.weight"].shape
     queries = num_queries or (100 if rows == 200 else rows)
     if queries > rows:
@@ -72,8 +73,7 @@ def load_mask2former(
         tensors[name] = tensors[name][:queries]
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fields = {
-        "backbone_config": backbone_fields(shapes),
-        **decoder_fields(shapes),
+        **told(lambda: {"backbone_config": backbone_fields(shapes), **decoder_fields(shapes)}, shapes),
         "decoder_dim": dim,
         "num_queries": queries,
         "lateral": lateral,
@@ -93,6 +93,8 @@ def _renamed(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The file's tensors under official names, and what is dropped."""
     tensors, dropped = {}, {}
     for name, tensor in open_weights(path):
+        if not tensor.is_floating_point() and not name.endswith("relative_position_index"):
+            raise ValueError(f"{path}: {name} holds {tensor.dtype}, not floats: the file is damaged")
         official = name
         for pattern, replacement in _RENAMED:
             official = re.sub(pattern, replacement, official)

@@ -13,11 +13,15 @@ import torch
 from instructseg.convert.keymap import plan
 from instructseg.convert.lora import plain_names
 from instructseg.convert.mask2former import load_mask2former
-from instructseg.convert.official import copy_tokenizer, local_folder, model_shapes
-from instructseg.convert.official_config import text_fields, vision_fields
+from instructseg.convert.official import copy_tokenizer, model_shapes
+from instructseg.convert.official_config import text_fields, told, vision_fields
 from instructseg.convert.readers import Weights, open_weights, read_json
-from instructseg.convert.writers import new_folder
+from instructseg.convert.safetensors_file import check_types
+from instructseg.convert.writers import new_folder, write_json
+from instructseg.hub import model_path
 from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor import CONFIG_NAME
 
 _TOWER = "model.vision_tower."
 _SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
@@ -68,9 +72,9 @@ def assemble_training_start(
     Raises:
         FileExistsError, FileNotFoundError, OSError, ValueError: as the loaders of the three sources.
     """
-    mipha = local_folder(mipha)
+    mipha = model_path(mipha)
     language = plain_names(open_weights(mipha), mipha)
-    tower = None if siglip is None else _tower_names(open_weights(local_folder(siglip)))
+    tower = None if siglip is None else _tower_names(open_weights(model_path(siglip)))
     masks = load_mask2former(
         mask2former, overrides.get("lateral", "released"), overrides.get("num_queries"),
         overrides.get("learned_queries", False),
@@ -89,6 +93,7 @@ def assemble_training_start(
     model = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=embeddings.dtype)
     with new_folder(target, overwrite, model.num_parameters() * embeddings.itemsize, [mipha]) as folder:
         model.save_pretrained(folder)
+        write_json(folder / CONFIG_NAME, processor_config(config).to_dict())
         copy_tokenizer(mipha, folder)
     return start
 
@@ -96,12 +101,16 @@ def assemble_training_start(
 def _config(
     official: dict[str, Any], language: Weights, masks: dict[str, Any], overrides: dict[str, Any]
 ) -> InstructSegConfig:
-    fields = {
-        "text_config": text_fields(official, language.shapes),
-        "vision_config": vision_fields(official, language.shapes),
-        "lm_head_size": language.shapes["lm_head.weight"][0],
-    }
-    return InstructSegConfig(**{**fields, **masks, **overrides})
+    shapes = language.shapes
+
+    def fields() -> dict[str, Any]:
+        return {
+            "text_config": text_fields(official, shapes, "Mipha's config.json: "),
+            "vision_config": vision_fields(official, shapes, "Mipha's config.json: "),
+            "lm_head_size": shapes["lm_head.weight"][0],
+        }
+
+    return InstructSegConfig(**{**told(fields, shapes), **masks, **overrides})
 
 
 def _tower_names(weights: Weights) -> Weights:
@@ -122,6 +131,7 @@ def _mapped(
     if source is None:
         return
     mapping = plan(source.shapes, shapes, partial=True)
+    check_types("the start of training", source.entries, dict.fromkeys(mapping.targets, torch.float32))
     dropped.update(mapping.dropped)
     for name, tensor in source:
         yield from ((ours, part.clone()) for ours, part in mapping.split(name, tensor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,20 @@ import torch
 from instructseg.convert.keymap import Joiner, Plan, Shapes, official_shapes, plan
 from instructseg.convert.lora import plain_names
 from instructseg.convert.official_config import (
-    MODEL_TYPE,
     config_from_official,
     official_config,
     unused_shapes,
 )
+from instructseg.convert.own import loaded_parts, open_own
 from instructseg.convert.readers import Weights, open_weights, read_json
+from instructseg.convert.safetensors_file import check_types
 from instructseg.convert.writers import ShardWriter, new_folder, write_json, write_tensors
-from instructseg.hub import download
+from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.quantised import check_quantisation, is_block_weight, quantised_tensors
+from instructseg.model.config_file import built_on_meta, read_config, stored_dtype
+from instructseg.model.quantised import check_quantisation
+from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor import CONFIG_NAME
 
 UNUSED_FILE = "official_unused.safetensors"
 """Tensors of the official file that nothing reads; kept so that it can be written back."""
@@ -35,8 +39,6 @@ _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt",
 )  # fmt: skip
-_HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*.bin"]
-_HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,18 @@ def open_official(
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     official = dict(config) if config is not None else read_json(folder / "config.json")
+    where = f"{folder / 'config.json'}: "
     weights = plain_names(open_weights(path), folder)
-    ours = config_from_official(official, weights.shapes, **overrides)
-    return OfficialCheckpoint(weights, ours, official, plan(weights.shapes, model_shapes(ours)))
+    ours = config_from_official(official, weights.shapes, where, **overrides)
+    found = plan(weights.shapes, model_shapes(ours, str(folder)))
+    used = dict.fromkeys(found.targets, torch.float32)  # there are floats alone among them
+    check_types(f"the weights of {path}", weights.entries, used, stored_dtype(official, where))
+    return OfficialCheckpoint(weights, ours, official, found)
 
 
-def model_shapes(config: InstructSegConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of our model, without memory for its values."""
-    with torch.device("meta"):
-        model = InstructSeg(config)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+def model_shapes(config: InstructSegConfig, where: str = "the model") -> dict[str, tuple[int, ...]]:
+    """Names and shapes of our model, without memory for its values; ``where`` it is from, for the error."""
+    return {name: tuple(tensor.shape) for name, tensor in built_on_meta(config, where).items()}
 
 
 def load_official(
@@ -112,10 +116,10 @@ def load_official(
     Raises: as :func:`open_official`; ValueError for an unknown quantisation.
     """
     wanted = None if quantise is None else check_quantisation(quantise)
-    hub = {name: arguments.pop(name) for name in _HUB_ARGUMENTS if name in arguments}
+    hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
     known = InstructSegConfig.__annotations__.keys() & arguments.keys()
     fields = {name: arguments.pop(name) for name in known}
-    checkpoint = open_official(local_folder(name_or_path, **hub), arguments.pop("config", None), **fields)
+    checkpoint = open_official(model_path(name_or_path, **hub), arguments.pop("config", None), **fields)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
     used = dtype if isinstance(dtype, torch.dtype) else checkpoint.dtype
     state = {
@@ -130,38 +134,6 @@ def load_official(
     )
     model.config._name_or_path = str(name_or_path)
     return model
-
-
-def loaded_parts(
-    name: str, tensor: torch.Tensor, dtype: torch.dtype, quantise: str | None
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """What our tensor ``name`` becomes in a model of ``dtype``: copies that no file is mapped for."""
-    if quantise is not None and is_block_weight(name):
-        yield from quantised_tensors(name, tensor, quantise).items()
-        return
-    kept = kept_type(name, dtype) if tensor.is_floating_point() else tensor.dtype
-    yield name, tensor.to(kept, copy=True, memory_format=torch.contiguous_format)
-
-
-def kept_type(name: str, dtype: torch.dtype) -> torch.dtype:
-    """The type of our tensor ``name`` in a model of ``dtype``: some parts stay in float32."""
-    kept = any(name.startswith(f"{module}.") for module in InstructSeg._keep_in_fp32_modules_strict)
-    return torch.float32 if kept else dtype
-
-
-def local_folder(name_or_path: str | Path, **hub: Any) -> Path:
-    """The path itself, or the folder that a repository of the hub was downloaded to.
-
-    Raises:
-        FileNotFoundError: neither a path nor a repository that can be reached.
-    """
-    path = Path(name_or_path)
-    return path if path.exists() else download(name_or_path, _HUB_FILES, **hub)
-
-
-def is_official(config: Mapping[str, Any]) -> bool:
-    """Whether a ``config.json`` belongs to the official layout."""
-    return config.get("model_type") == MODEL_TYPE
 
 
 def convert_official(source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Any) -> Plan:
@@ -183,7 +155,7 @@ def convert_official(source: str | Path, target: str | Path, overwrite: bool = F
         FileExistsError, OSError: the target exists, or the disk is full.
         FileNotFoundError, ValueError: as :func:`open_official`.
     """
-    source = local_folder(source)
+    source = model_path(source)
     checkpoint = open_official(source, **overrides)
     nbytes = sum(entry.nbytes for entry in checkpoint.weights.entries.values())
     with new_folder(target, overwrite, nbytes, [source]) as folder:
@@ -199,6 +171,7 @@ def convert_official(source: str | Path, target: str | Path, overwrite: bool = F
         checkpoint.config.dtype = checkpoint.dtype
         checkpoint.config.save_pretrained(folder)
         write_json(folder / CONFIG_FILE, checkpoint.official)
+        write_json(folder / CONFIG_NAME, processor_config(checkpoint.config).to_dict())
         copy_tokenizer(source, folder)
     return checkpoint.plan
 
@@ -218,11 +191,11 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
         ValueError: the model does something that the official code cannot do; it is named.
         FileExistsError, FileNotFoundError, OSError: as :func:`convert_official`.
     """
-    source = Path(source)
-    config = InstructSegConfig(**read_json(source / "config.json"))
+    source = model_path(source)
+    config = read_config(source)
     derived = official_config(config)
     alpha = None if config.lora is None else config.lora["alpha"]
-    weights = plain_names(open_weights(source), source, alpha)
+    weights = plain_names(open_own(source, config), source, alpha)
     shapes = official_shapes(weights.shapes)
     kept = source / CONFIG_FILE
     nbytes = sum(entry.nbytes for entry in weights.entries.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -19,6 +19,7 @@ from transformers import SiglipVisionConfig, SiglipVisionModel, SwinConfig
 from instructseg.convert.keymap import Shape, Shapes, raise_listed
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import LEVELS
+from instructseg.model.config_rules import MODEL, PARTS, Allowed, check_values, number
 
 MODEL_TYPE = "mipha_phi"
 """``model_type`` in the official ``config.json``."""
@@ -31,19 +32,45 @@ _TEXT_FIELDS = (
     "rope_theta", "rope_scaling", "max_position_embeddings", "resid_pdrop", "embd_pdrop", "attention_dropout",
     "qk_layernorm", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id",
 )  # fmt: skip
+_PHI_WIDTH, _SIGLIP_WIDTH, _HEAD_DIM = 2560, 1152, 128
+"""Widths of the published models, whose other numbers are known."""
+_PHI_CONSTANTS = {
+    "num_attention_heads": 32, "partial_rotary_factor": 0.4, "bos_token_id": 50256, "eos_token_id": 50256,
+}  # fmt: skip
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "text_config": (
+        "num_attention_heads", "partial_rotary_factor", "rope_theta", "layer_norm_eps", "eos_token_id",
+        "max_position_embeddings",
+    ),
+    "vision_config": ("num_attention_heads", "layer_norm_eps"),
+}  # fmt: skip
+_OFFICIAL: dict[str, dict[str, Allowed]] = {
+    "vision_config": PARTS["siglip_vision_model"],
+    "text_config": {
+        **PARTS["phi"],
+        "rope_theta": number(1, 1e12),
+        "partial_rotary_factor": number(0.001, 1),
+        "rope_scaling": Allowed("null or an object", lambda v: v is None or isinstance(v, dict)),
+    },
+}
+_HEADS_GIVEN = {f"o_{name}_heads": MODEL[f"{name}_heads"] for name in ("ovp", "vmtf", "decoder")}
 _VISION_FIELDS = ("num_attention_heads", "image_size", "hidden_act", "layer_norm_eps", "attention_dropout")
 
 
-def config_from_official(config: Mapping[str, Any], shapes: Shapes, **overrides: Any) -> InstructSegConfig:
+def config_from_official(
+    config: Mapping[str, Any], shapes: Shapes, where: str = "", **overrides: Any
+) -> InstructSegConfig:
     """Our configuration for an official checkpoint.
 
     Args:
         config: content of its ``config.json``.
         shapes: official names and shapes of its tensors.
+        where: that file with a colon, for errors.
         overrides: fields of :class:`InstructSegConfig` that replace what was found.
 
     Raises:
-        ValueError: tensors that tell a size are missing; the first few are named.
+        ValueError: tensors that tell a size are missing (the first few are named), or a value of the file is
+            not allowed, or missing without being one of the published constants.
     """
     needed = ("model.embed_tokens.weight", "lm_head.weight", "seg_query", "seg_query_projector.weight",
               f"{_SIGLIP}.embeddings.patch_embedding.weight", f"{_SWIN}.patch_embed.proj.weight",
@@ -53,20 +80,47 @@ def config_from_official(config: Mapping[str, Any], shapes: Shapes, **overrides:
         "this is not a whole InstructSeg checkpoint (an adapter file or Mipha alone is not enough)",
         [f"{name} is missing" for name in needed if name not in shapes],
     )
-    fields = {
-        "vision_config": vision_fields(config, shapes),
-        "text_config": text_fields(config, shapes),
-        "backbone_config": backbone_fields(shapes),
-        "vision_feature_layer": _tower(config).get("mm_vision_select_layer", -2),
-        "lm_head_size": shapes["lm_head.weight"][0],
-        **_perceivers(config, shapes),
-        **_masks(config, shapes),
-    }
-    return InstructSegConfig(**{**fields, **overrides})
+    said = {**config, **{f"o_{name}": value for name, value in overrides.items() if name.endswith("_heads")}}
+    check_values(said, _HEADS_GIVEN, where, complete=False)
+
+    def fields() -> dict[str, Any]:
+        return {
+            "vision_config": vision_fields(config, shapes, where),
+            "text_config": text_fields(config, shapes, where),
+            "backbone_config": backbone_fields(shapes),
+            "vision_feature_layer": _tower(config).get("mm_vision_select_layer", -2),
+            "lm_head_size": shapes["lm_head.weight"][0],
+            **_perceivers(said, shapes, where),
+            **_masks(said, shapes),
+        }
+
+    found = {**told(fields, shapes), **overrides}
+    check_values(found, MODEL, where, complete=False)
+    return InstructSegConfig(**found)
+
+
+def told(read: Callable[[], dict[str, Any]], shapes: Shapes) -> dict[str, Any]:
+    """What ``read`` makes of the shapes.
+
+    Raises:
+        ValueError: a tensor that tells a size is missing, or has another number of axes than it should.
+    """
+    try:
+        return read()
+    except KeyError as error:
+        raise ValueError(f"the checkpoint lacks the tensor {error}, which tells a size of the model") from error
+    except (IndexError, ZeroDivisionError, TypeError) as error:
+        raise ValueError(f"{len(shapes)} tensors, whose shapes are not those of a model ({error})") from error
 
 
 def _tower(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (config.get("vision_config") or {}).get("vision_tower") or {}
+    """What is said of SigLIP; nothing where the file says nothing."""
+    found: Any = config
+    for key in ("vision_config", "vision_tower"):
+        found = found.get(key) or {}
+        if not isinstance(found, Mapping):
+            raise ValueError(f"config.json: {key} must be an object, not {found!r:.60}")
+    return found
 
 
 def _picked(source: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -80,12 +134,29 @@ def _depth(shapes: Shapes, prefix: str) -> int:
     return max(found, default=-1) + 1
 
 
-def text_fields(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+def _given(
+    config: Mapping[str, Any], names: tuple[str, ...], part: str, published: bool, where: str
+) -> dict[str, Any]:
+    """The fields ``names`` that a file has; of a model that is not the published one some must be there."""
+    found = _picked(config, names)
+    missing = [name for name in _NEEDED[part] if name not in found]
+    if missing and not published:
+        raise ValueError(
+            f"{where}{missing[0]} is missing, and only for the published sizes is it known: copy it from the "
+            "model's own config.json"
+        )
+    check_values(found, _OFFICIAL[part], where, complete=False)
+    return found
+
+
+def text_fields(config: Mapping[str, Any], shapes: Shapes, where: str = "") -> dict[str, Any]:
     """Fields of ``PhiConfig`` from the official configuration and the shapes of the language model."""
     rows, dim = shapes["model.embed_tokens.weight"]
+    published = dim == _PHI_WIDTH
     return {
         "hidden_act": "gelu_new",
-        **_picked(config, _TEXT_FIELDS),
+        **(_PHI_CONSTANTS if published else {}),
+        **_given(config, _TEXT_FIELDS, "text_config", published, where),
         "vocab_size": rows,
         "hidden_size": dim,
         "intermediate_size": shapes["model.layers.0.mlp.fc1.weight"][0],
@@ -94,11 +165,12 @@ def text_fields(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def vision_fields(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+def vision_fields(config: Mapping[str, Any], shapes: Shapes, where: str = "") -> dict[str, Any]:
     """Fields of ``SiglipVisionConfig`` from the official configuration and the shapes of the tower."""
     width, channels, patch, _ = shapes[f"{_SIGLIP}.embeddings.patch_embedding.weight"]
     side = math.isqrt(shapes[f"{_SIGLIP}.embeddings.position_embedding.weight"][0])
-    given = {"num_attention_heads": 16, **_picked(_tower(config), _VISION_FIELDS)}
+    found = _given(_tower(config), _VISION_FIELDS, "vision_config", width == _SIGLIP_WIDTH, where)
+    given = {"num_attention_heads": 16, **found}
     if given.get("image_size", 384) // patch != side:
         given["image_size"] = side * patch
     return {
@@ -130,21 +202,26 @@ def backbone_fields(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def _perceivers(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+def _perceivers(config: Mapping[str, Any], shapes: Shapes, where: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"use_ovp": "temporal_query" in shapes}
     if fields["use_ovp"]:
         fields["ovp_queries"] = shapes["temporal_query"][0]
-        fields.update(_perceiver(config, shapes, "ovp"))
+        fields.update(_perceiver(config, shapes, "ovp", where))
     if "local_project.weight" not in shapes:
         return {**fields, "vmtf_mode": "off"}
     fields["vmtf_dim"] = shapes["local_project.weight"][0]
-    return {**fields, **_perceiver(config, shapes, "vmtf")}
+    return {**fields, **_perceiver(config, shapes, "vmtf", where)}
 
 
-def _perceiver(config: Mapping[str, Any], shapes: Shapes, name: str) -> dict[str, Any]:
+def _perceiver(config: Mapping[str, Any], shapes: Shapes, name: str, where: str) -> dict[str, Any]:
     layers = f"{name}_layers.layers"
     inner, dim = shapes[f"{layers}.0.0.to_q.weight"]
     heads = config.get(f"o_{name}_heads", _HEADS)
+    if f"o_{name}_heads" not in config and inner != _HEADS * _HEAD_DIM:
+        raise ValueError(
+            f"{where}o_{name}_heads is missing: the number of heads is known only where they have {_HEAD_DIM} "
+            f"channels each, {_HEADS * _HEAD_DIM} in all, not {inner}"
+        )
     return {
         f"{name}_depth": _depth(shapes, layers),
         f"{name}_heads": heads,
@@ -218,7 +295,12 @@ def official_config(config: InstructSegConfig) -> dict[str, Any]:
         },
     }
     heads = {"ovp": config.ovp_heads, "vmtf": config.vmtf_heads, "decoder": config.decoder_heads}
-    return result | {f"o_{name}_heads": number for name, number in heads.items() if number != _HEADS}
+    widths = {"ovp": config.ovp_head_dim, "vmtf": config.vmtf_head_dim, "decoder": _HEAD_DIM}
+    return result | {
+        f"o_{name}_heads": number
+        for name, number in heads.items()
+        if (number, widths[name]) != (_HEADS, _HEAD_DIM)  # what a file that does not say it means
+    }
 
 
 def _extensions(config: InstructSegConfig) -> list[str]:

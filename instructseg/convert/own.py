@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from instructseg.convert.official import loaded_parts
-from instructseg.convert.readers import open_weights
+from instructseg.convert.readers import Weights, open_weights
+from instructseg.convert.safetensors_file import check_types
+from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.quantised import check_quantisation, quantise_model
+from instructseg.model.config_file import built_on_meta, read_config
+from instructseg.model.quantised import (
+    check_quantisation,
+    is_block_weight,
+    quantise_model,
+    quantised_tensors,
+)
 
 
 def load_own(
-    folder: str | Path, dtype: torch.dtype | str | None = None, quantise: str | None = None, **arguments: Any
+    folder: str | Path | None,
+    dtype: torch.dtype | str | None = None,
+    quantise: str | None = None,
+    **arguments: Any,
 ) -> Any:
     """Loads a folder that ``save_pretrained`` wrote; one tensor beside the model is in memory.
 
     transformers keeps the whole file mapped while it copies, which counts as memory of the process: twice the
-    size of the model.
+    size of the model. Names, shapes and types are compared with the configuration before a value is read.
 
     Args:
-        folder: holds ``config.json`` and safetensors.
+        folder: holds ``config.json`` and weights; or any other name of :func:`instructseg.hub.model_path`.
         dtype: of the model's values; ``None`` or ``"auto"`` for the one that the configuration names.
         quantise: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read (a
             model with LoRA adapters is loaded first); ``None`` for what is stored.
-        arguments: of ``from_pretrained``.
+        arguments: ``config`` in place of that of the folder, hub arguments, and those of ``from_pretrained``.
 
     Raises:
-        ValueError: a file is damaged, there is no such quantisation, or the weights have another one.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged or does not fit, or there is no such quantisation or another one.
     """
-    config = InstructSegConfig.from_pretrained(folder)
+    hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
+    given = arguments.pop("config", None)
+    folder = model_path(folder, **hub)
+    config = read_config(folder) if given is None else given
     wanted = None if quantise is None else check_quantisation(quantise)
     if wanted is not None and config.quantise not in (None, wanted):
         raise ValueError(
@@ -42,10 +57,9 @@ def load_own(
     used = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     assert isinstance(used, torch.dtype)
     reading = None if config.quantise or config.lora else wanted
+    weights = open_own(folder, config)
     state = {
-        part: value
-        for name, tensor in open_weights(folder)
-        for part, value in loaded_parts(name, tensor, used, reading)
+        part: value for name, tensor in weights for part, value in loaded_parts(name, tensor, used, reading)
     }
     config.quantise = config.quantise or reading
     loaded = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=used, **arguments)
@@ -54,3 +68,65 @@ def load_own(
     if wanted and not model.config.quantise:
         quantise_model(model, wanted)
     return loaded
+
+
+def open_own(folder: Path, config: InstructSegConfig) -> Weights:
+    """Lists the tensors of a folder, proven to be those of the model.
+
+    Raises:
+        FileNotFoundError, ValueError: weights are missing, damaged, or not those of the configuration.
+    """
+    weights = open_weights(folder)
+    check_fit(weights, built_on_meta(config, str(folder)), folder, config.dtype)
+    return weights
+
+
+def check_fit(weights: Weights, model: Mapping[str, torch.Tensor], folder: Path, named: Any = None) -> None:
+    """Compares names, shapes and types of a checkpoint with those of a model.
+
+    Args:
+        weights: of the checkpoint.
+        model: the model's state; values are not needed.
+        folder: of the checkpoint, for the error.
+        named: the type that its ``config.json`` names.
+
+    Raises:
+        ValueError: they differ; how many tensors do, and one of them.
+    """
+    shapes = weights.shapes
+    other = sorted(name for name in shapes.keys() & model.keys() if shapes[name] != tuple(model[name].shape))
+    if other:
+        key = other[0]
+        raise ValueError(
+            f"the weights of {folder} do not fit its config.json: {len(other)} tensors of other sizes, such as "
+            f"{key}: {list(shapes[key])} in the file, {list(model[key].shape)} by the configuration"
+        )
+    unplaced = sorted(shapes.keys() - model.keys())
+    there = {id(model[name]) for name in shapes.keys() & model.keys()}  # tied tensors are stored once
+    missing = sorted(name for name in model.keys() - shapes.keys() if id(model[name]) not in there)
+    if unplaced:
+        raise ValueError(
+            f"the weights of {folder} hold {len(unplaced)} tensors that its config.json has no place for, "
+            f"such as {unplaced[0]}"
+        )
+    if missing:
+        raise ValueError(f"the weights of {folder} lack {len(missing)} tensors, such as {missing[0]}")
+    types = {name: model[name].dtype for name in shapes}
+    check_types(f"the weights of {folder}", weights.entries, types, named)
+
+
+def loaded_parts(
+    name: str, tensor: torch.Tensor, dtype: torch.dtype, quantise: str | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """What our tensor ``name`` becomes in a model of ``dtype``: copies that no file is mapped for."""
+    if quantise is not None and is_block_weight(name):
+        yield from quantised_tensors(name, tensor, quantise).items()
+        return
+    kept = kept_type(name, dtype) if tensor.is_floating_point() else tensor.dtype
+    yield name, tensor.to(kept, copy=True, memory_format=torch.contiguous_format)
+
+
+def kept_type(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of our tensor ``name`` in a model of ``dtype``: some parts stay in float32."""
+    kept = any(name.startswith(f"{module}.") for module in InstructSeg._keep_in_fp32_modules_strict)
+    return torch.float32 if kept else dtype

@@ -46,9 +46,7 @@ def list_safetensors(file: Path) -> dict[str, Entry]:
             piece = handle.get_slice(name)
             kind = str(piece.get_dtype())
             if kind not in _TYPES:
-                raise ValueError(
-                    f"{file}: {name} has type {kind}, which no weights have: use {', '.join(_TYPES)}"
-                )
+                raise ValueError(f"{file}: {name} has type {kind}, not one of {', '.join(_TYPES)}")
             listed[name] = Entry(file, name, tuple(piece.get_shape()), _TYPES[kind])
     return listed
 

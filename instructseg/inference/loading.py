@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from importlib import import_module
 from pathlib import Path
@@ -10,27 +9,32 @@ from typing import Any
 
 import torch
 
+from instructseg import hub
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.faults import free_memory, gib, is_out_of_memory, out_of_memory
 from instructseg.inference.weights import weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.instructseg import FOREIGN_LAYOUTS
-from instructseg.model.language import KINDS
-from instructseg.processing import InstructSegProcessor, ProcessorConfig
-from instructseg.processing.processor import CONFIG_NAME
+from instructseg.model.config_file import FOREIGN_LAYOUTS, read_config, read_model_type, stored_dtype
+from instructseg.processing import InstructSegProcessor
+from instructseg.processing.configuration import processor_config
 from instructseg.processing.storage import local_folder
 
-BUNDLED = "nano"
-_BUNDLED_NAMES = (None, BUNDLED, "bundled")
-"""Name of the model that lies in the package."""
-DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / BUNDLED
-"""Its folder."""
-PUBLISHED = "weic22/InstructSeg"
-"""The published weights, a repository of the Hugging Face hub."""
+__all__ = [
+    "BUNDLED",
+    "DEFAULT_MODEL",
+    "PUBLISHED",
+    "is_bundled",
+    "load",
+    "processor_config",
+    "read_model_config",
+]
 
 CPU_GAIN = 2.0
 """How much faster a layer in bfloat16 must be on a CPU for it to be chosen: the whole model gains less."""
 
-_HALF = ("float16", "bfloat16")
+_HALF = (torch.float16, torch.bfloat16)
+_WIDEST = 16384
+"""The widest layer that is timed."""
 
 
 def load(
@@ -56,41 +60,70 @@ def load(
         ValueError: it is damaged or something else, or there is no such device, dtype or quantisation.
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
-    source = DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
-    assert source is not None
     target = choose_device(device)
     automatic = dtype == "auto"
     if isinstance(dtype, str):
         dtype = None if automatic else choose_dtype(dtype)
+    source = hub.DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
+    assert source is not None
     folder = local_folder(source)
-    given = _read_config(folder)
+    given = read_model_type(folder)
+    stored = stored_dtype(given, f"{folder / 'config.json'}: ")
     if automatic:
-        dtype = fastest_dtype(target, (given.get("text_config") or given).get("hidden_size", 2560))
+        dtype = fastest_dtype(target, _width(given))
     if dtype is None:
-        stored = str(given.get("dtype") or given.get("torch_dtype")).removeprefix("torch.")
         dtype = torch.bfloat16 if target.type == "cuda" and stored in _HALF else torch.float32
+    # what is small first: a folder without a processor is refused before its weights are read
+    foreign = given["model_type"] in FOREIGN_LAYOUTS
+    processor = None if foreign else InstructSegProcessor.from_pretrained(folder)
     # a repository's weights are downloaded by the model; its text files are in `folder` by now
-    name = str(folder if Path(source).is_dir() else source)
     try:
-        model = _load_model(name, dtype, given.get("model_type") in FOREIGN_LAYOUTS, quantise)
+        model = _load_model(source, dtype, quantise)
         model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise _too_large(error, source, dtype, quantise, target) from error
-    sizes = None if (folder / CONFIG_NAME).is_file() else processor_config(model.config)
-    processor = InstructSegProcessor.from_pretrained(folder, sizes)
+    if processor is None:  # the official layout has no file for it: the model's sizes, the released words
+        processor = InstructSegProcessor.from_pretrained(folder, processor_config(model.config))
+    _check_pair(source, model, processor)
+    model.processor = processor  # saved with it
+    return model.eval(), processor
+
+
+def _width(given: dict[str, Any]) -> int:
+    """Width of the language model by a ``config.json`` of any layout; the published one by default."""
+    for values in (given.get("text_config"), given):
+        width = values.get("hidden_size") if isinstance(values, dict) else None
+        if isinstance(width, int) and 0 < width <= _WIDEST:
+            return width
+    return 2560
+
+
+def _check_pair(source: str | Path, model: InstructSeg, processor: InstructSegProcessor) -> None:
+    """Makes sure that a processor is that of the model.
+
+    Raises:
+        ValueError: one of its sizes is another; both numbers are named.
+    """
     words, rows = len(processor.tokenizer), model.language.word_table().num_embeddings
     if words > rows:
         raise ValueError(
             f"{source}: its tokenizer has {words} tokens, but its model {rows}: give the one of that model"
         )
-    return model.eval(), processor
-
-
-def is_bundled(name_or_path: str | Path | None) -> bool:
-    """Whether that name is one of the bundled model's."""
-    return name_or_path in _BUNDLED_NAMES
+    found, wanted = processor.config, processor_config(model.config)
+    for name in ("image_size", "clip_size", "num_image_tokens", "num_temporal_queries", "num_mask_queries"):
+        said, needed = getattr(found, name), getattr(wanted, name)
+        if said != needed:
+            raise ValueError(
+                f"{source}: {name} is {said} in processor_config.json, but {needed} by config.json: "
+                "they are of different models"
+            )
+    if found.max_length > wanted.max_length:
+        raise ValueError(
+            f"{source}: max_length is {found.max_length} in processor_config.json, but the language model "
+            f"takes {wanted.max_length} positions"
+        )
 
 
 def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConfig:
@@ -99,15 +132,13 @@ def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConf
     Raises:
         FileNotFoundError, ValueError: as :func:`load`.
     """
-    source = DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
-    assert source is not None
-    folder = local_folder(source)
-    kind = _read_config(folder)["model_type"]
+    folder = local_folder(name_or_path)
+    kind = read_model_type(folder)["model_type"]
     if kind not in FOREIGN_LAYOUTS:
-        return InstructSegConfig.from_pretrained(folder)
+        return read_config(folder)
     # its sizes are those of the tensors; the converter is named, not imported, as in the model
     converter = import_module(FOREIGN_LAYOUTS[kind].partition(":")[0])
-    return converter.open_official(converter.local_folder(source)).config
+    return converter.open_official(hub.model_path(name_or_path)).config
 
 
 def _too_large(
@@ -117,22 +148,6 @@ def _too_large(
     config = read_model_config(source)
     asked, fits = weights_advice(config, dtype, quantise or config.quantise, free_memory(device))
     return out_of_memory(error, f"loading {gib(asked)} of weights", fits, device)
-
-
-def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
-    """The sizes that a model needs; ``words`` are other fields of :class:`ProcessorConfig`."""
-    text: Any = config.text_config
-    kind = KINDS[text.model_type]
-    words = {"chat": kind.chat, **({} if kind.generates else {"text_tasks": ()}), **words}
-    return ProcessorConfig(
-        image_size=config.image_size,
-        clip_size=config.clip_size,
-        num_image_tokens=config.num_image_tokens,
-        num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
-        num_mask_queries=config.num_queries,
-        max_length=text.max_position_embeddings,
-        **words,
-    )
 
 
 def choose_device(name: torch.device | str | None = None) -> torch.device:
@@ -204,54 +219,14 @@ def _layer_seconds(dtype: torch.dtype, width: int) -> float:
     return min(times)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a checkpoint of a layout that can be loaded."""
-    file = folder / "config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json")
+def _load_model(name: str | Path, dtype: torch.dtype, quantise: str | None) -> InstructSeg:
+    """The model alone; its reader proves it complete."""
     try:
-        given = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    kind = given.get("model_type") if isinstance(given, dict) else None
-    if kind not in (InstructSegConfig.model_type, *FOREIGN_LAYOUTS):
-        raise ValueError(f"{folder} holds a model of type '{kind}', not an InstructSeg: choose another one")
-    return given
-
-
-def _load_model(name: str, dtype: torch.dtype, foreign: bool, quantise: str | None) -> InstructSeg:
-    """The model alone; another layout is proven complete by its converter, ours here."""
-    from safetensors import SafetensorError
-
-    try:
-        if foreign:
-            return InstructSeg.from_pretrained(name, dtype=dtype, quantise=quantise)
-        # sizes that differ are let through here and named below, with both shapes
-        model, found = InstructSeg.from_pretrained(
-            name, dtype=dtype, quantise=quantise, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-    except (SafetensorError, RuntimeError) as error:
+        return InstructSeg.from_pretrained(name, dtype=dtype, quantise=quantise)
+    except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"the weights of {name} are damaged or do not fit its config.json: {reason}"
         ) from error
-    except OSError as error:
-        raise FileNotFoundError(f"{name} has no weights: {str(error).splitlines()[0]}") from error
-    missing, other_sizes = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
-    if other_sizes:
-        key, stored, wanted = other_sizes[0]
-        raise ValueError(
-            f"the weights of {name} do not fit its config.json: {len(other_sizes)} tensors of other sizes, "
-            f"such as {key}: {list(stored)} in the file, {list(wanted)} by the configuration"
-        )
-    unplaced = sorted(found["unexpected_keys"])
-    if unplaced:
-        raise ValueError(
-            f"the weights of {name} hold {len(unplaced)} tensors that its config.json has no place for, "
-            f"such as {unplaced[0]}"
-        )
-    if missing:
-        raise ValueError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
-    return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -165,6 +166,19 @@ _SWIN_B = {
     "drop_path_rate": 0.3,
     "out_features": STAGES,
 }
+
+
+def part_classes(values: Mapping[str, Any]) -> dict[str, type[PreTrainedConfig]]:
+    """The classes of the three parts, by the ``model_type`` that each names.
+
+    Raises:
+        ValueError: there is no part of that kind.
+    """
+    return {
+        "vision_config": SiglipVisionConfig,
+        "text_config": _text_class(values.get("text_config")),
+        "backbone_config": _backbone_class(values.get("backbone_config")),
+    }
 
 
 def _text_class(given: Any) -> type[PreTrainedConfig]:

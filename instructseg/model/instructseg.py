@@ -16,29 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
-from instructseg.hub import download
 from instructseg.model import fusion
 from instructseg.model.build import ModelParts, build_parts
 from instructseg.model.configuration import InstructSegConfig
 from instructseg.model.language import KINDS, merge_lora
 from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
+from instructseg.model.stored import StoredModel
 from instructseg.model.vision_towers import SharedTower
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
-
-OWN_LAYOUT = "instructseg.convert.own:load_own"
-"""What loads a folder of ours with less memory than transformers takes: named, as below."""
-FOREIGN_LAYOUTS = {"mipha_phi": "instructseg.convert.official:load_official"}
-"""``model_type`` of other layouts and what loads them: named, not imported, as it ranks higher."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +67,7 @@ class LanguageStates:
     text_mask: torch.Tensor
 
 
-class InstructSeg(PreTrainedModel):
+class InstructSeg(StoredModel):
     """Segments what an instruction asks for, in images and video (arXiv 2412.14006)."""
 
     config: InstructSegConfig
@@ -103,29 +95,6 @@ class InstructSeg(PreTrainedModel):
         self.ovp, self.backbone, self.vmtf = parts.ovp, parts.backbone, parts.vmtf
         self.pixel_decoder, self.mask_decoder = parts.pixel_decoder, parts.mask_decoder
         self.post_init()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; :data:`FOREIGN_LAYOUTS` are converted, ``quantise=`` done, while reading."""
-        kwargs = {name: value for name, value in kwargs.items() if name != "quantise" or value is not None}
-        if pretrained_model_name_or_path is not None and kwargs.get("config") is None:
-            given, _ = PreTrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
-            kind, where = given.get("model_type", ""), Path(pretrained_model_name_or_path)
-            own, quantised = kind == cls.config_class.model_type, "quantise" in kwargs
-            if own and quantised and not where.is_dir():
-                where = pretrained_model_name_or_path = download(where, ["*.json", "*.safetensors"])
-            streamed = own and any(where.glob("model*.safetensors"))
-            if own and quantised and not streamed:
-                raise ValueError(f"{where} has no model.safetensors, which quantising reads: save it again")
-            home = OWN_LAYOUT if streamed and not args else FOREIGN_LAYOUTS.get(kind, "")
-            module, _, loader = home.partition(":")
-            if loader:
-                return getattr(import_module(module), loader)(pretrained_model_name_or_path, **kwargs)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-
-    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """As in transformers; tensors keep the names of ``state_dict`` (no older names of Swin's)."""
-        super().save_pretrained(*args, **{"save_original_format": False, **kwargs})
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, get_args
 
-from instructseg.model.language import ChatFormat
+from instructseg.model import InstructSegConfig
+from instructseg.model.language import KINDS, ChatFormat
 from instructseg.model.language.phi import CHAT
 from instructseg.processing.pixels import RGB, ClipPixels, MaskBranchPixels
 from instructseg.processing.templates import SYSTEM_PROMPT, Wording
@@ -51,44 +52,108 @@ class ProcessorConfig:
     clip_std: RGB = ClipPixels.std
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "clip_size", "num_image_tokens", "num_mask_queries", "max_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not isinstance(self.chat, ChatFormat):
+            raise ValueError(f"chat must be a ChatFormat, not {self.chat!r:.60}")
+        for name, (least, most) in _WHOLE.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r:.60}")
+        for name, above in _COLOURS.items():
+            values = getattr(self, name)
+            if (
+                not isinstance(values, tuple)
+                or len(values) != 3
+                or not all(_is_number(v, above) for v in values)
+            ):
+                words = "three numbers" if above < 0 else "three numbers above 0"
+                raise ValueError(f"{name} must be {words}, not {values!r:.60}")
+        if not isinstance(self.system, str):
+            raise ValueError(f"system must be a text, not {self.system!r:.60}")
         if self.wording not in get_args(Wording):
-            raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not '{self.wording}'")
-        if self.num_temporal_queries < 0:
-            raise ValueError(f"num_temporal_queries must not be negative, as {self.num_temporal_queries} is")
+            raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not {self.wording!r:.60}")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ProcessorConfig:
+    def from_dict(cls, values: Any, where: str = "processor") -> ProcessorConfig:
         """Reads what :meth:`to_dict` wrote.
 
+        Args:
+            values: content of the file.
+            where: the file, for errors.
+
         Raises:
-            ValueError: a key or a task that does not exist.
+            ValueError: a key is missing or does not exist, or a value is not allowed; it is named.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"{where} holds a {type(values).__name__}, not an object")
         known = [entry.name for entry in fields(cls)]
         for key in values:
             if key not in known:
                 close = get_close_matches(key, known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-                raise ValueError(f"processor has no setting '{key}': {hint}")
-        lists: dict[str, Any] = {
-            key: tuple(value) for key, value in values.items() if isinstance(value, list | tuple)
+                raise ValueError(f"{where} has no setting '{key[:60]}': {hint}")
+        missing = [name for name in _NEEDED if name not in values]
+        if missing:
+            raise ValueError(f"{where}: {missing[0]} is missing: copy it from the model's own file")
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in values.items()
         }
-        if "text_tasks" in lists:
-            lists["text_tasks"] = tuple(Task(task) for task in lists["text_tasks"])
-        if isinstance(values.get("chat"), dict):
-            lists["chat"] = _chat(values["chat"])
-        return cls(**{**values, **lists})
+        try:
+            given["text_tasks"] = _tasks(given["text_tasks"])
+            if "chat" in given:
+                given["chat"] = _chat(given["chat"])
+            return cls(**given)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {**asdict(self), "text_tasks": [task.value for task in self.text_tasks]}
 
 
-def _chat(values: dict[str, Any]) -> ChatFormat:
+def _chat(values: Any) -> ChatFormat:
     """The turns of a conversation as :meth:`ProcessorConfig.to_dict` wrote them."""
     names = [entry.name for entry in fields(ChatFormat)]
-    if sorted(values) != sorted(names) or not all(isinstance(value, str) for value in values.values()):
+    named = isinstance(values, dict) and sorted(values) == sorted(names)
+    if not named or not all(isinstance(value, str) for value in values.values()):
         raise ValueError(f"chat must hold the texts {', '.join(names)}")
     return ChatFormat(**values)
+
+
+def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
+    """The sizes that a model needs; ``words`` are other fields of :class:`ProcessorConfig`."""
+    text: Any = config.text_config
+    kind = KINDS[text.model_type]
+    words = {"chat": kind.chat, **({} if kind.generates else {"text_tasks": ()}), **words}
+    return ProcessorConfig(
+        image_size=config.image_size,
+        clip_size=config.clip_size,
+        num_image_tokens=config.num_image_tokens,
+        num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
+        num_mask_queries=config.num_queries,
+        max_length=text.max_position_embeddings,
+        **words,
+    )
+
+
+_HUGE = 1e9
+_WHOLE = {
+    "image_size": (32, 65536), "clip_size": (1, 65536), "num_image_tokens": (1, 10_000_000),
+    "num_temporal_queries": (0, 65536), "num_mask_queries": (1, 65536), "max_length": (1, 10_000_000),
+    "pad_value": (0, 255),
+}  # fmt: skip
+"""Settings that are whole numbers, with the least and the most."""
+_COLOURS = {"seg_mean": -_HUGE, "seg_std": 0.0, "clip_mean": -_HUGE, "clip_std": 0.0}
+"""Settings of three numbers, with what each is above."""
+_NEEDED = (*_WHOLE, *_COLOURS, "system", "text_tasks", "wording")
+"""Settings that every file has; the defaults are those of the released weights and not of others."""
+
+
+def _is_number(value: Any, above: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < _HUGE
+
+
+def _tasks(given: Any) -> tuple[Task, ...]:
+    names = [task.value for task in Task]
+    if not isinstance(given, tuple) or any(name not in names for name in given):
+        raise ValueError(f"text_tasks must be a list of {', '.join(names)}, not {given!r:.60}")
+    return tuple(Task(name) for name in given)

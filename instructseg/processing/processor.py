@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from instructseg.files import read_json
 from instructseg.processing.collate import pad_sequences, stack_clips
 from instructseg.processing.configuration import ProcessorConfig
 from instructseg.processing.conversation import (
@@ -180,25 +181,29 @@ class InstructSegProcessor:
         save_files(self.tokenizer, Path(folder), {CONFIG_NAME: values})
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, config: ProcessorConfig | None = None) -> InstructSegProcessor:
+    def from_pretrained(
+        cls, source: str | Path | None = None, config: ProcessorConfig | None = None
+    ) -> InstructSegProcessor:
         """Loads a processor from a folder or from the hub.
 
         Args:
-            source: a folder, or the id of a hub repository.
+            source: a folder, the id of a hub repository, or a name of the bundled model.
             config: replaces ``processor_config.json``, which the official checkpoints lack.
 
         Raises:
             FileNotFoundError: there is no such folder or repository, or a file is missing from it.
-            ValueError: a setting that does not exist.
+            ValueError: a file is damaged, or has a setting that does not exist or is not allowed; it is named.
         """
         folder = local_folder(source)
         if config is None:
             file = folder / CONFIG_NAME
             if not file.is_file():
                 raise FileNotFoundError(
-                    f"no {CONFIG_NAME} in {source}: for an official checkpoint pass config=ProcessorConfig()"
+                    f"no {CONFIG_NAME} in {source}: copy it and the tokenizer from the folder that the model "
+                    "was made from, or write them with the save_pretrained of its predictor or processor; for "
+                    "an official checkpoint pass config=ProcessorConfig()"
                 )
-            config = ProcessorConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            config = ProcessorConfig.from_dict(read_json(file), str(file))
         return cls(load_tokenizer(folder), config)
 
     def _render(self, sample: Sample, num_references: int, training: bool) -> Sequences:

@@ -5,40 +5,85 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from instructseg.hub import download
+from instructseg.files import read_json, share
+from instructseg.hub import TEXT_FILES, model_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_TEXT_FILES = ("*.json", "merges.txt")
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_PARTS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model")
+"""What every ``tokenizer.json`` has, if only as ``null``: without a part, texts would be cut otherwise."""
 
 
-def local_folder(source: str | Path) -> Path:
-    """The folder ``source``, or where the text files of that hub repository were downloaded to.
+def local_folder(source: str | Path | None) -> Path:
+    """The folder of a model of that name, or where the text files of a hub repository were downloaded to.
 
     Raises:
         FileNotFoundError: it is neither.
     """
-    return Path(source) if Path(source).is_dir() else download(source, _TEXT_FILES)
+    path = model_path(source, TEXT_FILES)
+    return path if path.is_dir() else path.parent  # the official layout may be named by its file of weights
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder: one ``tokenizer.json``, or Phi's ``vocab.json`` and ``merges.txt``.
 
+    Code that the folder names (``auto_map``) is never run.
+
     Raises:
         FileNotFoundError: the folder has neither.
+        ValueError: a file is damaged; it is named.
     """
+    whole = folder / "tokenizer.json"
+    for name in _SETTINGS:
+        if (folder / name).is_file():
+            _object(folder / name)
+    if whole.is_file():
+        missing = [part for part in _PARTS if part not in _object(whole)]
+        if missing:
+            raise ValueError(f"{whole} lacks '{missing[0]}': it is damaged; copy it from the model again")
+    elif all((folder / name).is_file() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")):
+        _object(folder / "vocab.json")
+    else:
+        raise FileNotFoundError(
+            f"no tokenizer in {folder}: give tokenizer.json, or vocab.json, merges.txt, tokenizer_config.json "
+            "(a predictor's save_pretrained writes them beside the weights)"
+        )
+    try:
+        return _read(folder, whole.is_file())
+    except BaseException as error:  # the Rust library panics outside of Exception, and raises bare Exceptions
+        panic = type(error).__name__ == "PanicException"
+        if isinstance(error, MemoryError) or not (isinstance(error, Exception) or panic):
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if "trust_remote_code" in str(error):
+            reason = "it names code of its own, which is not run"
+        raise ValueError(f"the tokenizer in {folder} is damaged or of an unknown kind: {reason}") from error
+
+
+def _read(folder: Path, whole: bool) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    if (folder / "tokenizer.json").is_file():
-        return PreTrainedTokenizerFast.from_pretrained(folder)
-    if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")):
-        raise FileNotFoundError(
-            f"no tokenizer in {folder}: give tokenizer.json, or vocab.json, merges.txt, tokenizer_config.json"
-        )
-    return AutoTokenizer.from_pretrained(folder)
+    if whole:
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    ids = tokenizer.encode("a word", add_special_tokens=False)
+    if not ids or not all(isinstance(number, int) for number in ids):
+        raise ValueError("it gives no tokens to a text")
+    tokenizer.decode(ids)
+    return tokenizer
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a tokenizer."""
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise ValueError(f"{file} holds a {type(value).__name__}, not an object")
+    return value
 
 
 def save_files(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str]) -> None:
@@ -50,4 +95,6 @@ def save_files(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[
         for file, text in texts.items():
             (fresh / file).write_text(text, encoding="utf-8")
         for path in sorted(fresh.iterdir()):
+            if path.is_file():
+                share(path)
             path.replace(folder / path.name)

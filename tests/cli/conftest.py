@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.inference import loading
+from instructseg import hub
 from instructseg.media import VideoWriter
 from tests.inference.conftest import checkpoint, nano
 
@@ -19,7 +19,7 @@ FPS, SIZE, LENGTH = 30000 / 1001, (40, 57), 7
 
 @pytest.fixture(autouse=True)
 def bundled(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
 
 
 @pytest.fixture(scope="session")

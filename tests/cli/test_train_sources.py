@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> StartConfig:
     mipha.mkdir()
     language = ("model.layers", "model.embed", "model.final", "lm_head", "model.vision_tower.", "model.mm_proj")
     save_file({k: v for k, v in tensors.items() if k.startswith(language)}, mipha / "model.safetensors")
-    (mipha / "config.json").write_bytes((GOLDEN / "config.json").read_bytes())
+    (mipha / "config.json").write_bytes((GOLDEN / "hf_config.json").read_bytes())
     build_tokenizer(["a red ball on the left"], 300).save_pretrained(mipha)
     return StartConfig(str(mipha), str(masks))
 

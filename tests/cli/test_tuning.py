@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from instructseg import hub
 from instructseg.cli import app
 from instructseg.config import load_config
 from instructseg.data.own_images import OwnImages
 from instructseg.data.own_tables import part_of
 from instructseg.data.own_videos import OwnVideos
-from instructseg.inference import loading
 from tests.test_readme import ROOT, Block, blocks_of, commands_of
 
 PAGE = ROOT / "docs" / "tuning.md"
@@ -46,7 +46,7 @@ def test_the_page_runs_from_folder_to_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
     for words in page_commands():
         result = CliRunner().invoke(app, made_small(words), catch_exceptions=False)
         assert result.exit_code == 0, f"{words}\n{result.output}"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from instructseg import hub
 from instructseg.inference import load, loading
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -93,15 +94,23 @@ def test_memory_that_runs_out_while_reading_is_no_damage(
         load(checkpoint, "cpu", "bfloat16", "int8")
 
 
-def test_without_a_processor_file_the_sizes_are_the_models(folder: Path) -> None:
+def test_without_a_processor_file_nothing_is_guessed(folder: Path) -> None:
+    """The words around an instruction change the answer, and only that file has them."""
     (folder / "processor_config.json").unlink()
-    _, processor = load(folder, "cpu")
-    assert (processor.config.image_size, processor.config.num_mask_queries) == (128, 10)
-    assert processor.config.system  # the released sentence
+    with pytest.raises(FileNotFoundError, match=r"no processor_config\.json in .*: copy it and"):
+        load(folder, "cpu")
+
+
+@pytest.mark.parametrize(("key", "value"), [("image_size", 160), ("num_mask_queries", 9), ("max_length", 513)])
+def test_a_processor_of_another_model(folder: Path, key: str, value: int) -> None:
+    file = folder / "processor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(ValueError, match=rf"{key} is {value} in processor_config\.json"):
+        load(folder, "cpu")
 
 
 def test_the_bundled_model_is_the_default(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "DEFAULT_MODEL", checkpoint)
+    monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
     for name in (None, "nano"):
         model, _ = load(name, "cpu")
         assert model.config.num_queries == 10
@@ -127,7 +136,7 @@ def test_another_model(folder: Path) -> None:
     with pytest.raises(ValueError, match="holds a model of type 'bert', not an InstructSeg"):
         load(folder, "cpu")
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
         load(folder, "cpu")
 
 

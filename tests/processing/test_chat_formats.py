@@ -82,4 +82,4 @@ def test_the_processor_keeps_its_chat_format(tokenizer: PreTrainedTokenizerFast)
     assert ProcessorConfig.from_dict(config.to_dict()) == config
     assert InstructSegProcessor(tokenizer, config).config.chat.end == "<|im_end|>"
     with pytest.raises(ValueError, match="chat must hold the texts human, system, reply, end"):
-        ProcessorConfig.from_dict({"chat": {"human": "{}"}})
+        ProcessorConfig.from_dict({**config.to_dict(), "chat": {"human": "{}"}})

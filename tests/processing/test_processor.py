@@ -1,7 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -198,11 +198,28 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
         InstructSegProcessor.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("values", [{"image_size": 0}, {"max_length": -1}, {"num_temporal_queries": -1}])
-def test_settings_are_checked(values: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_size": 0}, {"max_length": -1}, {"num_temporal_queries": -1}, {"clip_size": 1.5},
+        {"pad_value": 256},
+        {"num_mask_queries": True}, {"num_image_tokens": None}, {"max_length": 10**400}, {"seg_mean": [1, 2]},
+        {"seg_std": [1, 0, 1]}, {"clip_std": "abc"}, {"clip_mean": [1, 2, float("nan")]}, {"system": 3},
+        {"wording": ["released"]}, {"text_tasks": ["fly"]}, {"text_tasks": {"a": 1}}, {"text_tasks": None},
+    ],
+)  # fmt: skip
+def test_settings_are_checked(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
-        ProcessorConfig.from_dict(values)
+        ProcessorConfig.from_dict({**ProcessorConfig().to_dict(), **values})
     assert ProcessorConfig.from_dict(ProcessorConfig().to_dict()) == ProcessorConfig()
+
+
+@pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - {"chat"}))
+def test_a_missing_setting_is_not_filled_with_the_released_one(key: str) -> None:
+    values = ProcessorConfig().to_dict()
+    del values[key]
+    with pytest.raises(ValueError, match=f"here: {key} is missing"):
+        ProcessorConfig.from_dict(values, "here")
 
 
 def test_the_wording_is_a_setting(processor: InstructSegProcessor) -> None:

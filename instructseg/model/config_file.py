@@ -1,0 +1,134 @@
+"""``config.json`` of our layout: every value is looked at before a model is made of it.
+
+The file may be of anybody. What it lacks is not filled with defaults, as a model of other sizes would be the
+result; what is not of the architecture (transformers writes much more) is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from instructseg.files import read_json
+from instructseg.model.config_rules import MODEL, check_values, rules_of, shown
+from instructseg.model.configuration import InstructSegConfig, part_classes
+
+CONFIG_FILE = "config.json"
+OWN_LAYOUT = "instructseg.convert.own:load_own"
+"""What loads our layout: named, not imported, as it ranks higher."""
+FOREIGN_LAYOUTS = {"mipha_phi": "instructseg.convert.official:load_official"}
+"""``model_type`` of other layouts and what loads them, likewise."""
+_DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def read_config(folder: str | Path) -> InstructSegConfig:
+    """The configuration in a folder of our layout.
+
+    Raises:
+        FileNotFoundError: there is no ``config.json``.
+        ValueError: a value is missing or not allowed; it is named.
+    """
+    file = Path(folder) / CONFIG_FILE
+    values = read_model_type(folder, foreign=False)
+    where = f"{file}: "
+    if values.get("quantization_config"):
+        raise ValueError(
+            f"{where}quantization_config is not supported: save the model without it, and load it with "
+            "quantise='int8' or 'int4'"
+        )
+    check_values(values, MODEL, where)
+    if values.get("vision_tower") == "shared" and "shared_clip_size" not in values:
+        raise ValueError(f"{where}shared_clip_size is missing: a shared vision tower needs it")
+    known = MODEL.keys() | InstructSegConfig.__annotations__.keys()
+    fields: dict[str, Any] = {key: values[key] for key in known if key in values}
+    for part in ("vision_config", "text_config", "backbone_config"):
+        if not isinstance(values.get(part), dict):
+            raise ValueError(f"{where}{part} must be an object, not {shown(values.get(part))}")
+    try:
+        classes = part_classes(values)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from error
+    for part, kind in classes.items():
+        rules, given = rules_of(kind), values[part]
+        check_values(given, rules, f"{where}{part}.")
+        fields[part] = {"model_type": kind.model_type, **{key: given[key] for key in rules if key in given}}
+    try:
+        config = InstructSegConfig(**fields)
+    except Exception as error:  # transformers raises whatever its checks of a configuration stumble over
+        raise ValueError(f"{where}no model has these values ({_first_line(error)})") from error
+    config.dtype = stored_dtype(values, where)
+    return config
+
+
+def read_model_type(folder: str | Path, foreign: bool = True) -> dict[str, Any]:
+    """Content of the ``config.json`` of an InstructSeg, which says its ``model_type``.
+
+    Args:
+        folder: of the checkpoint.
+        foreign: whether it may be of one of :data:`FOREIGN_LAYOUTS`.
+
+    Raises:
+        FileNotFoundError: the folder has no such file.
+        ValueError: it is damaged or of another model.
+    """
+    file = Path(folder) / CONFIG_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}")
+    values = read_json(file)
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds a {type(values).__name__}, not an object")
+    kind = values.get("model_type")
+    if kind != InstructSegConfig.model_type and not (foreign and kind in list(FOREIGN_LAYOUTS)):
+        raise ValueError(
+            f"{folder} holds a model of type {shown(kind)}, not an InstructSeg: choose another one"
+        )
+    return values
+
+
+def stored_dtype(values: Mapping[str, Any], where: str) -> torch.dtype | None:
+    """The type that a ``config.json`` says its weights are stored in; ``None`` where it does not say.
+
+    Raises:
+        ValueError: it is no floating-point type.
+    """
+    given = values.get("dtype", values.get("torch_dtype"))
+    if given is None:
+        return None
+    name = str(given).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise ValueError(f"{where}dtype must be one of {', '.join(_DTYPES)}, not {shown(given)}")
+    return getattr(torch, name)
+
+
+def built_on_meta(config: InstructSegConfig, where: str) -> dict[str, torch.Tensor]:
+    """The state of a model, names and shapes and types without values: proof that it can be built.
+
+    Tied tensors are one object.
+
+    Args:
+        config: of the model.
+        where: its file or folder, for the error.
+
+    Raises:
+        ValueError: no model can be built from the configuration.
+    """
+    from instructseg.model.instructseg import InstructSeg
+
+    # OpenCLIP computes with the values of its tensors while it builds
+    device = "meta" if config.vision_tower == "siglip" else "cpu"
+    try:
+        with torch.device(device):
+            return InstructSeg(config).state_dict(keep_vars=True)
+    except ImportError:
+        raise
+    except Exception as error:  # sizes that do not go together fail anywhere in torch and transformers
+        raise ValueError(
+            f"{where}: no model can be built from its {CONFIG_FILE} ({_first_line(error)})"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
