@@ -10,7 +10,7 @@ from pathlib import Path
 
 from instructseg.cli.app import prepare
 from instructseg.cli.demo import drawn_picture
-from instructseg.cli.errors import reported
+from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.segment import Job, segment_pictures
 
 
@@ -36,10 +36,10 @@ def main() -> None:
         threshold=arguments.threshold,
         overwrite=arguments.overwrite,
     )
-    with reported(), ExitStack() as stack:
+    with reported(), stoppable(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt
         if source is None:
-            source, instruction = stack.enter_context(drawn_picture(job.output, job.overwrite))
+            source, instruction = stack.enter_context(drawn_picture(job))
             prompts = prompts or [instruction]
         for summary in segment_pictures(source, prompts, job):
             print(summary.to_text())

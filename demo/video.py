@@ -10,7 +10,7 @@ from pathlib import Path
 
 from instructseg.cli.app import prepare
 from instructseg.cli.demo import drawn_video
-from instructseg.cli.errors import reported
+from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.segment import Job, segment_video
 
 
@@ -48,10 +48,10 @@ def main() -> None:
         compile=arguments.compile,
         fps=arguments.fps,
     )
-    with reported(), ExitStack() as stack:
+    with reported(), stoppable(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt
         if source is None:
-            source, instruction = stack.enter_context(drawn_video(job.output, job.overwrite))
+            source, instruction = stack.enter_context(drawn_video(job))
             prompts = prompts or [instruction]
         print(segment_video(source, prompts, job).to_text())
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +19,52 @@ def temporary_path(path: str | Path) -> Path:
 
     Beside it, because a file can only be renamed in one step within a file system. It keeps the suffix,
     from which many writers tell the format, and starts with a dot, so that no reader of frame folders takes
-    it for a frame.
+    it for a frame. It also names this machine and process, so that :func:`is_abandoned` can tell when nobody
+    is left to rename it.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f".{uuid.uuid4().hex}{target.suffix}")
+    return target.with_name(f".instructseg-{host()}-{os.getpid()}-{uuid.uuid4().hex[:16]}{target.suffix}")
+
+
+_TEMPORARY = re.compile(r"\.instructseg-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{16}(\.\w+)?")
+
+
+def host() -> str:
+    """This machine in eight hexadecimal digits."""
+    return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine runs; true where the system cannot be asked without harm (Windows)."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a path is a temporary file (:func:`temporary_path`) of an ended process of this machine."""
+    name = _TEMPORARY.fullmatch(path.name)
+    return name is not None and name[1] == host() and not is_running(int(name[2]))
+
+
+def remove_abandoned(folder: Path) -> int:
+    """Removes the temporary files that killed processes left right in ``folder``; returns how many.
+
+    Only plain files of the names that :func:`temporary_path` gives, of this machine, whose process has ended.
+    """
+    count = 0
+    for path in folder.glob(".instructseg-*") if folder.is_dir() else ():
+        if is_abandoned(path) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+            count += 1
+    return count
 
 
 @contextmanager

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from instructseg.cli.convert import convert_app
 from instructseg.cli.data import data_app
 from instructseg.cli.demo import drawn_video
-from instructseg.cli.errors import reported
+from instructseg.cli.errors import DEBUG, reported, stoppable
 from instructseg.cli.export import export_app
-from instructseg.cli.outputs import FILE_SUFFIXES, Format
-from instructseg.cli.segment import Job, Summary, segment_pictures, segment_video
+from instructseg.cli.inputs import read_prompts, split_words
+from instructseg.cli.job import Job, show, show_all
+from instructseg.cli.outputs import Format, is_file_name
+from instructseg.cli.segment import segment_pictures, segment_video, segment_videos
 from instructseg.structures import Task
 from instructseg.version import __version__
 
+
+class _Commands(typer.core.TyperGroup):
+    """Takes ``--debug`` at any place before a ``--``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes it out; the words of the command are read afterwards."""
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:
+            os.environ[DEBUG] = "1"
+        return super().parse_args(ctx, [word for word in args[:end] if word != "--debug"] + args[end:])
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="instructseg",
     no_args_is_help=True,
     add_completion=False,
@@ -66,9 +83,37 @@ def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
     return tuple(Format(name) for name in names)
 
 
-Prompts = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to segment, or the question.")]
+ImageWords = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT... PROMPT...",
+        help="Images, folders or patterns as 'folder/*.png'; then what to segment, or the question.",
+        show_default=False,
+    ),
+]
+VideoWords = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT... PROMPT...",
+        help="Videos, folders of frames or of videos, or images; then what to segment.",
+        show_default=False,
+    ),
+]
+PromptOption = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", "-p", help="A prompt; may be repeated. All other words are then inputs."),
+]
+PromptsFile = Annotated[
+    Path | None, typer.Option("--prompts", metavar="FILE", help="A text file with a prompt on each line.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Search the folders in an input folder, too.")
+]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="A folder; or a .png or .mp4 for the overlay alone.")
+    Path,
+    typer.Option(
+        "--output", "-o", help="A folder; or a .png or .mp4 for the overlay alone, a .json for run lengths."
+    ),
 ]
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="A folder or a hub repository; default: the bundled model.")
@@ -98,9 +143,15 @@ Threshold = Annotated[
 ]
 Soft = Annotated[bool, typer.Option("--soft", help="Write masks as probabilities, 0..255.")]
 Formats = Annotated[
-    list[str], typer.Option("--format", "-f", help=f"{', '.join(Format)}; several with commas, or repeated.")
+    list[str],
+    typer.Option(
+        "--format",
+        "-f",
+        help=f"{', '.join(Format)}; several with commas, or repeated. Where masks overlap, a palette has the "
+        "one of the higher score.",
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of earlier runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, one line per input.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default: as torch chooses.")
@@ -124,7 +175,8 @@ Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the model first: pays on long clips. Needs a C++ compiler.")
 ]
 Quantise = Annotated[
-    str | None, typer.Option("--quantise", help="int8 or int4: the language model with smaller weights.")
+    str | None,
+    typer.Option("--quantize", "--quantise", help="int8 or int4: the language model with smaller weights."),
 ]
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", help="As 6GB: settings are chosen that fit, and shown.")
@@ -152,12 +204,16 @@ def prepare() -> None:
     """Settings of a program, to be made before torch is imported."""
     # waiting threads that spin slow a small model down many times on a busy machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):  # a name or prompt that the terminal has no letters for is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command("image")
 def image_command(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, or a folder of pictures.")],
-    prompts: Prompts,
+    words: ImageWords,
+    prompt: PromptOption = None,
+    prompts_file: PromptsFile = None,
     output: Output = Path("out"),
     model: Model = None,
     device: Device = None,
@@ -172,14 +228,16 @@ def image_command(
     overwrite: Overwrite = False,
     quantise: Quantise = None,
     max_memory: MaxMemory = None,
+    recursive: Recursive = False,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:
-    """Segment what each PROMPT asks for in a picture.
+    """Segment what each PROMPT asks for in images.
 
     instructseg image photo.jpg "the red circle" "the blue square"
     """
-    with reported():
+    with reported(), stoppable():
+        sources, prompts = split_words(words, _prompts(prompt, prompts_file))
         job = Job(
             output,
             model,
@@ -193,16 +251,17 @@ def image_command(
             overwrite,
             quantise=quantise,
             max_memory=max_memory,
+            recursive=recursive,
+            threads=threads,
         )
-        _set_threads(threads)
-        for summary in segment_pictures(source, prompts, job):
-            _show(summary, as_json)
+        show_all(segment_pictures(sources, prompts, job), as_json, "images")
 
 
 @app.command("video")
 def video_command(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, a folder of frames, or a picture.")],
-    prompts: Prompts,
+    words: VideoWords,
+    prompt: PromptOption = None,
+    prompts_file: PromptsFile = None,
     output: Output = Path("out"),
     model: Model = None,
     device: Device = None,
@@ -218,6 +277,7 @@ def video_command(
     compiled: Compile = False,
     quantise: Quantise = None,
     max_memory: MaxMemory = None,
+    recursive: Recursive = False,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:
@@ -225,7 +285,8 @@ def video_command(
 
     instructseg video clip.mp4 "the red circle moving left"
     """
-    with reported():
+    with reported(), stoppable():
+        sources, prompts = split_words(words, _prompts(prompt, prompts_file))
         job = Job(
             output,
             model,
@@ -243,9 +304,10 @@ def video_command(
             quantise,
             max_memory,
             fps,
+            recursive,
+            threads,
         )
-        _set_threads(threads)
-        _show(segment_video(source, prompts, job), as_json)
+        show_all(segment_videos(sources, prompts, job), as_json, "videos")
 
 
 @app.command("demo")
@@ -258,11 +320,11 @@ def demo_command(
     as_json: Json = False,
 ) -> None:
     """Draw a short clip and segment it with the bundled model."""
-    with reported(), drawn_video(output, overwrite) as (source, instruction):
-        job = Job(output, model, device, overwrite=overwrite)
+    job = Job(output, model, device, overwrite=overwrite)
+    with reported(), stoppable(), drawn_video(job) as (source, instruction):
         summary = segment_video(source, prompt or [instruction], job)
         summary.files.insert(0, str(source))
-        _show(summary, as_json)
+        show(summary, as_json)
 
 
 Config = Annotated[str, typer.Argument(help="YAML, see configs/.")]
@@ -292,26 +354,21 @@ def eval_command(config: Config, overrides: Overrides = None) -> None:
 
 
 def _formats(given: list[str], output: Path) -> tuple[Format, ...]:
-    """Those that are asked for; where nothing is said and ``output`` is a file, the overlay."""
-    alone = given == DEFAULT_FORMATS and output.suffix.lower() in FILE_SUFFIXES
-    return (Format.OVERLAY,) if alone else parse_formats(given)
+    """Those that are asked for; where nothing is said and ``output`` is a file, what that file holds."""
+    if given == DEFAULT_FORMATS and is_file_name(output):
+        return (Format.RLE if output.suffix.lower() == ".json" else Format.OVERLAY,)
+    return parse_formats(given)
+
+
+def _prompts(given: list[str] | None, file: Path | None) -> list[str]:
+    return [*(given or ()), *(read_prompts(file) if file is not None else ())]
 
 
 def _task(choice: TaskChoice | VideoTaskChoice) -> Task | None:
     return None if choice.value == "auto" else Task(choice.value)
 
 
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _show(summary: Summary, as_json: bool) -> None:
-    typer.echo(summary.to_json() if as_json else summary.to_text())
-
-
 def main() -> None:
     """The program ``instructseg``."""
-    app()
+    with reported():
+        app()

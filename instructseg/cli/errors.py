@@ -2,44 +2,123 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
+import typer
+
+FAULT = 1
+"""Exit code of an error that nobody foresaw: a fault of this program."""
 BAD_INPUT = 2
 """Exit code where the user can put it right; nothing is left half-written."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+PIPE_CLOSED = 141
+"""Exit code where nobody reads the output any more, as shells have it."""
+DEBUG = "INSTRUCTSEG_DEBUG"
+"""Environment variable: anything but empty and 0 shows the trace of every error; ``--debug`` sets it."""
+
+_MEMORY_ADVICE = "(try smaller images, fewer prompts, --dtype bfloat16 or --device cpu)"
+
+
+class Stopped(KeyboardInterrupt):
+    """Another signal that ends the program as Ctrl-C does: what is done stays.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, text: str = "", number: int = signal.SIGTERM) -> None:
+        super().__init__(text)
+        self.number = number
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turns errors that a user can put right into one line on stderr and an exit code; others show their trace.
+    """Turns every error into one line on stderr and an exit code; with :data:`DEBUG`, behind its trace.
 
     Raises:
-        SystemExit: with :data:`BAD_INPUT` or :data:`INTERRUPTED`.
+        SystemExit: with one of the codes above, or 128 and the number of the signal that stopped it.
     """
     try:
         yield
+    except (typer.Exit, typer.Abort):  # the command line's own ways out
+        raise
     except KeyboardInterrupt as error:
-        _say(str(error) or "interrupted")
-        raise SystemExit(INTERRUPTED) from error
-    except (ValueError, OSError) as error:
-        _say(f"error: {_line(error)}")
-        raise SystemExit(BAD_INPUT) from error
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
-            raise
-        _say(f"error: {_line(error)} (try smaller pictures, fewer prompts, --dtype bfloat16 or --device cpu)")
-        raise SystemExit(BAD_INPUT) from error
+        stopped = isinstance(error, Stopped)
+        _say(str(error) or ("stopped by a signal" if stopped else "interrupted"))
+        raise SystemExit(128 + error.number if isinstance(error, Stopped) else INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # what is still buffered would fail again when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        raise SystemExit(PIPE_CLOSED) from error
+    except Exception as error:  # the boundary: whatever was not foreseen is told in one line, too
+        _trace(error)
+        line, code = described(error)
+        _say(f"error: {line}")
+        raise SystemExit(code) from error
+
+
+def described(error: Exception) -> tuple[str, int]:
+    """An error in one line, and the exit code for it."""
+    text = _line(error)
+    if "out of memory" in text or isinstance(error, MemoryError):
+        return f"{text} {_MEMORY_ADVICE}", BAD_INPUT
+    if isinstance(error, ValueError | OSError | ModuleNotFoundError):
+        return text, BAD_INPUT
+    return f"{type(error).__name__}: {text} (a fault of InstructSeg: {DEBUG}=1 shows where)", FAULT
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does; further ones are passed over while it ends.
+
+    Outside the main thread, where Python takes no signals, it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number=number)
+
+    # what is ignored already stays so (nohup), and so does a handler from outside of Python
+    mine = [number for number in numbers if before[number] not in (signal.SIG_IGN, None)]
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])
+
+
+def _trace(error: Exception) -> None:
+    """Shows where an error comes from, if that is asked for."""
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
 
 
 def _line(error: Exception) -> str:
     """The error in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    else:
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    # names of files need not be text
+    sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode())

@@ -5,16 +5,20 @@ format      picture ``photo.jpg``           video ``clip.mp4``                  
 ==========  ==============================  ===================================  ==============================
 overlay     ``photo_overlay.png``           ``clip_overlay.mp4``                 masks over the frames
 masks       ``photo_masks/1-the-cat.png``   ``clip_masks/1-the-cat/00000.png``   0 and 255; soft: 0..255
-palette     ``photo_palette.png``           ``clip_palette/00000.png``           0 nothing, i the i-th prompt
+palette     ``photo_palette.png``           ``clip_palette/00000.png``           0 nothing, i the i-th prompt;
+                                                                                 of several the best scored
 rle         ``photo.json``                  ``clip.json``                        COCO run lengths and scores
 ==========  ==============================  ===================================  ==============================
+
+Frames of a folder are numbered in its order; the run lengths name the ``file`` of each. What runs wrote is
+recorded beside it (:mod:`instructseg.cli.manifest`).
 """
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from instructseg.cli.manifest import Content
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import VideoWriter, save_image
@@ -67,9 +72,33 @@ class Layout:
         """All there are."""
         return [path for path in (self.overlay, self.masks, self.palette, self.rle) if path is not None]
 
+    def contents(self, instructions: Sequence[str]) -> dict[Path, Content | None]:
+        """All there are, and what is going to be in those that are folders."""
+        found: dict[Path, Content | None] = dict.fromkeys(self.paths)
+        if self.masks:
+            names = tuple(mask_names(instructions))
+            image = Content(files=tuple(f"{name}.png" for name in names))
+            found[self.masks] = image if self.fps is None else Content(frames=names)
+        if self.palette and self.fps is not None:
+            found[self.palette] = Content(frames=("",))
+        return found
 
-FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".mp4")
+
+FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".mp4", ".json")
 """Of an ``output`` that is a file and no folder."""
+_OTHER_SUFFIXES = (
+    ".gif", ".webp", ".apng", ".avif", ".bmp", ".tif", ".tiff", ".jp2", ".heic", ".heif", ".svg", ".pdf",
+    ".psd", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mp3", ".wav",
+    ".txt", ".csv", ".tsv", ".jsonl", ".yaml", ".yml", ".xml", ".html", ".npy", ".npz", ".zip", ".tar", ".gz",
+)  # fmt: skip
+"""Of names that are meant as files which are not written."""
+MAX_NAME = 255
+"""Bytes of a file's name."""
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether an ``output`` is one file; a folder of that name stays a folder."""
+    return output.suffix.lower() in FILE_SUFFIXES and not output.is_dir()
 
 
 def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None = None) -> Layout:
@@ -77,7 +106,8 @@ def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None =
 
     Args:
         name: of the input, without suffix.
-        output: a folder; or a ``.png``, ``.jpg`` or ``.mp4``, which then is the overlay.
+        output: a folder; or a ``.png``, ``.jpg`` or ``.mp4``, which then is the overlay; or a ``.json`` for the
+            run lengths.
         formats: what is wanted.
         fps: frames per second of a clip; ``None`` for a picture.
 
@@ -86,14 +116,9 @@ def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None =
     """
     wanted = set(formats)
     picture = fps is None
-    if output.suffix.lower() in FILE_SUFFIXES:
-        if (output.suffix.lower() == ".mp4") == picture:
-            raise ValueError(
-                f"{output}: the result of a {'picture' if picture else 'video'} is no {output.suffix}"
-            )
-        if wanted != {Format.OVERLAY}:
-            raise ValueError(f"{output} is one file and holds the overlay alone: give a folder")
-        return Layout(overlay=output, fps=fps)
+    if is_file_name(output):
+        return _one_file(output, wanted, fps)
+    check_folder_name(output)
     return Layout(
         output / f"{name}_overlay{'.png' if picture else '.mp4'}" if Format.OVERLAY in wanted else None,
         output / f"{name}_masks" if Format.MASKS in wanted else None,
@@ -101,6 +126,38 @@ def plan(name: str, output: Path, formats: Iterable[Format], fps: float | None =
         output / f"{name}.json" if Format.RLE in wanted else None,
         fps,
     )
+
+
+def _one_file(output: Path, wanted: set[Format], fps: float | None) -> Layout:
+    """The layout of a single file."""
+    suffix = output.suffix.lower()
+    if suffix == ".json":
+        if wanted != {Format.RLE}:
+            raise ValueError(f"{output} is one file and holds run lengths alone: add -f rle, or give a folder")
+        return Layout(rle=output, fps=fps)
+    if (suffix == ".mp4") == (fps is None):
+        kind, fit = ("picture", ".png or .jpg") if fps is None else ("video", ".mp4")
+        raise ValueError(f"{output}: the result of a {kind} is no {suffix}: name a {fit} file or a folder")
+    if wanted != {Format.OVERLAY}:
+        raise ValueError(f"{output} is one file and holds the overlay alone: give a folder")
+    return Layout(overlay=output, fps=fps)
+
+
+def check_folder_name(output: Path) -> None:
+    """Makes sure that an output is meant as a folder.
+
+    Raises:
+        ValueError: it is named like a file, or is one.
+    """
+    if output.is_dir():
+        return
+    if output.suffix.lower() in _OTHER_SUFFIXES:
+        raise ValueError(
+            f"{output}: no {output.suffix} file is written: name a .png or .jpg (image) or .mp4 (video) for "
+            "the overlay, a .json for run lengths, or a folder"
+        )
+    if os.path.lexists(output):
+        raise ValueError(f"{output} is no folder: choose another --output")
 
 
 def check_free(paths: Iterable[Path]) -> None:
@@ -115,7 +172,7 @@ def check_free(paths: Iterable[Path]) -> None:
 
 
 class ResultWriter:
-    """Writes results frame by frame, to a :class:`Layout`; older files in its places are replaced.
+    """Writes results frame by frame, to a :class:`Layout`; files in its places are replaced.
 
     Use it in a ``with`` block. Nothing is made before the first frame. Left by an exception (Ctrl-C
     included), the video of the frames so far plays, and pictures and run lengths are complete.
@@ -125,16 +182,29 @@ class ResultWriter:
         instructions: in the order of the predictions.
         source: name of the input, for the JSON.
         soft: whether masks are written as probabilities; the predictions carry them.
+        before: is called before the first file is written; makes room.
+        names: of the files that the frames are from.
 
     Raises:
         OSError: the disk is full, or a file cannot be written.
     """
 
-    def __init__(self, layout: Layout, instructions: Sequence[str], source: str, soft: bool = False) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        instructions: Sequence[str],
+        source: str,
+        soft: bool = False,
+        before: Callable[[Layout], None] | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         self.layout, self.soft = layout, soft
+        self._before, self._names = before, names
+        self.shown_of = np.zeros((len(instructions), len(instructions)), np.int64)
+        """Palette: at ``[i, j]`` how many pixels of the i-th mask have the value of the j-th."""
         self.count = 0
         """Frames written so far."""
-        self._folders = [f"{i}-{slug(text)}".rstrip("-") for i, text in enumerate(instructions, 1)]
+        self._folders = mask_names(instructions)
         self._record: dict[str, Any] = {"input": source, "instructions": list(instructions), "frames": []}
         self._stack = ExitStack()
         self._video: VideoWriter | None = None
@@ -144,13 +214,14 @@ class ResultWriter:
 
     def write(self, result: FrameResult) -> None:
         """Writes one frame's results."""
-        if not self.count:
-            self._start()
+        if not self.count and self._before is not None:
+            self._before(self.layout)
         self._write_overlay(result)
         self._write_masks(result)
         if self.layout.rle:
             rows = [_row(found) for found in result.predictions]
-            self._record["frames"].append({"index": result.index, "predictions": rows})
+            file = {"file": self._names[result.index]} if result.index < len(self._names) else {}
+            self._record["frames"].append({"index": result.index, **file, "predictions": rows})
         self.count += 1
 
     def __exit__(
@@ -159,12 +230,6 @@ class ResultWriter:
         self._stack.__exit__(kind, error, trace)
         if self.layout.rle and self.count:
             write_json_atomic(self.layout.rle, self._record)
-
-    def _start(self) -> None:
-        """Makes room."""
-        for folder in (self.layout.masks, self.layout.palette):
-            if folder and folder.is_dir():  # frames of a longer clip must not stay
-                shutil.rmtree(folder)
 
     def _write_overlay(self, result: FrameResult) -> None:
         if not self.layout.overlay:
@@ -200,7 +265,32 @@ class ResultWriter:
                 save_binary_png(path, found.mask)
         if palette:
             ids = label_map(result.predictions)
+            for row, found in zip(self.shown_of, result.predictions, strict=True):
+                row += np.bincount(ids[found.mask], minlength=len(row) + 1)[1:]
             save_palette_png(palette if self.layout.fps is None else palette / _frame(result), ids)
+
+
+def mask_names(instructions: Sequence[str]) -> list[str]:
+    """What the masks of each instruction are named by."""
+    return [f"{i}-{slug(text)}".rstrip("-") for i, text in enumerate(instructions, 1)]
+
+
+def covered(shown_of: np.ndarray, instructions: Sequence[str]) -> list[str]:
+    """Tells of which masks a palette shows less than half, as others of a higher score lie over them.
+
+    Args:
+        shown_of: as of :class:`ResultWriter`.
+        instructions: in that order.
+    """
+    told = []
+    for i, row in enumerate(shown_of):
+        if row.sum() and row[i] < row.sum() / 2:
+            over = instructions[int(np.argmax(np.where(np.arange(len(row)) == i, -1, row)))]
+            told.append(
+                f"the palette shows {row[i]} of {row.sum()} pixels of '{instructions[i]}', which '{over}' "
+                "covers: where masks overlap, the higher score has the pixel; --format masks keeps both"
+            )
+    return told
 
 
 def slug(text: str) -> str:

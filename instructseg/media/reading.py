@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class VideoSource:
             TypeError. A damaged file has fewer.
         about: the same, or how many there are by the duration of a file that does not announce them.
         name: for messages and names of results.
+        frame_names: of the files that the frames of a folder are, in order; empty for other sources.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class VideoSource:
         length: int | None,
         name: str,
         about: int | None = None,
+        frame_names: Sequence[str] = (),
     ) -> None:
         self._frames = frames
         self.size = size
@@ -54,6 +56,7 @@ class VideoSource:
         self.length = length
         self.about = about if length is None else length
         self.name = name
+        self.frame_names = frame_names
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames in order.
@@ -171,7 +174,8 @@ def _open_folder(folder: Path, fps: float | None) -> VideoSource:
                 )
             yield frame
 
-    return VideoSource(frames, size=size, fps=fps, length=len(files), name=folder.name)
+    names = [path.name for path in files]
+    return VideoSource(frames, size=size, fps=fps, length=len(files), name=folder.name, frame_names=names)
 
 
 def _open_file(path: Path, fps: float | None) -> VideoSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.cli import train as train_module
 from instructseg.cli.app import TaskChoice, parse_formats
-from instructseg.cli.errors import reported
+from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.progress import progress
 from instructseg.structures import Task
 from instructseg.version import __version__
@@ -88,12 +89,45 @@ def test_reported(error: BaseException, code: int, line: str, capsys: pytest.Cap
     assert capsys.readouterr().err == line
 
 
-def test_out_of_memory_is_told_and_bugs_keep_their_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_of_memory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), reported():
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
     assert "--dtype bfloat16" in capsys.readouterr().err
-    with pytest.raises(RuntimeError, match="shape"), reported():
-        raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape"), KeyError("U16"), RecursionError(), ZeroDivisionError("x")]
+)
+def test_what_nobody_foresaw_is_one_line_too(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for debug in ("", "1"):
+        monkeypatch.setenv("INSTRUCTSEG_DEBUG", debug)
+        with pytest.raises(SystemExit) as caught, reported():
+            raise error
+        assert caught.value.code == 1
+        told = capsys.readouterr().err
+        assert f"error: {type(error).__name__}: " in told and "INSTRUCTSEG_DEBUG=1" in told
+        assert ("Traceback" in told) == bool(debug) and (told.count("\n") == 1) == (not debug)
+
+
+def test_debug_is_taken_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTRUCTSEG_DEBUG", "0")
+    for words in (["--debug", "image", "none.jpg", "a"], ["image", "none.jpg", "a", "--debug"]):
+        assert "Traceback" in CliRunner().invoke(app, words).stderr
+        monkeypatch.setenv("INSTRUCTSEG_DEBUG", "0")
+    assert "Traceback" not in CliRunner().invoke(app, ["image", "none.jpg", "--", "a", "--debug"]).stderr
+
+
+def test_a_signal_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught, reported(), stoppable():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # a second one does not cut what is being closed
+    assert caught.value.code == 143 and capsys.readouterr().err == "stopped by a signal\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def slow() -> Iterator[int]:

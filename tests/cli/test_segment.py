@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instructseg.cli import app
+from instructseg.cli.manifest import NAME
 from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
 from instructseg.inference.window import spacing_of
@@ -50,7 +51,14 @@ def refused(*words: object) -> str:
 
 
 def files(folder: str = "out") -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    """The results; without the record of them."""
+    found = [path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()]
+    return sorted(str(path) for path in found if path.name != NAME)
+
+
+def leftovers() -> list[Path]:
+    """Hidden files that should not be there."""
+    return [path for path in Path().rglob(".*") if path.name != NAME]
 
 
 def test_image() -> None:
@@ -272,7 +280,7 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "interrupted: the first 3 frames are in out/clip_overlay.mp4" in result.stderr
     assert len(list(open_video("out/clip_overlay.mp4"))) == 3
     assert len(files("out/clip_masks")) == len(json.loads(Path("out/clip.json").read_text())["frames"]) == 3
-    assert not list(Path().rglob(".*"))
+    assert not leftovers()
 
 
 @pytest.mark.parametrize("program", [("-m", "instructseg", "video"), ("demo/video.py",)])
@@ -306,7 +314,7 @@ def test_a_real_ctrl_c_leaves_what_is_done(program: tuple[str, ...], clip_frames
     assert files(str(masks)) == [f"{t:05d}.png" for t in range(count)]
     for path in masks.iterdir():
         assert load_index_png(path).shape == (SIZE[0], SIZE[1] + 1)  # the clip was made even
-    assert not list(Path("out").rglob(".*"))
+    assert not leftovers()
 
 
 def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,346 @@
+"""What the words of a command line are: inputs, or prompts; and the images or videos that inputs stand for."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from instructseg.cli.checks import check_text
+from instructseg.media.reading import FRAME_SUFFIXES
+
+IMAGES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".ico", ".pcx", ".sgi",
+    ".dds", ".psd", ".qoi", ".heic", ".heif",
+)  # fmt: skip
+"""Suffixes of images; what this machine cannot read of them is told file by file."""
+VIDEOS = (
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".mts",
+    ".m2ts", ".ts",
+)  # fmt: skip
+"""Suffixes of videos."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_MAX_NAME = 150
+"""Bytes of an input's name that its results keep: room for what is added, and for a temporary name."""
+_BARE = frozenset((
+    "the", "a", "an", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their",
+    "of", "on", "in", "at", "to", "from", "with", "without", "by", "for", "behind", "before", "beside",
+    "between", "below", "above", "under", "over", "near", "next", "into", "onto", "and", "or", "but", "not",
+    "is", "are", "was", "were", "be", "being", "which", "what", "who", "whom", "whose", "where", "when",
+    "how", "why", "it", "he", "she", "they", "left", "right", "front", "back", "most", "all", "every", "each",
+))  # fmt: skip
+"""Words that name nothing alone."""
+_ADJECTIVES = frozenset((
+    "red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "grey", "gray",
+    "big", "small", "large", "little", "tiny", "huge", "tall", "short", "old", "young", "first", "second",
+    "third", "last", "smallest", "largest", "biggest", "leftmost", "rightmost",
+))  # fmt: skip
+"""Words that name nothing before a noun."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image or video.
+
+    Attributes:
+        path: a file, or a folder of frames.
+        name: of its results, without suffix; with folders before it where the inputs are searched deeply.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass
+class Inputs:
+    """All images or videos of a run.
+
+    Attributes:
+        items: in order, each once, with names that differ.
+        batch: whether several could have been meant: then one that fails does not end the run.
+        notes: what was passed over.
+        folders: the folders that were searched.
+        deep: whether the folders in them were, too.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    batch: bool = False
+    notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    deep: bool = False
+
+
+def split_words(words: Sequence[str], prompts: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
+    """Tells inputs from prompts.
+
+    The first word is an input, and so are those behind it that are files, folders of images or videos, or
+    patterns such as ``*.png`` that the shell has not expanded. With ``prompts``, all words are inputs.
+
+    Args:
+        words: of the command line.
+        prompts: given by ``--prompt``.
+
+    Raises:
+        FileNotFoundError: an input does not exist.
+        ValueError: there is no prompt, a prompt is a file, or several are one sentence without quotes.
+    """
+    check_text("input or prompt", words)
+    check_text("prompt", prompts)
+    inputs: list[Path] = []
+    rest = list(words)
+    while rest and (not inputs or prompts or _is_input(rest[0])):
+        inputs += _expanded(rest.pop(0), bool(inputs))
+    asked = list(prompts) or rest
+    if not asked:
+        taken = f": '{words[-1]}' is an input, as it exists" if len(words) > 1 else ""
+        raise ValueError(
+            f'Missing argument PROMPT{taken}: say what to segment, as in --prompt "the red circle"'
+        )
+    for prompt in rest:
+        _check_prompt(prompt)
+    _check_sentence(rest)
+    return inputs, asked
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The prompts of a text file, one a line; empty lines are passed over.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is no text in UTF-8, or empty.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file of prompts: {file}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not encoded in UTF-8: save it in UTF-8") from error
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ValueError(f"{file} has no prompts: write one a line")
+    return found
+
+
+def find_images(sources: Sequence[Path], recursive: bool = False) -> Inputs:
+    """The images of files and folders.
+
+    Raises:
+        FileNotFoundError: a source does not exist.
+        ValueError: a source is a video, or a folder without images.
+    """
+    found = Inputs(batch=len(sources) > 1, deep=recursive)
+    taken: list[tuple[Path, str]] = []
+    for source in sources:
+        _check_exists(source, "picture")
+        if source.is_file() and source.suffix.lower() in VIDEOS:
+            raise ValueError(f"{source} is a video: use 'instructseg video'")
+        if source.is_dir():
+            taken += _searched(source, IMAGES, recursive, found)
+        else:
+            taken.append((source, ""))
+    return _named(found, taken)
+
+
+def find_videos(sources: Sequence[Path], recursive: bool = False) -> Inputs:
+    """The videos of files, folders of frames, and folders of videos.
+
+    A folder with frames is one video; one with videos and no frames stands for each of them.
+
+    Raises:
+        FileNotFoundError: a source does not exist.
+        ValueError: a folder holds neither.
+    """
+    found = Inputs(batch=len(sources) > 1, deep=recursive)
+    taken: list[tuple[Path, str]] = []
+    for source in sources:
+        _check_exists(source, "video, folder or picture")
+        if source.is_dir() and not _holds(source, FRAME_SUFFIXES) and (recursive or _holds(source, VIDEOS)):
+            taken += _searched(source, VIDEOS, recursive, found)
+        else:
+            taken.append((source, ""))
+    return _named(found, taken)
+
+
+def _is_input(word: str) -> bool:
+    """Whether a word behind an input is another one."""
+    path = Path(word)
+    if _exists(path):
+        return not path.is_dir() or os.sep in word or _holds(path, IMAGES + VIDEOS)
+    return _looks_like_file(word) or (glob.has_magic(word) and bool(_matches(word)))
+
+
+def _expanded(word: str, further: bool) -> list[Path]:
+    """The paths that a word stands for."""
+    path = Path(word)
+    if not word.strip():
+        raise ValueError("an input is empty: name an image, a video or a folder")
+    if _exists(path):
+        return [path]
+    _check_address(word)
+    if glob.has_magic(word):
+        found = _matches(word)
+        if not found:
+            raise FileNotFoundError(f"no image, video or folder matches '{word}'")
+        return found
+    hint = "; to look for that text, write it behind --prompt" if further else ""
+    kind = "video" if path.suffix.lower() in VIDEOS else "picture"
+    if further:
+        raise FileNotFoundError(f"no such {kind}: {word}{hint}")
+    return [path]
+
+
+def _check_address(word: str) -> None:
+    """Tells what is no file of this machine.
+
+    Raises:
+        ValueError: it is an address, standard input or a camera.
+    """
+    if _URL.match(word):
+        raise ValueError(
+            f"{word} is an address, and inputs are files: download it first, as with curl -O {word}"
+        )
+    if word == "-":
+        raise ValueError("standard input is not read: save the image or video to a file and name that")
+    if word.isdecimal() or re.fullmatch(r"/dev/video\d+", word):
+        raise ValueError(
+            f"no such file: {word}; a camera is not read by the command line, but by VideoSession in Python"
+        )
+
+
+def _check_exists(source: Path, kind: str) -> None:
+    if not _exists(source):
+        raise FileNotFoundError(f"no such {kind}: {source}")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a path; a prompt may be longer than a name can be."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _looks_like_file(word: str) -> bool:
+    """Whether a word is written as a file is: with the suffix of an image or a video."""
+    return Path(word).suffix.lower() in IMAGES + VIDEOS and "\n" not in word
+
+
+def _matches(pattern: str) -> list[Path]:
+    """What a pattern stands for, as a shell has it: files that can be inputs, or else folders."""
+    paths = [Path(name) for name in glob.glob(pattern, recursive=_looks_like_file(pattern))]  # noqa: PTH207
+    files = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGES + VIDEOS]
+    return sorted(files or [path for path in paths if path.is_dir() and _holds(path, IMAGES + VIDEOS)])
+
+
+def _check_prompt(prompt: str) -> None:
+    """A file among the prompts is an input in the wrong place."""
+    path = Path(prompt)
+    if _looks_like_file(prompt) or (_exists(path) and (path.is_file() or _holds(path, IMAGES + VIDEOS))):
+        raise ValueError(
+            f"'{prompt}' is a file or a folder, not a prompt: inputs come before the prompts "
+            "(to look for that text, write it behind --prompt)"
+        )
+
+
+def _check_sentence(prompts: Sequence[str]) -> None:
+    """Several prompts of one word, some of which name nothing, are one sentence without its quotes."""
+    words = [prompt.strip().lower().strip(",.;:!?") for prompt in prompts]
+    if len(words) < 2 or any(len(word.split()) != 1 for word in words) or all(len(word) == 1 for word in words):
+        return
+    pairs = itertools.pairwise(words)
+    if _BARE.intersection(words) or any(a in _ADJECTIVES and b not in _ADJECTIVES for a, b in pairs):
+        raise ValueError(
+            f'{len(words)} prompts of one word: put a sentence in quotes, as "{" ".join(prompts)}" '
+            "(to look for each word by itself, write it behind --prompt)"
+        )
+
+
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a folder has a file of such a suffix right in it."""
+    try:
+        return any(
+            path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
+            for path in folder.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def _searched(
+    folder: Path, suffixes: tuple[str, ...], recursive: bool, found: Inputs
+) -> list[tuple[Path, str]]:
+    """The files of a folder, sorted by name, each with the folder below it that it lies in."""
+    found.batch = True
+    found.folders.append(folder)
+    everything = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    shown = [path for path in everything if not any(part[0] == "." for part in path.relative_to(folder).parts)]
+    taken = [path for path in shown if path.suffix.lower() in suffixes and not path.is_dir()]
+    if not taken:
+        kind = "pictures" if suffixes is IMAGES else "videos"
+        deeper = ", though folders: add --recursive to search those" if any(p.is_dir() for p in shown) else ""
+        raise ValueError(f"{folder} has no {kind}{deeper} ({', '.join(suffixes)})")
+    folders = 0 if recursive else sum(path.is_dir() for path in shown)
+    others = sum(path.is_file() for path in shown) - sum(path.is_file() for path in taken)
+    if folders or others:
+        parts = [f"{folders} folders (--recursive takes them)"] * bool(folders) + [
+            f"{others} other files"
+        ] * bool(others)
+        found.notes.append(f"{folder}: passed over {' and '.join(parts)}")
+    return [(path, path.parent.relative_to(folder).as_posix()) for path in taken]
+
+
+def _named(found: Inputs, taken: Iterable[tuple[Path, str]]) -> Inputs:
+    """Gives each input, once, a name for its results that no other has, on any file system."""
+    unique = list({path.resolve(): (path, below) for path, below in taken}.values())
+    names: list[str | None] = [None] * len(unique)
+    used: set[str] = set()
+    for choose in (_stem, _full_name, _with_parent):
+        wanted = {i: choose(*unique[i]) for i, name in enumerate(names) if name is None}
+        counts = Counter(map(_key, wanted.values()))
+        for i, chosen in wanted.items():
+            if counts[_key(chosen)] == 1 and _key(chosen) not in used:
+                names[i] = chosen
+                used.add(_key(chosen))
+    for (path, below), name in zip(unique, names, strict=True):
+        free = name or next(
+            candidate
+            for candidate in (f"{_with_parent(path, below)}-{number}" for number in itertools.count(2))
+            if _key(candidate) not in used
+        )
+        used.add(_key(free))
+        found.items.append(Item(path, free))
+    return found
+
+
+def _stem(path: Path, below: str) -> str:
+    """What results are named by; dots in the name of a folder begin no suffix."""
+    return _joined(below, path.resolve().name if path.is_dir() else path.stem)
+
+
+def _full_name(path: Path, below: str) -> str:
+    return _joined(below, path.resolve().name)
+
+
+def _with_parent(path: Path, below: str) -> str:
+    return _joined(below, f"{path.resolve().parent.name}-{path.resolve().name}")
+
+
+def _joined(below: str, name: str) -> str:
+    short = (
+        name.encode("utf-8", "surrogateescape")[:_MAX_NAME].decode("utf-8", "ignore")
+        if not name.isascii()
+        else name
+    )
+    return f"{below}/{short[:_MAX_NAME]}" if below not in ("", ".") else short[:_MAX_NAME]
+
+
+def _key(name: str) -> str:
+    """What file systems that know no case, or one form of accents, take a name for."""
+    return unicodedata.normalize("NFC", name).casefold()

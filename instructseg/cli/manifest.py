@@ -1,0 +1,277 @@
+"""The record of what runs wrote into a folder: what may be replaced, what is done, who is at work.
+
+It is a hidden file of JSON lines in the folder of the results, which is only ever appended to. A run that is
+about to write adds a line ``begun`` with its targets (names of files or folders below that folder); behind each
+input it adds a line ``done`` (or ``partial``) with what is in them. As lines of one file have one order for
+everybody, the first of two runs that begin the same target has it, and the second says so.
+
+Nothing in the file is trusted. A name in it is only ever used to recognize a file that is found within a result
+folder: a missing or forged record can make a file ours or not ours, but leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instructseg.files import host, is_abandoned, is_running, parse_json, remove_abandoned
+
+NAME = ".instructseg.jsonl"
+"""Of the record."""
+MAX_BYTES = 256 << 20
+"""A record larger than this is none of ours."""
+
+_FRAME = re.compile(r"\d{5,9}\.png")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a result folder holds.
+
+    Attributes:
+        files: names of PNG files right in it.
+        frames: names of the folders in it (``""`` for itself) that hold ``00000.png`` and so on.
+    """
+
+    files: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+
+    def owns(self, inside: Path) -> bool:
+        """Whether a file belongs to it, by its path relative to the folder."""
+        if len(inside.parts) == 1 and inside.name in self.files:
+            return inside.suffix == ".png"
+        folder = "" if len(inside.parts) == 1 else inside.parts[0]
+        return len(inside.parts) <= 2 and folder in self.frames and bool(_FRAME.fullmatch(inside.name))
+
+
+@dataclass
+class Target:
+    """The last that is recorded of one file or folder.
+
+    Attributes:
+        contents: all that any run put there.
+        run: which run was the last.
+        owner: ``(machine, process, since)`` of that run while it is at work.
+        job: what it was made of and how, once it is done.
+    """
+
+    contents: list[Content] = field(default_factory=list)
+    run: str = ""
+    owner: tuple[str, int, str] | None = None
+    job: dict[str, Any] | None = None
+
+    def is_busy(self) -> bool:
+        """Whether another run is at work on it, as far as this machine can tell."""
+        if self.owner is None or self.owner[0] != host():
+            return False
+        return is_running(self.owner[1]) and _since(self.owner[1]) == self.owner[2]
+
+
+class Manifest:
+    """The record of one folder, for one run.
+
+    Args:
+        folder: of the results; need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / NAME
+        self.run = uuid.uuid4().hex[:16]
+        self.targets: dict[str, Target] = {}
+        """What is recorded, by name of the target."""
+        self._begun: dict[str, Content | None] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads the record again."""
+        self.targets = {}
+        for row in self._rows():
+            self._take(row)
+
+    def begin(self, targets: Mapping[Path, Content | None]) -> None:
+        """Takes targets for this run, before the first is written.
+
+        Args:
+            targets: for a folder what is going to be in it.
+
+        Raises:
+            ValueError: another run is at work on one.
+            OSError: the record cannot be written.
+        """
+        contents = {self.name(path): content for path, content in targets.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._append("begun", contents)
+        first: dict[str, str] = {}
+        busy: dict[str, Target] = {}
+        for row in self._rows():
+            for name in row["targets"]:
+                self._follow(first, busy, name, row)
+        for name in contents:
+            if first.get(name, self.run) != self.run:
+                self._append("released", contents)
+                raise ValueError(busy_line(self.folder / name, busy[name]))
+        self._begun = dict(contents)
+        self.refresh()
+
+    def finish(self, paths: Sequence[Path], job: dict[str, Any], complete: bool) -> None:
+        """Records that the results on one input are there.
+
+        Args:
+            paths: its targets.
+            job: what they were made of and how.
+            complete: whether that is all.
+        """
+        names = {self.name(path): self._begun.get(self.name(path)) for path in paths}
+        self._append("done" if complete else "partial", names, job)
+
+    def release(self) -> None:
+        """Gives back what this run has begun and not finished."""
+        if self._begun:
+            self._append("released", dict.fromkeys(self._begun))
+
+    def name(self, path: Path) -> str:
+        """What a target is recorded by."""
+        return path.relative_to(self.folder).as_posix()
+
+    def of(self, path: Path) -> Target:
+        """What is recorded of a target."""
+        return self.targets.get(self.name(path), Target())
+
+    def strangers(self, folder: Path, coming: Content) -> Iterator[Path]:
+        """Files in a result folder that no recorded run wrote, and that ``coming`` would not replace."""
+        contents = [coming, *self.of(folder).contents]
+        for path in _files(folder):
+            inside = path.relative_to(folder)
+            if not any(content.owns(inside) for content in contents) and not is_abandoned(path):
+                yield path
+
+    def clear(self, folder: Path) -> None:
+        """Removes from a result folder what recorded runs wrote there, and folders that are empty then."""
+        contents = self.of(folder).contents
+        for path in list(_files(folder)):
+            if any(content.owns(path.relative_to(folder)) for content in contents) and not path.is_symlink():
+                path.unlink()
+        for path in [*(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()), folder]:
+            remove_abandoned(path)
+            if path != folder and not any(path.iterdir()):
+                path.rmdir()
+
+    def _append(
+        self, state: str, targets: Mapping[str, Content | None], job: dict[str, Any] | None = None
+    ) -> None:
+        row: dict[str, Any] = {
+            "run": self.run,
+            "state": state,
+            "owner": [host(), os.getpid(), _since(os.getpid())],
+            "targets": {
+                name: None if content is None else {"files": content.files, "frames": content.frames}
+                for name, content in targets.items()
+            },
+        }
+        if job is not None:
+            row["job"] = job
+        line = json.dumps(row) + "\n"  # in ASCII, in one call: lines of two processes never mix
+        torn = not self.path.is_symlink() and _is_torn(self.path)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        file = os.open(self.path, flags, 0o666)
+        try:
+            os.write(file, ("\n" * torn + line).encode("ascii"))
+        finally:
+            os.close(file)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The lines that can be understood; others, such as a torn one, are as if they were not there."""
+        if self.path.is_symlink() or not self.path.is_file() or self.path.stat().st_size > MAX_BYTES:
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                row = parse_json(line, str(self.path))
+            except ValueError:
+                continue
+            if (
+                isinstance(row, dict)
+                and isinstance(row.get("run"), str)
+                and isinstance(row.get("targets"), dict)
+            ):
+                yield row
+
+    def _take(self, row: dict[str, Any]) -> None:
+        state, owner = row.get("state"), _owner(row.get("owner"))
+        for name, given in row["targets"].items():
+            target = self.targets.setdefault(name, Target())
+            content = _content(given)
+            if content is not None and content not in target.contents:
+                target.contents.append(content)
+            if state == "begun":
+                if target.run == row["run"] or not target.is_busy():
+                    target.run, target.owner, target.job = row["run"], owner, None
+            elif target.run == row["run"]:
+                target.owner = None
+                if state in ("done", "partial"):
+                    job = row.get("job")
+                    target.job = job if state == "done" and isinstance(job, dict) else None
+
+    def _follow(self, first: dict[str, str], busy: dict[str, Target], name: str, row: dict[str, Any]) -> None:
+        """Goes on by a line in finding out which living run began a target first, and has not ended with it."""
+        if row.get("state") != "begun":
+            if first.get(name) == row["run"]:
+                del first[name]
+            return
+        target = Target(run=row["run"], owner=_owner(row.get("owner")))
+        if name not in first and (row["run"] == self.run or target.is_busy()):
+            first[name], busy[name] = row["run"], target
+
+
+def busy_line(path: Path, target: Target) -> str:
+    """Tells that a target is taken."""
+    process = target.owner[1] if target.owner else "?"
+    return f"another run (process {process}) is writing {path}: wait for it, or choose another --output"
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last line of a file has no end: its writer was killed, or the disk was full."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _content(given: Any) -> Content | None:
+    """What a line says of a folder; anything but plain names is passed over."""
+    if not isinstance(given, dict):
+        return None
+    lists = [given[key] if isinstance(given.get(key), list) else [] for key in ("files", "frames")]
+    files, frames = (tuple(name for name in names if isinstance(name, str)) for names in lists)
+    return Content(files, frames)
+
+
+def _owner(given: Any) -> tuple[str, int, str] | None:
+    if isinstance(given, list) and len(given) == 3:
+        machine, process, since = given
+        if isinstance(machine, str) and isinstance(process, int) and isinstance(since, str) and process > 0:
+            return machine, process, since
+    return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All that is in a folder and is no folder itself; links are not followed."""
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        yield from (Path(parent, name) for name in names)
+        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
+
+
+def _since(process: int) -> str:
+    """When a process began, in ticks since the machine did; empty where that is not told (Linux does)."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_bytes().decode("ascii", "replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
