@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -56,6 +57,32 @@ def gathered(value: T) -> list[T]:
     if world_size() > 1:
         dist.all_gather_object(values, value)
     return values
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What ``make`` gives in the first process, in all of them, which must all call it.
+
+    So a folder is looked at, made or refused once, and nobody sees it half done.
+
+    Raises:
+        ValueError: ``make`` raised in the first process, which raises its own error.
+    """
+    if world_size() == 1:
+        return make()
+    box: list[Any] = [None, None]
+    error: Exception | None = None
+    if is_main():
+        try:
+            box[0] = make()
+        except Exception as caught:  # noqa: BLE001  (whatever it is: the others wait for an answer)
+            error, box[1] = caught, str(caught)
+    dist.broadcast_object_list(box, 0)
+    if error is not None:
+        raise error
+    if box[1] is not None:
+        raise ValueError(f"stopped with the first process: {box[1]}")
+    made: T = box[0]
+    return made
 
 
 def barrier() -> None:

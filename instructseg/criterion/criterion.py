@@ -9,12 +9,15 @@ from typing import Protocol
 
 import torch
 
+from instructseg.criterion.counts import count_learned
 from instructseg.criterion.losses import class_loss, dice_loss, mask_loss, selection_loss, text_loss
 from instructseg.criterion.matcher import match
 from instructseg.criterion.points import PointSampler, sample_points
 from instructseg.criterion.targets import TargetBatch
-from instructseg.distributed import all_reduce_mean
-from instructseg.structures import IGNORE_LABEL, MaskTargets, SegOutput
+from instructseg.structures import MaskTargets, SegOutput
+
+MOST_POINTS = 4_194_304
+"""Candidates of a mask, one per pixel of 2048 by 2048."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class CriterionConfig:
             raise ValueError(f"num_points must be at least 1, got {self.num_points}")
         if not 1 <= self.oversample_ratio < math.inf:
             raise ValueError(f"oversample_ratio must be at least 1, got {self.oversample_ratio}")
+        if self.num_points * self.oversample_ratio > MOST_POINTS:
+            raise ValueError(
+                f"num_points times oversample_ratio must be at most {MOST_POINTS:,}, or the points of a few "
+                f"masks fill the memory; got {self.num_points} times {self.oversample_ratio:g}"
+            )
         if not 0 <= self.importance_sample_ratio <= 1:
             raise ValueError(f"importance_sample_ratio must be in [0, 1], got {self.importance_sample_ratio}")
 
@@ -100,15 +108,26 @@ class SegCriterion:
             config.num_points, config.oversample_ratio, config.importance_sample_ratio
         )
 
+    def count(self, targets: Sequence[MaskTargets], labels: torch.Tensor | None = None) -> torch.Tensor:
+        """What a batch has to learn from, see :func:`~instructseg.criterion.counts.count_learned`."""
+        return count_learned(targets, labels)
+
     def __call__(
-        self, output: SegOutput, targets: Sequence[MaskTargets], labels: torch.Tensor | None = None
+        self,
+        output: SegOutput,
+        targets: Sequence[MaskTargets],
+        labels: torch.Tensor | None = None,
+        counts: torch.Tensor | None = None,
     ) -> Losses:
-        """Computes the losses of a batch; in distributed training every process must take part.
+        """Computes the losses of a batch; nothing is exchanged between processes.
 
         Args:
             output: what the model said.
             targets: one per row of ``output.mask_logits``; none when that is ``None``.
             labels: ``int64[B, L]`` of all rows; ``None`` to learn no text.
+            counts: the mean of :meth:`count` over all batches of the step, those of other processes too, by
+                which the losses are divided: the mean of the batches' losses and gradients is then that of
+                the undivided step. ``None`` where the batch is a step of its own.
 
         Returns:
             The losses. A kind that has nothing to learn from is 0.
@@ -129,33 +148,28 @@ class SegCriterion:
         }
         zero = torch.zeros((), device=reference.device)
         raw = dict.fromkeys(weights, zero)
+        counts = self.count(targets, labels) if counts is None else counts
+        # what the step lacks has sums of 0: any number will do, but 0
+        numbers = counts.where(counts > 0, 1.0).float().to(reference.device)
         with torch.autocast(reference.device.type, enabled=False):
-            raw |= self._mask_losses(output, targets, zero)
+            raw |= self._mask_losses(output, targets, numbers)
             if labels is not None:
                 if text_logits is None:
                     raise ValueError("labels without text logits: give the labels to the model too")
-                raw["text"] = text_loss(text_logits, labels)
-            # a token counts the same in every process, as a mask does
-            tokens = zero if labels is None else zero + (labels[:, 1:] != IGNORE_LABEL).sum()
-            raw["text"] = raw["text"] * (tokens / all_reduce_mean(tokens).clamp(min=1))
+                raw["text"] = text_loss(text_logits, labels, numbers[-1])
             layers = {name: [v for key, v in raw.items() if key.partition("_")[0] == name] for name in weights}
             parts = {name: weight * torch.stack(layers[name]).sum() for name, weight in weights.items()}
             return Losses(torch.stack(list(parts.values())).sum(), parts, raw)
 
     def _mask_losses(
-        self, output: SegOutput, targets: Sequence[MaskTargets], zero: torch.Tensor
+        self, output: SegOutput, targets: Sequence[MaskTargets], numbers: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The losses of every layer, last one first."""
         if output.mask_logits is None or output.seg_logits is None:
             if targets:
                 raise ValueError(f"{len(targets)} targets for an output without masks")
-            all_reduce_mean(torch.stack([zero] * 4))  # the other processes may wait for it
             return {}
         batch = TargetBatch.pack(targets, output.mask_logits)
-        answered = batch.is_answer.any(1).sum()
-        counts = (sum(batch.counts), batch.is_answer.sum(), output.seg_logits.numel(), answered)
-        # masks, answers, scores and rows count the same in every process
-        numbers = all_reduce_mean(torch.stack([zero + count for count in counts])).clamp(min=1)
         layers = {"": (output.mask_logits, output.seg_logits)}
         if self.config.deep_supervision:
             layers |= {f"_{index}": layer for index, layer in enumerate(output.aux)}
@@ -174,9 +188,9 @@ class SegCriterion:
     ) -> dict[str, torch.Tensor]:
         """The losses of one layer's masks ``float[B, Q, h, w]`` and scores ``float[B, Q]``.
 
-        ``numbers``: of masks, answers, scores, and rows with an answer, each the mean over the processes.
+        ``numbers``: as ``counts``, without zeros.
         """
-        num_masks, num_answers, num_scores, num_rows = numbers
+        num_masks, num_answers, num_rows, num_answered, _ = numbers
         assert seg_logits.shape == mask_logits.shape[:2], (seg_logits.shape, mask_logits.shape)
         points = self.sampler.uniform(len(mask_logits), mask_logits.device)
         matches = match(mask_logits, targets, points, self.config.mask_weight, self.config.dice_weight)
@@ -191,6 +205,6 @@ class SegCriterion:
         return {
             "mask": mask_loss(logits, labels, weights, num_masks),
             "dice": dice_loss(logits, labels, weights, num_masks),
-            "class": class_loss(scores, positive, num_answers, num_scores),
-            "selection": selection_loss(scores, positive, num_rows),
+            "class": class_loss(scores, positive, num_answers, num_rows * scores.shape[1]),
+            "selection": selection_loss(scores, positive, num_answered),
         }

@@ -20,7 +20,7 @@ def mask_loss(
         logits: ``float32[M, S]``.
         labels: ``float32[M, S]``, 0..1.
         weights: ``float32[M, S]``, 0 at points that do not count, else 1.
-        num_masks: scalar, at least 1.
+        num_masks: scalar, above 0; masks of a batch, on the average of the step.
     """
     loss = F.binary_cross_entropy_with_logits(logits, labels, weights, reduction="none")
     return (loss.sum(1) / weights.sum(1).clamp(min=1)).sum() / num_masks
@@ -43,8 +43,8 @@ def class_loss(
     Args:
         seg_logits: ``float32[B, Q]``.
         positive: ``float32[B, Q]``, 1 for the queries matched to an answer, else 0.
-        num_answers: scalar, at least 1; positives expected in the batch.
-        num_scores: scalar, at least 1; ``B * Q``.
+        num_answers: scalar, above 0; answers of a batch, on the average of the step.
+        num_scores: scalar, above 0; ``B * Q``, on the average of the step.
     """
     # more answers than queries would make it negative
     pos_weight = ((num_scores - num_answers) / num_answers).clamp(min=0)
@@ -58,7 +58,7 @@ def selection_loss(seg_logits: torch.Tensor, positive: torch.Tensor, num_rows: t
     Args:
         seg_logits: ``float32[B, Q]``.
         positive: as for :func:`class_loss`; a row without any contributes nothing.
-        num_rows: scalar, at least 1; rows with an answer.
+        num_rows: scalar, above 0; rows with an answer, on the average of the step.
 
     Returns:
         Sum over the rows / ``num_rows``.
@@ -67,12 +67,13 @@ def selection_loss(seg_logits: torch.Tensor, positive: torch.Tensor, num_rows: t
     return -right.sum() / num_rows
 
 
-def text_loss(text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the next token, mean over the learned ones.
+def text_loss(text_logits: torch.Tensor, labels: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next token, sum over the learned ones / ``num_tokens``.
 
     Args:
         text_logits: ``float[M, V]``, rows in order.
         labels: ``int64[B, L]``; the M that are not :data:`IGNORE_LABEL`, the first column aside, are learned.
+        num_tokens: scalar, above 0.
 
     Raises:
         ValueError: when there are not M.
@@ -81,4 +82,4 @@ def text_loss(text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     wanted = following[following != IGNORE_LABEL]
     if len(wanted) != len(text_logits):
         raise ValueError(f"{len(text_logits)} rows of text logits for {len(wanted)} learned labels")
-    return F.cross_entropy(text_logits.float(), wanted, reduction="sum") / max(len(wanted), 1)
+    return F.cross_entropy(text_logits.float(), wanted, reduction="sum") / num_tokens

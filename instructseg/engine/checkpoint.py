@@ -9,26 +9,34 @@
     <output_dir>/start/model.safetensors               what it began with, where train.start_share needs it
     <output_dir>/final/model.safetensors               what a finished run hands on: averaged weights
 
-A folder is written under a ``.tmp-`` name and renamed, and renamed back before it is deleted.
+A folder is written under a ``.tmp-`` name and renamed, and renamed back before it is deleted. One that has been
+damaged since is passed over for the one before it and renamed to ``damaged-checkpoint-<step>``.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
+
+from instructseg.distributed import from_main
+from instructseg.engine.disk import clear_temporaries, explained, new_folder, remove_folder
+from instructseg.engine.state import read_state
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 _AVERAGES = "ema.safetensors"
 _STATE = "state.pt"
-_NAME = re.compile(r"checkpoint-(\d+)")
+_NAME = re.compile(r"checkpoint-(\d{1,18})")
 
 
 def save_checkpoint(
@@ -55,19 +63,23 @@ def save_checkpoint(
 
     Returns:
         The folder.
+
+    Raises:
+        OSError: the disk is full or cannot be written; nothing is left of this checkpoint.
     """
     target = output_dir / f"checkpoint-{step}"
-    for left in output_dir.glob(".tmp-*checkpoint-*"):  # of a process killed while it wrote or deleted
-        shutil.rmtree(left, ignore_errors=True)
-    with _new_folder(target) as folder:
+    if beside is None:  # else it is among them
+        clear_temporaries(output_dir)
+    with new_folder(target) as folder:
         _write_weights(model, folder)
         save_file(dict(averages), folder / _AVERAGES)
-        torch.save(dict(state), folder / _STATE)
+        _write_state(state, folder / _STATE)
         if beside is not None:
             beside.rename(folder / beside.name.lstrip("."))
     for old in _checkpoints(output_dir)[:-keep]:
         if old != checkpoint_path(output_dir, best):
-            _remove(old)
+            with explained(old):
+                remove_folder(old)
     return target
 
 
@@ -76,11 +88,65 @@ def checkpoint_path(output_dir: Path, step: int | None) -> Path | None:
     return None if step is None else output_dir / f"checkpoint-{step}"
 
 
+def restore(output_dir: Path, model: nn.Module) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Puts the weights of the latest checkpoint that can be read in ``model``; every process must call it.
+
+    Damaged ones after it are told and renamed, so that they are neither tried nor counted again.
+
+    Returns:
+        Its folder, its averages and its state; ``None`` where there is no checkpoint.
+
+    Raises:
+        ValueError: there are checkpoints, but none can be read; says why not the latest.
+    """
+    loaded: list[tuple[dict[str, torch.Tensor], dict[str, Any]]] = []
+
+    def choose() -> Path | None:
+        failures: list[tuple[Path, Exception]] = []
+        for folder in reversed(_checkpoints(output_dir)):
+            try:
+                loaded.append(load_checkpoint(folder, model))
+            except (ValueError, FileNotFoundError) as error:
+                failures.append((folder, error))
+                continue
+            for damaged, reason in failures:
+                _set_aside(damaged, reason, folder)
+            return folder
+        if not failures:
+            return None
+        reason = failures[0][1]
+        others = " (nor can those before it)" if len(failures) > 1 else ""
+        raise ValueError(f"cannot go on: {reason}{others}; choose another output_dir to begin anew") from reason
+
+    folder = from_main(choose)
+    if folder is None:
+        return None
+    averages, state = loaded[0] if loaded else load_checkpoint(folder, model)
+    return folder, averages, state
+
+
+def _set_aside(damaged: Path, reason: Exception, instead: Path) -> None:
+    aside = damaged.with_name(f"damaged-{damaged.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    damaged.rename(aside)
+    logger.warning("%s; going on from %s instead (the other is now %s)", reason, instead.name, aside.name)
+
+
 def load_checkpoint(folder: Path, model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Puts the weights in ``model``; returns the averages and the state that were saved with them."""
+    """Puts the weights in ``model``; returns the averages and the state that were saved with them.
+
+    Raises:
+        FileNotFoundError: a file of it is missing.
+        ValueError: it is damaged, or of another model.
+    """
+    state = read_state(folder / _STATE)
+    averages = load_averages(folder)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    for name, average in averages.items():
+        if shapes.get(name) != tuple(average.shape) or not average.is_floating_point():
+            raise ValueError(f"{folder / _AVERAGES} is of another model: '{name}' does not fit")
     load_weights(model, folder)
-    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-    return load_averages(folder), state
+    return averages, state
 
 
 def latest(output_dir: Path) -> Path | None:
@@ -90,18 +156,23 @@ def latest(output_dir: Path) -> Path | None:
 
 
 def load_state(folder: Path) -> dict[str, torch.Tensor]:
-    """All weights in ``folder/model.safetensors``, by name; shared ones under one of their names."""
-    return load_file(folder / WEIGHTS)
+    """All weights in ``folder/model.safetensors``, by name; shared ones under one of their names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    return _read_tensors(folder / WEIGHTS)
 
 
 def load_averages(folder: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights of a checkpoint, by name; empty where none were kept."""
-    return load_file(folder / _AVERAGES)
+    """The averaged weights of a checkpoint, by name; empty where none were kept; raises as the above."""
+    return _read_tensors(folder / _AVERAGES)
 
 
 def save_weights(model: nn.Module | Mapping[str, torch.Tensor], folder: Path) -> None:
     """Writes ``folder/model.safetensors``, replacing the folder as a whole."""
-    with _new_folder(folder) as new:
+    with new_folder(folder) as new:
         _write_weights(model, new)
 
 
@@ -112,18 +183,29 @@ def _write_weights(model: nn.Module | Mapping[str, torch.Tensor], folder: Path) 
         save_file(dict(model), folder / WEIGHTS)
 
 
+def _write_state(state: Mapping[str, Any], path: Path) -> None:
+    try:
+        torch.save(dict(state), path)
+    except RuntimeError as error:  # of torch's writer, which keeps the number of the error to itself
+        full = shutil.disk_usage(path.parent).free < 1 << 20
+        raise OSError("No space left" if full else "torch could not write the optimiser's state") from error
+
+
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Fills every tensor of ``model`` from ``folder/model.safetensors``.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when the file has other tensors than the model.
+        ValueError: when the file is damaged or has other tensors than the model.
     """
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
+    _check_kinds(path, model)
     try:
         missing, unexpected = load_model(model, str(path), strict=False)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{path} is of another model: {reason}") from error
@@ -133,28 +215,36 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         )
 
 
+def _check_kinds(path: Path, model: nn.Module) -> None:
+    """Whole numbers where the model has fractions come of a damaged header, and would be taken as they are."""
+    fractions = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    try:
+        with safe_open(str(path), "pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    for name, kind in kinds.items():
+        if name in fractions and not kind.startswith(("F", "BF")):
+            raise ValueError(f"{path} is damaged: '{name}' is of type {kind}")
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is damaged or cut short ({' '.join(str(error).split())[:200]})")
+
+
 def _checkpoints(output_dir: Path) -> list[Path]:
     found = [
         (int(match[1]), path)
         for path in output_dir.glob("checkpoint-*")
-        if (match := _NAME.fullmatch(path.name))
+        if (match := _NAME.fullmatch(path.name)) and path.is_dir()
     ]
     return [path for _, path in sorted(found)]
-
-
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    temporary = target.with_name(f".tmp-{target.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    if target.exists():
-        _remove(target)
-    temporary.rename(target)
-
-
-def _remove(folder: Path) -> None:
-    hidden = folder.with_name(f".tmp-old-{folder.name}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    folder.rename(hidden)
-    shutil.rmtree(hidden)

@@ -70,4 +70,9 @@ class Ema:
                 f"the checkpoint averaged other parameters ('{odd}'): restore ema_decay and trainable"
             )
         for name, average in self.weights.items():
+            if weights[name].shape != average.shape:  # or it would be spread over the place of another
+                raise ValueError(
+                    f"the checkpoint's average of '{name}' has shape {tuple(weights[name].shape)}, not "
+                    f"{tuple(average.shape)}: it is of another model"
+                )
             local(average).copy_(local(sharded_like(weights[name], average)))

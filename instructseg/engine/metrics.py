@@ -7,11 +7,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from instructseg.distributed import gathered
-from instructseg.files import write_text_atomic
+from instructseg.engine.disk import explained
+from instructseg.files import parse_json, write_text_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -42,24 +44,51 @@ class Means:
         return {name: total / seen for name, (total, seen) in sums.items()}
 
 
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a ``metrics.jsonl``, and how many others there are: damaged ones, or half a line.
+
+    A process killed while it writes leaves half a line, and that one comes after every checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    found, others = [], 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            value = parse_json(line, str(path)) if line.endswith(b"\n") else None
+        except ValueError:
+            value = None
+        if isinstance(value, dict) and type(value.get("step")) is int:
+            found.append(value)
+        else:
+            others += 1
+    return found, others
+
+
 class MetricsFile:
     """``metrics.jsonl``: one object per line, ``step`` first, each line on disk when written.
 
     Args:
         path: kept up to ``step`` where it exists, so a resumed run reads like one that never stopped.
         step: steps done.
+
+    Raises:
+        OSError: it cannot be written.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        # a process killed while writing leaves half a line, and that one comes after every checkpoint
-        whole = [line for line in lines if line.endswith("\n")]
-        write_text_atomic(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+        lines, others = read_metrics(path) if path.exists() else ([], 0)
+        if others:
+            logger.warning("%s: left out %d damaged or half-written lines", path, others)
+        with explained(path):
+            write_text_atomic(path, "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Appends one line."""
-        with self.path.open("a") as file:
+        with explained(self.path), self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
 

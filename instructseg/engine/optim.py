@@ -141,7 +141,21 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
         raise ValueError(
             "the checkpoint trained other parameters: restore trainable, frozen and lr_scale, or start anew"
         )
+    _check_moments(optimizer, saved["state"])
     optimizer.load_state_dict({"state": saved["state"], "param_groups": now})
+
+
+def _check_moments(optimizer: torch.optim.Optimizer, moments: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Raises ``ValueError`` where a moment has neither its parameter's shape nor is a single number."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for key, entry in moments.items():
+        place = parameters[key] if 0 <= key < len(parameters) else None
+        for name, value in entry.items():
+            single = not torch.is_tensor(value) or value.ndim == 0
+            if place is None or not (single or value.shape == place.shape):
+                raise ValueError(
+                    f"the checkpoint's optimiser is damaged: '{name}' of parameter {key} does not fit"
+                )
 
 
 def lr_factor(config: OptimConfig, step: int, max_steps: int, progress: float | None = None) -> float:

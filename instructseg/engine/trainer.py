@@ -8,10 +8,9 @@ not disturb training, and a resumed run equals one that never stopped, on a CPU 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -21,17 +20,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from instructseg.distributed import barrier, is_main, rank, world_size
+from instructseg.distributed import barrier, from_main, is_main, rank, world_size
 from instructseg.engine.checkpoint import (
     checkpoint_path,
-    latest,
     load_averages,
-    load_checkpoint,
     load_state,
+    restore,
     save_checkpoint,
     save_weights,
 )
+from instructseg.engine.disk import check_writable, clear_temporaries, explained
 from instructseg.engine.ema import Ema
+from instructseg.engine.failure import fail
 from instructseg.engine.launch import choose_parallel, compile_blocks
 from instructseg.engine.metrics import Means, MetricsFile, Progress
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
@@ -41,6 +41,7 @@ from instructseg.engine.sharded import fill_weights, whole
 from instructseg.engine.signals import Interrupted, stop_requests
 from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
 from instructseg.engine.start import keep_start, mix_with_start
+from instructseg.engine.step import Turns, flushed_denormals, on_device, seed_everything, take_step
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
 from instructseg.engine.trackers import Tracker, open_trackers
 from instructseg.engine.watch import BestWatch, LossLevel
@@ -55,8 +56,6 @@ FINAL = "final"
 """Folder of the weights that a run hands on."""
 BEST = "best.json"
 """Says which checkpoint is the best."""
-FAILURE = "failure.json"
-"""Says which samples stopped the run."""
 
 
 class Losses(Protocol):
@@ -69,7 +68,7 @@ class Losses(Protocol):
     def parts(self) -> Mapping[str, torch.Tensor]: ...
 
 
-Criterion = Callable[[SegOutput, list[MaskTargets], torch.Tensor | None], Losses]
+Criterion = Callable[..., Losses]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 
@@ -81,17 +80,21 @@ class Trainer:
 
     Args:
         model: called as ``model(inputs, aux=True)``, returns a :class:`SegOutput`.
-        criterion: called as ``criterion(output, targets, inputs.labels)``; computes in float32.
+        criterion: called as ``criterion(output, targets, inputs.labels)``; computes in float32. One that counts
+            what it learns from (:class:`~instructseg.engine.step.Counting`, as ``SegCriterion`` does) is handed
+            the counts of the step as well, so that any split of the same samples into batches and processes
+            learns the same; of another one, each batch weighs the same.
         loader: the batches, by index.
         config: see :class:`TrainConfig`.
         output_dir: receives ``metrics.jsonl``, ``checkpoint-<step>/`` and ``final/``.
         evaluate: called on all processes with the model in evaluation mode and with averaged weights;
             the numbers it returns in the first one go to ``metrics.jsonl``. Where one of them is to be best, it
-            is called before the first step too.
+            is called before the first step too. It may have ``names``, of all numbers that it can give.
         taught: the part of ``model`` that ``final/`` holds and an earlier stage fills; ``None`` for all of it.
 
     Raises:
-        ValueError: a part that ``optim`` names does not exist, or the launcher's settings do not fit.
+        ValueError: a part that ``optim`` names does not exist, ``best`` is not among the evaluated numbers, or
+            the launcher's settings do not fit.
     """
 
     def __init__(
@@ -116,6 +119,9 @@ class Trainer:
         self.trackers: list[Tracker] = []
         if config.best is not None and evaluate is None:
             raise ValueError(f"best '{config.best}': this run has no evaluation; name validation data")
+        names = getattr(evaluate, "names", None)
+        if names is not None:
+            self.watch.check(names)
         select_trainable(model, config.optim)
 
     def train(self) -> nn.Module:
@@ -128,6 +134,8 @@ class Trainer:
             Interrupted: on Ctrl-C or SIGTERM, after the step is finished and a checkpoint is written.
             FloatingPointError: when a loss or the gradient is not finite, or a loss explodes; names the step
                 and the samples. The last checkpoint stays.
+            OSError: ``output_dir`` cannot be written, or its disk is full.
+            ValueError: the checkpoints that are there are damaged, or of another model.
         """
         config = self.config
         model = self._start()
@@ -136,23 +144,19 @@ class Trainer:
         stopped = False
         with (
             stop_requests() as stop,
-            _flushed_denormals(self.accelerator.device),
+            flushed_denormals(self.accelerator.device),
             Progress(config.max_steps, is_main()) as progress,
             self._open_trackers() as self.trackers,
         ):
             if self.step == 0 and config.best is not None and self.watch.step is None and self._evaluate():
                 self._save()  # nothing worse than the beginning is handed on
             while not self.over:
-                began, samples = time.perf_counter(), 0
+                began = time.perf_counter()
                 lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
                 set_lr(self.optimizer, lr)
-                for turn, (index, (inputs, targets)) in enumerate(islice(batches, config.accumulate), start=1):
-                    seed_everything(config.seed, index)
-                    losses = self._losses(model, inputs, targets)
-                    self._note_losses(index, losses)
-                    loss = losses.total * (self.scale.scale / config.accumulate)
-                    self.parallel.backward(loss, turn == config.accumulate)
-                    samples += len(inputs) * world_size()
+                turns, counts = take_step(batches, config.accumulate, self.criterion)
+                samples = sum(len(inputs) for _, (inputs, _) in turns) * world_size()
+                self._backward(model, turns, counts)
                 norm = self.parallel.update(
                     self.optimizer, config.optim.clip_norm, self.scale, self._check_gradient
                 )
@@ -192,8 +196,8 @@ class Trainer:
     def _start(self) -> Callable[..., SegOutput]:
         """Builds or restores the state; returns the model as it is to be called."""
         config = self.config
-        folder = latest(self.output_dir)
-        averages, state = load_checkpoint(folder, self.model) if folder else ({}, {})
+        from_main(self._prepare_folder)
+        folder, averages, state = restore(self.output_dir, self.model) or (None, {}, {})
         if config.start_share:
             keep_start(self.model, self.output_dir, begins=folder is None)
         frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
@@ -218,6 +222,10 @@ class Trainer:
             self.metrics = MetricsFile(self.output_dir / "metrics.jsonl", self.step)
         train_mode(self.model)
         return model
+
+    def _prepare_folder(self) -> None:
+        check_writable(self.output_dir)
+        clear_temporaries(self.output_dir)
 
     def _open_trackers(self) -> AbstractContextManager[list[Tracker]]:
         names = self.config.trackers if is_main() else ()
@@ -248,15 +256,30 @@ class Trainer:
             pairs = chain([(index, batch)], pairs)
         return iter(pairs)
 
+    def _backward(self, model: Callable[..., SegOutput], turns: Turns, counts: torch.Tensor | None) -> None:
+        """Adds the gradients of a step's batches, one after the other; none is held longer than that."""
+        handed = () if counts is None else (counts,)
+        while turns:
+            index, (inputs, targets) = turns.popleft()
+            seed_everything(self.config.seed, index)
+            losses = self._losses(model, inputs, targets, *handed)
+            self._note_losses(index, losses)
+            self.parallel.backward(losses.total * (self.scale.scale / self.config.accumulate), not turns)
+
     def _losses(
-        self, model: Callable[..., SegOutput], inputs: ModelInputs, targets: list[MaskTargets]
+        self,
+        model: Callable[..., SegOutput],
+        inputs: ModelInputs,
+        targets: list[MaskTargets],
+        *counts: torch.Tensor,
     ) -> Losses:
         device = self.accelerator.device
         self.parallel.check(inputs)
         inputs = self.parallel.cast(inputs.to(device))
         with self._autocast() if self.parallel.autocasts else nullcontext():
             output = model(inputs, aux=True)
-        return self.criterion(output, [_move(target, device) for target in targets], inputs.labels)
+        moved = [on_device(target, device) for target in targets]
+        return self.criterion(output, moved, inputs.labels, *counts)
 
     def _autocast(self) -> torch.autocast:
         """Inside, a forward computes in the precision of the run, whatever that of each weight."""
@@ -285,18 +308,8 @@ class Trainer:
         if not torch.isfinite(norm):
             self._fail("gradient", norm.item(), self._indices(self.step))
 
-    def _fail(self, what: str, value: float, indices: range | list[int], why: str = "") -> None:
-        """Notes which samples stopped the run, and raises."""
-        names = [name for index in indices for name in self.loader.names(index)]
-        kept = latest(self.output_dir)
-        step = self.step + 1
-        whose = f" of process {rank()}" if world_size() > 1 else ""
-        note = {"step": step, "what": what, "value": str(value), "samples": names, "checkpoint": str(kept)}
-        write_json_atomic(self.output_dir / FAILURE, note, indent=2)
-        behind = f"; the last checkpoint is {kept}" if kept else ""
-        raise FloatingPointError(
-            f"{what}{whose} is {value} at step {step}{why}; samples: {', '.join(names)}{behind}"
-        )
+    def _fail(self, what: str, value: float, indices: range | list[int], why: str = "") -> NoReturn:
+        fail(self.output_dir, self.loader, self.step + 1, what, value, indices, why)
 
     def _agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
         """Clocks and signals differ between processes; the largest counts, so that all stop at one step."""
@@ -324,7 +337,8 @@ class Trainer:
             return False
         self.model.eval()
         with self.ema.applied(self.model), self._autocast():
-            values = self._shared(dict(self.evaluate(self.model)))
+            mine = dict(self.evaluate(self.model))
+            values = from_main(lambda: mine)  # so that all decide alike
             self.parallel.settle(self.model)
         train_mode(self.model)
         if is_main():
@@ -336,14 +350,6 @@ class Trainer:
         if self.watch.over:
             logger.info("no better %s for %d evaluations: the run ends", self.watch.metric, self.watch.waited)
         return better
-
-    def _shared(self, values: dict[str, float]) -> dict[str, float]:
-        """The first process's numbers in all of them, so that they decide alike."""
-        if world_size() == 1:
-            return values
-        box = [values]
-        torch.distributed.broadcast_object_list(box, 0)
-        return box[0]
 
     def _save(self) -> None:
         state: dict[str, Any] = {"step": self.step, "seconds": self.seconds, "best": self.watch.state()}
@@ -357,7 +363,8 @@ class Trainer:
             save_checkpoint(self.output_dir, self.step, weights, averages, state, keep, best, beside)
             if best is not None:
                 note = {**self.watch.state(), "checkpoint": f"checkpoint-{best}"}
-                write_json_atomic(self.output_dir / BEST, note, indent=2)
+                with explained(self.output_dir / BEST):
+                    write_json_atomic(self.output_dir / BEST, note, indent=2)
         barrier()
 
     def _finish(self) -> nn.Module:
@@ -379,28 +386,3 @@ class Trainer:
             save_weights(weights, self.output_dir / FINAL)
         barrier()
         return self.model.eval()
-
-
-def seed_everything(seed: int, index: int) -> None:
-    """Seeds ``random``, NumPy and PyTorch from both numbers, each at least 0."""
-    mixed = int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-    random.seed(mixed)
-    np.random.seed(mixed)  # noqa: NPY002  (data and third-party code may use the global generator)
-    torch.manual_seed(mixed)
-
-
-@contextmanager
-def _flushed_denormals(device: torch.device) -> Iterator[None]:
-    """Vanishing moments of AdamW would slow the steps down on a CPU; other code must not notice."""
-    torch.set_flush_denormal(device.type == "cpu")
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-def _move(target: MaskTargets, device: torch.device) -> MaskTargets:
-    tensors = {name: getattr(target, name) for name in ("masks", "is_answer", "ignore")}
-    return replace(
-        target, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None}
-    )

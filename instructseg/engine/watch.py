@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,10 +36,7 @@ class BestWatch:
         """
         if self.metric is None:
             return False
-        if self.metric not in values:
-            close = get_close_matches(self.metric, values, n=1, cutoff=0.0)
-            there = f"the closest is '{close[0]}'" if close else "it gives none"
-            raise ValueError(f"best: the evaluation gives no number '{self.metric}'; {there}")
+        self.check(values)
         value = float(values[self.metric])
         self.first = value if self.first is None else self.first
         sign = 1 if self.mode == "max" else -1
@@ -48,6 +45,13 @@ class BestWatch:
             return True
         self.waited += 1
         return False
+
+    def check(self, names: Collection[str]) -> None:
+        """Raises ``ValueError`` where the number to watch is not among those that an evaluation gives."""
+        if self.metric is not None and self.metric not in names:
+            close = get_close_matches(self.metric, names, n=1, cutoff=0.0)
+            there = f"the closest is '{close[0]}'" if close else "it gives none"
+            raise ValueError(f"best: the evaluation gives no number '{self.metric}'; {there}")
 
     @property
     def over(self) -> bool:

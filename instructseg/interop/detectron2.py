@@ -23,6 +23,7 @@ from instructseg.convert.readers import open_weights
 from instructseg.criterion import CriterionConfig, SegCriterion
 from instructseg.data.dataset import Dataset
 from instructseg.data.referring import Sentences
+from instructseg.distributed import all_reduce_mean
 from instructseg.engine.optim import train_mode
 from instructseg.inference import VideoPredictor, load
 from instructseg.inference.postprocess import all_masks, best_masks
@@ -261,8 +262,10 @@ class InstructSegArch(nn.Module):
         if self.training:
             samples = [to_sample(entry) for entry in batch]
             inputs = self.processor(samples, training=True).to(self.device)
-            output = self.model(inputs, aux=True)
-            parts = self.criterion(output, self.processor.targets(samples), inputs.labels).parts
+            output, targets = self.model(inputs, aux=True), self.processor.targets(samples)
+            # Detectron2 averages the gradients of the processes
+            counts = all_reduce_mean(self.criterion.count(targets, inputs.labels))
+            parts = self.criterion(output, targets, inputs.labels, counts).parts
             return {f"loss_{name}": loss for name, loss in parts.items()}
         pictures = iter(self._segment([entry for entry in batch if "frames" not in entry]))
         return [self._segment_clip(entry) if "frames" in entry else next(pictures) for entry in batch]

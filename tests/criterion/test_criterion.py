@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructseg.criterion import CriterionConfig, SegCriterion
-from instructseg.criterion import criterion as module
 from instructseg.structures import IGNORE_LABEL, MaskTargets, SegOutput
 from tests.criterion.oracle import slow_losses
 
@@ -213,20 +212,28 @@ def test_masks_with_text_that_is_not_learned():
     assert losses.parts["text"] == 0 and said.text_logits.grad is not None
 
 
-@pytest.mark.parametrize("average", [2.0, 0.5])
-def test_normalises_by_the_average_over_processes(monkeypatch, average):
+@pytest.mark.parametrize("share", [2.0, 0.5])
+def test_losses_are_divided_by_the_counts_of_the_step(share):
     said, targets = output(1, layers=1), [MaskTargets(masks(1))]
-    alone = seeded(SegCriterion(CONFIG), said, targets)
-    seen = []
-    monkeypatch.setattr(
-        module, "all_reduce_mean", lambda counts: seen.append(counts.tolist()) or counts * average
-    )
-    together = seeded(SegCriterion(CONFIG), said, targets)
-    assert seen == [[1.0, 1.0, said.seg_logits.numel(), 1.0], 0.0]  # masks to answered rows, then tokens
-    torch.testing.assert_close(together.raw["mask"], alone.raw["mask"] / max(average, 1))
-    # a process without masks takes part too
-    SegCriterion(CONFIG)(SegOutput(None, None, text_logits=torch.randn(1, 11)), [])
-    assert seen[2:] == [[0.0] * 4, 0.0]
+    said = replace(said, text_logits=torch.randn(2, 11))
+    labels = torch.tensor([[IGNORE_LABEL, 3, 4]])
+    criterion = SegCriterion(replace(CONFIG, selection_weight=1.0))
+    counts = criterion.count(targets, labels)
+    assert counts.tolist() == [1, 1, 1, 1, 2]  # masks, answers, rows, answered rows, tokens
+    alone = seeded(criterion, said, targets, labels)
+    together = seeded(criterion, said, targets, labels, counts * share)
+    for name in ("mask", "dice", "class", "selection", "text"):
+        torch.testing.assert_close(together.raw[name], alone.raw[name] / share)
+    nothing = seeded(criterion, said, targets, labels, counts * 0)  # a step that has nothing is divided by 1
+    assert nothing.total.isfinite()
+
+
+def test_counts_are_those_of_a_plain_loop():
+    answers = torch.tensor([True, False, False])
+    targets = [MaskTargets(masks(3), answers), MaskTargets(masks(0)), MaskTargets(masks(2), answers[1:])]
+    labels = torch.tensor([[5, IGNORE_LABEL, 6], [7, 8, 9]])
+    assert SegCriterion(CONFIG).count(targets, labels).tolist() == [5, 1, 3, 1, 3]
+    assert SegCriterion(CONFIG).count([]).tolist() == [0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +280,7 @@ def test_defaults_are_the_released_weights_and_paper_the_stated_ones():
         ({"text_weight": float("nan")}, "text_weight must be a number not below 0, got nan"),
         ({"mask_weight": 0.0, "dice_weight": 0.0}, "mask_weight and dice_weight must not both be 0"),
         ({"num_points": 0}, "num_points must be at least 1, got 0"),
+        ({"num_points": 10**11}, "num_points times oversample_ratio must be at most 4,194,304"),
         ({"oversample_ratio": 0.5}, "oversample_ratio must be at least 1, got 0.5"),
         ({"importance_sample_ratio": 1.5}, r"importance_sample_ratio must be in \[0, 1\], got 1.5"),
     ],

@@ -83,13 +83,13 @@ def test_text_loss_is_that_of_the_next_token():
     logits = torch.randn(3, 7, vocabulary)
     learned = labels[:, 1:] != IGNORE_LABEL
     theirs = F.cross_entropy(logits[:, :-1].reshape(-1, vocabulary), labels[:, 1:].reshape(-1))
-    torch.testing.assert_close(text_loss(logits[:, :-1][learned], labels), theirs)
-    assert text_loss(logits[:, :-1][learned].bfloat16(), labels).dtype == torch.float32
+    torch.testing.assert_close(text_loss(logits[:, :-1][learned], labels, learned.sum()), theirs)
+    assert text_loss(logits[:, :-1][learned].bfloat16(), labels, ONE).dtype == torch.float32
 
 
 def test_text_loss_of_no_token_is_0_with_a_graph():
     logits = torch.randn(0, 11, requires_grad=True)
-    loss = text_loss(logits, torch.full((2, 5), IGNORE_LABEL))
+    loss = text_loss(logits, torch.full((2, 5), IGNORE_LABEL), ONE)
     loss.backward()
     assert loss == 0 and logits.grad.shape == (0, 11)
 
@@ -97,4 +97,4 @@ def test_text_loss_of_no_token_is_0_with_a_graph():
 def test_text_loss_says_which_numbers_differ():
     labels = torch.tensor([[5, IGNORE_LABEL, 6, 7]])
     with pytest.raises(ValueError, match="3 rows of text logits for 2 learned labels"):
-        text_loss(torch.randn(3, 11), labels)
+        text_loss(torch.randn(3, 11), labels, ONE)

@@ -39,11 +39,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def losses(folder: Path) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     keys = ["loss", "mask", "dice", "class", "selection", "text", "gradient_norm"]
     keys += ["res/loss", "vqa/loss", "eval/logit"]
-    return [{key: line[key] for key in keys if key in line} for line in lines]
+    return [{key: line[key] for key in keys if key in line} for line in lines(folder)]
 
 
 def assert_close(ours: Path, theirs: Path) -> None:
@@ -68,6 +71,24 @@ def test_both_tasks_are_learned(alone: Path) -> None:
 def test_two_processes_equal_one_on_masks_and_vqa(alone: Path, tmp_path: Path, sharding: str) -> None:
     run_two(tmp_path, replace(CONFIG, sharding=sharding))
     assert_close(tmp_path, alone)
+
+
+def test_any_split_of_a_step_learns_the_same(tmp_path: Path) -> None:
+    """Four rows with 1, 2 and 0 masks and a question: as one batch, as four, as two, and in two processes."""
+    config = TrainConfig(max_steps=2, log_every=1, save_every=0, ema_decay=0.0, optim=CONFIG.optim)
+    run(tmp_path / "4", config, 4, mixed=True)
+    run(tmp_path / "1111", replace(config, accumulate=4), 1, mixed=True)
+    run(tmp_path / "22", replace(config, accumulate=2), 2, mixed=True)
+    run_two(tmp_path / "1111-two", replace(config, accumulate=2), 1, mixed=True)
+    keys = ("loss", "mask", "dice", "class", "selection", "text", "gradient_norm")
+    whole = [[line[key] for key in keys] for line in lines(tmp_path / "4")]
+    assert all(min(values) > 0 for values in whole)
+    for split in ("1111", "22", "1111-two"):
+        for ours, theirs in zip(lines(tmp_path / split), whole, strict=True):
+            assert [ours[key] for key in keys] == pytest.approx(theirs, rel=2e-4), split
+        mine, yours = (load_file(tmp_path / name / "final" / "model.safetensors") for name in (split, "4"))
+        for name in mine:
+            torch.testing.assert_close(mine[name], yours[name], rtol=0, atol=2e-5, msg=f"{split} {name}")
 
 
 @pytest.mark.slow

@@ -47,10 +47,14 @@ class Grid:
 
 @dataclass
 class Rows:
-    """Step ``s`` has four rows, of masks where ``s`` is even and of VQA where it is odd."""
+    """Step ``s`` has four rows, of masks where ``s`` is even and of VQA where it is odd.
+
+    ``mixed``: of both in each step.
+    """
 
     processor: object
     rows: int
+    mixed: bool = False
 
     def samples(self, index: int) -> list[Sample]:
         first = index * self.rows
@@ -60,7 +64,7 @@ class Rows:
         rng = np.random.default_rng(row)
         frame = rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)
         words = " ".join(["red", "ball", "on", "the", "left"][: 2 + row % 3])
-        if row // 4 % 2:
+        if row % 4 == 1 if self.mixed else row // 4 % 2:
             return Sample(frame, words, Task.VQA, answer=words, name=f"row-{row}")
         mask = np.zeros((1 + row % 2, 40, 56), np.uint8)
         mask[:, 5 + row % 9 : 30, 8:40] = 1
@@ -80,7 +84,7 @@ class Rows:
         return self.samples(index)[0].task.value
 
 
-def run(folder: Path, config: TrainConfig, rows: int) -> Trainer:
+def run(folder: Path, config: TrainConfig, rows: int, mixed: bool = False) -> Trainer:
     torch.manual_seed(int(os.environ.get("RANK", "0")))  # the first process's weights must count
     model = InstructSeg(preset("nano", **SMALL))
     if "RANK" not in os.environ or os.environ["RANK"] == "0":
@@ -92,23 +96,23 @@ def run(folder: Path, config: TrainConfig, rows: int) -> Trainer:
         return {"logit": output.mask_logits.mean().item()}
 
     criterion = SegCriterion(CriterionConfig(selection_weight=2.0), Grid())
-    trainer = Trainer(model, criterion, Rows(processor, rows), config, folder, evaluate)
+    trainer = Trainer(model, criterion, Rows(processor, rows, mixed), config, folder, evaluate)
     trainer.train()
     return trainer
 
 
-def process(rank: int, port: int, folder: str, config: TrainConfig) -> None:
+def process(rank: int, port: int, folder: str, config: TrainConfig, rows: int, mixed: bool) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     os.environ |= {"MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     AcceleratorState._reset_state(reset_partial_state=True)  # what was forked along
     torch.set_num_threads(1)
-    run(Path(folder), config, rows=2)
+    run(Path(folder), config, rows, mixed)
     torch.distributed.destroy_process_group()
 
 
-def run_two(folder: Path, config: TrainConfig) -> None:
-    """Two gloo processes with two rows each."""
+def run_two(folder: Path, config: TrainConfig, rows: int = 2, mixed: bool = False) -> None:
+    """Two gloo processes with ``rows`` rows in a batch each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(process, (port, str(folder), config), nprocs=2, start_method="fork")
+    mp.start_processes(process, (port, str(folder), config, rows, mixed), nprocs=2, start_method="fork")
