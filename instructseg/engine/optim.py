@@ -137,7 +137,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
         ValueError: when ``saved`` belongs to other parameters.
     """
     now = optimizer.state_dict()["param_groups"]
-    if [group["names"] for group in now] != [group["names"] for group in saved["param_groups"]]:
+    if [group["names"] for group in now] != [group.get("names") for group in saved["param_groups"]]:
         raise ValueError(
             "the checkpoint trained other parameters: restore trainable, frozen and lr_scale, or start anew"
         )

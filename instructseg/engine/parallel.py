@@ -118,7 +118,7 @@ class Replicated:
         Raises:
             ValueError: it belongs to other parameters, or was written with DeepSpeed.
         """
-        if not state["optimizer"]:
+        if not state.get("optimizer"):
             raise ValueError(f"{folder} was written with DeepSpeed: go on with DeepSpeed")
         restore_optimizer(optimizer, sharded_moments(optimizer, state["optimizer"]))
 

@@ -118,5 +118,5 @@ def _is_optimizer(optimizer: Any) -> bool:
         isinstance(moments, Mapping)
         and all(type(key) is int and isinstance(entry, Mapping) for key, entry in moments.items())
         and isinstance(groups, list)
-        and all(isinstance(group, Mapping) and isinstance(group.get("names"), list) for group in groups)
+        and all(isinstance(group, Mapping) for group in groups)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +18,16 @@ from instructseg.engine.source import Batch
 from instructseg.structures import MaskTargets
 
 Turns = deque[tuple[int, Batch]]
+
+
+class Losses(Protocol):
+    """What a criterion returns: ``total``, the scalar to minimise, and its named ``parts``."""
+
+    @property
+    def total(self) -> torch.Tensor: ...  # noqa: D102
+
+    @property
+    def parts(self) -> Mapping[str, torch.Tensor]: ...  # noqa: D102
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ from instructseg.engine.sharded import fill_weights, whole
 from instructseg.engine.signals import Interrupted, stop_requests
 from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
 from instructseg.engine.start import keep_start, mix_with_start
-from instructseg.engine.step import Turns, flushed_denormals, on_device, seed_everything, take_step
+from instructseg.engine.step import Losses, Turns, flushed_denormals, on_device, seed_everything, take_step
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
 from instructseg.engine.trackers import Tracker, open_trackers
 from instructseg.engine.watch import BestWatch, LossLevel
@@ -56,16 +56,6 @@ FINAL = "final"
 """Folder of the weights that a run hands on."""
 BEST = "best.json"
 """Says which checkpoint is the best."""
-
-
-class Losses(Protocol):
-    """What a criterion returns: ``total``, the scalar to minimise, and its named ``parts``."""
-
-    @property
-    def total(self) -> torch.Tensor: ...
-
-    @property
-    def parts(self) -> Mapping[str, torch.Tensor]: ...
 
 
 Criterion = Callable[..., Losses]
@@ -184,7 +174,7 @@ class Trainer:
 
     @property
     def share(self) -> float:
-        """How much of the run is over, 0..1, by whichever limit is nearer."""
+        """How much of the run is over, 0..1."""
         minutes = self.config.max_minutes
         return min(1.0, max(self.step / self.config.max_steps, self.seconds / 60 / minutes if minutes else 0.0))
 
@@ -213,7 +203,7 @@ class Trainer:
         if folder is not None:
             self.ema.load(averages)
             self.parallel.read(folder, self.optimizer, state)
-            self.step, self.seconds = state["step"], state["seconds"]
+            self.step, self.seconds = state["step"], state.get("seconds", 0.0)
             self.watch.load(state.get("best", {}))
             self.levels.load(state.get("levels", {}))
             self.scale.load(state.get("scale", self.scale.state()))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from instructseg.engine import OptimConfig, TrainConfig
-from instructseg.engine.parallel import average_gradients
+from instructseg.engine.parallel import Replicated, average_gradients
 from tests.engine.two_processes import run, run_two
 
 CONFIG = TrainConfig(
@@ -73,22 +73,35 @@ def test_two_processes_equal_one_on_masks_and_vqa(alone: Path, tmp_path: Path, s
     assert_close(tmp_path, alone)
 
 
-def test_any_split_of_a_step_learns_the_same(tmp_path: Path) -> None:
+def test_any_split_of_a_step_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four rows with 1, 2 and 0 masks and a question: as one batch, as four, as two, and in two processes."""
+    gradients: list[torch.Tensor] = []
+    update = Replicated.update
+
+    def recording(self, optimizer, *arguments):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        filled = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        gradients.append(torch.cat([gradient.flatten() for gradient in filled]))
+        return update(self, optimizer, *arguments)
+
     config = TrainConfig(max_steps=2, log_every=1, save_every=0, ema_decay=0.0, optim=CONFIG.optim)
-    run(tmp_path / "4", config, 4, mixed=True)
-    run(tmp_path / "1111", replace(config, accumulate=4), 1, mixed=True)
-    run(tmp_path / "22", replace(config, accumulate=2), 2, mixed=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Replicated, "update", recording)
+        run(tmp_path / "4", config, 4, mixed=True)
+        run(tmp_path / "1111", replace(config, accumulate=4), 1, mixed=True)
+        run(tmp_path / "22", replace(config, accumulate=2), 2, mixed=True)
+    for ours in (gradients[2], gradients[4]):
+        assert (ours - gradients[0]).norm() <= 1e-5 * gradients[0].norm()
     run_two(tmp_path / "1111-two", replace(config, accumulate=2), 1, mixed=True)
     keys = ("loss", "mask", "dice", "class", "selection", "text", "gradient_norm")
-    whole = [[line[key] for key in keys] for line in lines(tmp_path / "4")]
-    assert all(min(values) > 0 for values in whole)
+    first = [[line[key] for key in keys] for line in lines(tmp_path / "4")]
+    assert all(min(values) > 0 for values in first)
     for split in ("1111", "22", "1111-two"):
-        for ours, theirs in zip(lines(tmp_path / split), whole, strict=True):
+        for ours, theirs in zip(lines(tmp_path / split), first, strict=True):
             assert [ours[key] for key in keys] == pytest.approx(theirs, rel=2e-4), split
         mine, yours = (load_file(tmp_path / name / "final" / "model.safetensors") for name in (split, "4"))
         for name in mine:
-            torch.testing.assert_close(mine[name], yours[name], rtol=0, atol=2e-5, msg=f"{split} {name}")
+            torch.testing.assert_close(mine[name], yours[name], rtol=0, atol=2e-4, msg=f"{split} {name}")
 
 
 @pytest.mark.slow
