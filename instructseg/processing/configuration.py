@@ -30,6 +30,8 @@ class ProcessorConfig:
         text_tasks: tasks whose reply is learned as text.
         wording: of what is said around an instruction: as ``released``; ``varied``, to train a model that does
             not depend on the words; ``held_out``, to measure how far it does.
+        presence_threshold: presence (0..1) below which these weights say that nothing answers, as fitted on
+            data that no training saw; ``None`` for weights whose threshold is not known: they always mark.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
         clip_mean, clip_std: of SigLIP, per channel, of values 0..1.
@@ -45,6 +47,7 @@ class ProcessorConfig:
     max_length: int = 2048
     text_tasks: tuple[Task, ...] = (Task.REASON_SEG, Task.VQA)
     wording: Wording = "released"
+    presence_threshold: float | None = None
     seg_mean: RGB = MaskBranchPixels.mean
     seg_std: RGB = MaskBranchPixels.std
     pad_value: int = MaskBranchPixels.pad_value
@@ -71,6 +74,9 @@ class ProcessorConfig:
             raise ValueError(f"system must be a text, not {self.system!r:.60}")
         if self.wording not in get_args(Wording):
             raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not {self.wording!r:.60}")
+        threshold = self.presence_threshold
+        if threshold is not None and not (_is_number(threshold, -1.0) and 0 <= threshold <= 1):
+            raise ValueError(f"presence_threshold must be a number of 0..1 or null, not {threshold!r:.60}")
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "processor") -> ProcessorConfig:
