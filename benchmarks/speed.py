@@ -145,7 +145,7 @@ def videos(
         return [one for row in official.video(frames[:exact_frames], texts, only) for one in row]
 
     def mine(texts: Sequence[str], count: int, stride: int) -> Answers:
-        results = list(ours.predict(list(frames[:count]), texts, llm_stride=stride))
+        results = list(ours.predict(list(frames[:count]), texts, llm_stride=stride, threshold=0))
         return [one for t in only for one in results[t].predictions]
 
     found = []

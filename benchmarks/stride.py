@@ -123,7 +123,7 @@ def measure(predictor: VideoPredictor, clips: Sequence[Clip], options: dict[str,
     with counted(predictor) as counts:
         for number, clip in enumerate(clips):
             start = time.process_time()
-            results = list(predictor.predict(clip.frames, clip.texts, **options))
+            results = list(predictor.predict(clip.frames, clip.texts, threshold=0, **options))
             spent += time.process_time() - start
             frames += len(results)
             rows += len(results) * len(clip.texts)

@@ -222,3 +222,8 @@ class MaskPrediction:
     instruction: str = ""
     probability: np.ndarray | None = None
     answer: str | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is marked: not where ``presence`` was below the threshold."""
+        return bool(self.mask.any())

@@ -86,7 +86,9 @@ class Segmentation(Benchmark):
         for task in dict.fromkeys(sample.task for sample in samples):
             places = [place for place, sample in enumerate(samples) if sample.task is task]
             asked = [samples[place].instruction for place in places]
-            masks = predictor.predict(asked, task, answer=self.explain, batch_size=runner.batch_size)
+            masks = predictor.predict(
+                asked, task, answer=self.explain, batch_size=runner.batch_size, threshold=0
+            )
             found.update(zip(places, masks, strict=True))
         return [found[place] for place in range(len(samples))]
 

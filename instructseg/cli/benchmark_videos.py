@@ -284,7 +284,7 @@ class Davis(Benchmark):
         asked = [expression for group in groups.values() for expression in group]
         texts = [expression.text for expression in asked]
         frames = predictor.predict(
-            clip.frames, texts, self.dataset.task, soft=self.soft, batch_size=runner.batch_size
+            clip.frames, texts, self.dataset.task, soft=self.soft, batch_size=runner.batch_size, threshold=0
         )
         merge = merge_soft if self.soft else merge_hard
         for name, result in zip(clip.frame_names, frames, strict=True):

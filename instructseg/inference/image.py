@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 import torch
 
 from instructseg.inference.faults import memory_told
+from instructseg.inference.frames import take_image, take_instructions
 from instructseg.inference.postprocess import predictions
 from instructseg.inference.session import KeyFrame, Session, batches, check_task
-from instructseg.media import ImageLike, load_image
+from instructseg.media import ImageLike
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, ModelInputs, Task
 
 MAX_NEW_TOKENS = 64
@@ -25,6 +29,9 @@ ADVICE = f"lower batch_size, {LOAD_SMALLER}"
 class ImagePredictor(Session):
     """Segments one picture after another.
 
+    Threads may share a predictor: each has the picture that it set itself, and a thread that set none is told
+    so. The weights are shared, so a thread more costs the features of its picture only.
+
     Example::
 
         predictor = ImagePredictor.from_pretrained()
@@ -33,22 +40,27 @@ class ImagePredictor(Session):
             print(found.instruction, found.score, found.mask.sum())
     """
 
-    _shown: tuple[np.ndarray, KeyFrame] | None = None
+    def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
+        super().__init__(model, processor)
+        self._own = threading.local()  # the picture that is set, by thread
+        self._is_set = False  # in any thread
 
     def set_image(self, image: ImageLike) -> None:
         """Takes a picture and encodes it; all that follows is about it.
 
         Args:
-            image: a file, a Pillow image or an array, as :func:`~instructseg.media.load_image` takes them.
+            image: a file, a Pillow image, or ``uint8[H, W, 3]`` RGB.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no picture, or one without pixels.
+            ValueError: it is no picture, or one without pixels; an array is other than ``uint8[H, W, 3]``.
+            TypeError: it is something else, such as a tensor or bytes.
             torch.cuda.OutOfMemoryError: it does not fit; the picture before stays.
         """
-        frame = np.array(load_image(image))  # a copy: the caller's array may change
+        frame = take_image(image)  # a copy: the caller's array may change
         with memory_told(f"on a picture of {frame.shape[0]}x{frame.shape[1]}", LOAD_SMALLER, self.model.device):
-            self._shown = (frame, self.key_frame(frame, self.tokens(frame)))
+            self._own.shown = (frame, self.key_frame(frame, self.tokens(frame)))
+        self._is_set = True
 
     @property
     def frame(self) -> np.ndarray:
@@ -80,21 +92,23 @@ class ImagePredictor(Session):
             answer: whether the model first writes an explanation, which the predictions carry and the mask
                 tokens stand behind, as trained (``Task.REASON_SEG``).
             batch_size: instructions read together; ``None`` for that of the session.
-            threshold: presence (0..1) below which the mask is empty; ``None`` always gives a mask.
+            threshold: presence (0..1) below which the mask is empty; ``None`` for that of the weights, where
+                they have one (the bundled model has), 0 always gives a mask.
             max_new_tokens: longest explanation.
 
         Returns:
             one prediction per instruction, in order.
 
         Raises:
-            ValueError: no picture is set, an explanation leaves no room for the mask (lower
+            TypeError: an instruction is no text.
+            ValueError: no picture is set in this thread, an explanation leaves no room for the mask (lower
                 ``max_new_tokens``), or an argument does not fit (see :func:`batches`, and
                 :meth:`Session.prompt`).
             torch.cuda.OutOfMemoryError: the group does not fit.
         """
         _, key = self._require()
         task = check_task(task)
-        given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
+        given, threshold = take_instructions(instructions), self.threshold(threshold)
         found: list[MaskPrediction] = []
         for group in batches(given, self.batch_size if batch_size is None else batch_size):
             texts = self._generate(group, task, max_new_tokens) if answer else None
@@ -127,12 +141,16 @@ class ImagePredictor(Session):
             torch.cuda.OutOfMemoryError: it does not fit.
         """
         self._require()
+        if not isinstance(question, str):
+            raise TypeError(f"a question is a text, got {type(question).__name__}")
         return self._generate((question,), Task.VQA, max_new_tokens)[0]
 
     def _require(self) -> tuple[np.ndarray, KeyFrame]:
-        if self._shown is None:
-            raise ValueError("no picture yet: call set_image first")
-        return self._shown
+        shown: tuple[np.ndarray, KeyFrame] | None = getattr(self._own, "shown", None)
+        if shown is None:
+            here = "in this thread, which has a picture of its own" if self._is_set else "yet"
+            raise ValueError(f"no picture {here}: call set_image first, or segment")
+        return shown
 
     def _generate(self, instructions: Sequence[str], task: Task, max_new_tokens: int) -> list[str]:
         """Text that the model writes to each instruction: the reply to a question, else the explanation."""

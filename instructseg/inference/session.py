@@ -121,6 +121,18 @@ class Session:
             part.compile(**{"dynamic": False, **options})
         self.length_multiple = LENGTH_MULTIPLE
 
+    def threshold(self, given: float | None) -> float:
+        """The presence below which a mask is empty: as ``given``; else that of the weights, else 0.
+
+        Raises:
+            ValueError: it is outside 0..1.
+        """
+        if given is None:
+            given = self.processor.config.presence_threshold or 0.0
+        if not 0 <= given <= 1:
+            raise ValueError(f"threshold {given} is outside 0..1")
+        return given
+
     @torch.inference_mode()
     def tokens(self, frame: np.ndarray) -> torch.Tensor:
         """Language side of ``uint8[H, W, 3]``: projected SigLIP tokens ``float[1, P, D]``."""

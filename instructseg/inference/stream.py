@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 import torch
 
+from instructseg.inference.frames import take_image
 from instructseg.inference.instructions import Anchor, Instruction, States
 from instructseg.inference.pairs import Pairs
 from instructseg.inference.session import BATCH_SIZE, check_batch_size, check_task
 from instructseg.inference.stride import Stride
 from instructseg.inference.window import REFERENCES, Window
-from instructseg.media import ImageLike, load_image
+from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, Task
@@ -36,7 +39,8 @@ class StreamOptions:
             when a score falls or the picture changes; see :class:`~instructseg.inference.stride.Stride`.
         batch_size: pairs of frame and instruction that are computed together, where memory allows.
         chunk: frames that are encoded together, where several are given at once.
-        threshold: presence (0..1) below which a mask is empty; ``None`` always gives a mask.
+        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, where they
+            have one, 0 always gives a mask.
         soft: whether the predictions carry ``probability``.
 
     Raises:
@@ -92,7 +96,10 @@ class StreamResult:
 
 
 class VideoSession(Pairs):
-    """Segments a stream, frame by frame. Use it from one thread.
+    """Segments a stream, frame by frame.
+
+    Threads may add and drop instructions; frames come from one thread at a time, and where another one is at
+    it already that is an error.
 
     A frame's SigLIP and Swin features are computed once, whatever the number of instructions. Memory does
     not grow with the length: frames are held while they wait, or while a later one looks back at them.
@@ -127,6 +134,7 @@ class VideoSession(Pairs):
         self._window = options.window()
         self._size: tuple[int, int] | None = None
         self._done: list[StreamResult] = []
+        self._turn = threading.RLock()  # held by the thread that is inside
 
     @property
     def instructions(self) -> dict[int, str]:
@@ -147,12 +155,16 @@ class VideoSession(Pairs):
 
         Raises:
             ValueError: the instruction is empty or too long, or the session is closed.
+            TypeError: it is no text.
         """
-        self._require_open("add an instruction")
-        number = self._added
-        row = Instruction(number, instruction, self.options.task, self.processor, self.options.references)
-        self._instructions[number] = row
-        self._added += 1
+        if not isinstance(instruction, str):
+            raise TypeError(f"an instruction is a text, got {type(instruction).__name__}")
+        with self._turn:
+            self._require_open("add an instruction")
+            number = self._added
+            row = Instruction(number, instruction, self.options.task, self.processor, self.options.references)
+            self._instructions[number] = row
+            self._added += 1
         return number
 
     def drop(self, number: int) -> None:
@@ -161,25 +173,27 @@ class VideoSession(Pairs):
         Raises:
             ValueError: there is no such instruction, or the session is closed.
         """
-        self._require_open("drop an instruction")
-        if number not in self._instructions:
-            known = ", ".join(map(str, self._instructions)) or "none"
-            raise ValueError(f"no instruction has the id {number!r}: there are {known}")
-        del self._instructions[number]
-        self._window.forget(number)
+        with self._turn:
+            self._require_open("drop an instruction")
+            if number not in self._instructions:
+                known = ", ".join(map(str, self._instructions)) or "none"
+                raise ValueError(f"no instruction has the id {number!r}: there are {known}")
+            del self._instructions[number]
+            self._window.forget(number)
 
     def push(self, frame: ImageLike) -> list[StreamResult]:
         """Takes the next frame.
 
         Args:
-            frame: ``uint8[H, W, 3]`` RGB, or what :func:`~instructseg.media.load_image` takes.
+            frame: ``uint8[H, W, 3]`` RGB, a path or a Pillow image.
 
         Returns:
             results that are ready, in order: usually one, that of ``delay`` frames ago; none at the start.
 
         Raises:
-            ValueError: the frame is of another size than those before, or the session is closed. The
-                session goes on as if it had not been given.
+            ValueError: the frame is no image, or of another size than those before; the session is closed, or
+                another thread is giving it frames. The session goes on as if it had not been given.
+            TypeError: the frame is something else, such as a tensor.
             torch.cuda.OutOfMemoryError: not even one instruction fits. The next call tries again.
         """
         return self.extend([frame])
@@ -190,13 +204,13 @@ class VideoSession(Pairs):
 
         They are all held until their results come: give few at a time.
         """
-        self._require_open("take a frame")
-        if self._window.ended:
-            raise ValueError("the last frames of the clip before are not done: call flush() again")
-        for frame in frames:
-            # a copy: the caller's array may change while the frame is held
-            self._window.append(self._fitting(np.array(load_image(frame))))
-        return self._advance()
+        with self._alone("take a frame"):
+            if self._window.ended:
+                raise ValueError("the last frames of the clip before are not done: call flush() again")
+            for frame in frames:
+                # a copy: the caller's array may change while the frame is held
+                self._window.append(self._fitting(take_image(frame)))
+            return self._advance()
 
     def take(self) -> list[StreamResult]:
         """Results that are done and were not handed out: there are some behind an error only."""
@@ -210,15 +224,15 @@ class VideoSession(Pairs):
         The next frame, of any size, begins another clip, which does not look back at this one; indices and
         instructions go on.
         """
-        self._require_open("flush")
-        self._window.ended = True
-        results = self._advance()
-        self._start += self._window.read
-        self._window = self.options.window()
-        self._size = None
-        for row in self._instructions.values():
-            row.forget()
-        return results
+        with self._alone("flush"):
+            self._window.ended = True
+            results = self._advance()
+            self._start += self._window.read
+            self._window = self.options.window()
+            self._size = None
+            for row in self._instructions.values():
+                row.forget()
+            return results
 
     def close(self) -> list[StreamResult]:
         """:meth:`flush`, and the end: nothing more is taken. A second time it gives nothing."""
@@ -245,6 +259,17 @@ class VideoSession(Pairs):
     def _require_open(self, wanted: str) -> None:
         if self.closed:
             raise ValueError(f"cannot {wanted}: the session is closed, open another one")
+
+    @contextmanager
+    def _alone(self, wanted: str) -> Iterator[None]:
+        """This thread inside and no other; the session open."""
+        if not self._turn.acquire(blocking=False):
+            raise ValueError(f"cannot {wanted}: another thread is inside, give each thread its own session")
+        try:
+            self._require_open(wanted)
+            yield
+        finally:
+            self._turn.release()
 
     def _fitting(self, frame: np.ndarray) -> np.ndarray:
         """The frame, of the same size as those before in the clip."""
@@ -335,5 +360,7 @@ class VideoSession(Pairs):
 
     def _decode(self, t: int, rows: list[tuple[Instruction, States]]) -> dict[int, MaskPrediction]:
         """Answers on frame ``t`` by id."""
-        found = self.decode_pairs(self._window, t, rows, self.options.threshold, self.options.soft)
+        found = self.decode_pairs(
+            self._window, t, rows, self.threshold(self.options.threshold), self.options.soft
+        )
         return {row.number: one for (row, _), one in zip(rows, found, strict=True)}

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.inference.frames import take_instructions, take_video
 from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.session import Session
 from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.window import REFERENCES, spacing_of
-from instructseg.media import ImageLike, VideoSource, open_video
+from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, Task
@@ -90,7 +91,7 @@ class VideoPredictor(Session):
 
         Args:
             video: a file, a folder of frames, or frames from anywhere, such as a camera; as
-                :func:`~instructseg.media.open_video` takes it.
+                :func:`~instructseg.media.open_video` takes it, but arrays as ``uint8[H, W, 3]`` alone.
             instructions: one or several.
             task: selects the prompt, also by its name; for a question whose answer is a mask
                 ``Task.REASON_VOS``.
@@ -108,11 +109,12 @@ class VideoPredictor(Session):
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: there is no frame, or a frame, an instruction or an option does not fit.
+            TypeError: what is given is no video, a frame no image, or an instruction no text.
             TruncatedVideoError: the video breaks off; the frames before it were yielded.
         """
-        given = (instructions,) if isinstance(instructions, str) else tuple(instructions)
+        given = take_instructions(instructions)
         stride = Stride.of(options.get("llm_stride", 1))
-        frames = video if isinstance(video, VideoSource) else open_video(video)
+        frames = take_video(video)
         references = options.get("references", self.references)
         if options.get("spacing") is None:
             options["spacing"] = spacing_of(frames.fps, frames.about, references) if frames.timed else 1
@@ -121,8 +123,6 @@ class VideoPredictor(Session):
         if options.get("chunk") is None:
             options["chunk"] = 1 if frames.about is None else self._chunk()
         session = self.session(task=task, **options)
-        if not given:
-            raise ValueError("no instruction: say what to look for")
         for instruction in given:
             session.add(instruction)
         return _results(session, frames)

@@ -1,0 +1,115 @@
+"""The door of the predictors: what is taken as an image, as frames and as instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.media import ImageLike, VideoSource, load_image, open_video
+from instructseg.processing.pixels import check_frame
+
+MAX_PIXELS = 178_956_970
+"""Of an image: Pillow's limit for files, which arrays are held to as well."""
+
+
+def take_image(image: ImageLike) -> np.ndarray:
+    """Reads an image into memory of its own, ``uint8[H, W, 3]`` RGB.
+
+    An array is taken as ``uint8[H, W, 3]`` alone: grey, floats or masks given for a frame are mistakes more
+    often than wishes.
+
+    Args:
+        image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`~instructseg.media.load_image`; an array of another shape or
+            type, or more than :data:`MAX_PIXELS`.
+        TypeError: it is something else, such as a tensor or bytes.
+    """
+    if isinstance(image, np.ndarray):
+        _check_array(image)
+    elif isinstance(image, str | Path) or hasattr(image, "getexif"):
+        image = load_image(image)
+    else:
+        raise TypeError(
+            f"an image is a path, a Pillow image or an array uint8[H, W, 3], got {_kind(image)}: "
+            "open bytes with PIL.Image.open(io.BytesIO(data)), turn a tensor [H, W, 3] into tensor.cpu().numpy()"
+        )
+    return np.array(image)
+
+
+def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSource:
+    """Opens a video whose frames in memory are held to :func:`take_image`.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as of :func:`~instructseg.media.open_video` and of
+            :func:`take_image`; for a later frame when it is reached.
+    """
+    if isinstance(video, VideoSource | str | Path):
+        return video if isinstance(video, VideoSource) else open_video(video)
+    if isinstance(video, np.ndarray) and video.ndim < 4:
+        return open_video(take_image(video))
+    if hasattr(video, "getexif"):
+        return open_video(video)
+    if isinstance(video, bytes | bytearray | dict) or not isinstance(video, Iterable):
+        raise TypeError(f"a video is a path, an image or an iterable of images, got {_kind(video)}")
+    fps = getattr(video, "fps", None)
+    if isinstance(video, Iterator):
+        return open_video(map(take_image, video), fps)
+    return open_video(_SizedFrames(video) if isinstance(video, Sized) else _Frames(video), fps)
+
+
+def take_instructions(instructions: str | Sequence[str]) -> tuple[str, ...]:
+    """One instruction or several, as a tuple.
+
+    Raises:
+        TypeError: one is no text.
+        ValueError: there is none.
+    """
+    if isinstance(instructions, str):
+        return (instructions,)
+    if not isinstance(instructions, Iterable) or isinstance(instructions, bytes):
+        raise TypeError(f"instructions are a text or a list of texts, got {_kind(instructions)}")
+    given = tuple(instructions)
+    for place, text in enumerate(given):
+        if not isinstance(text, str):
+            raise TypeError(f"instruction {place} is no text but {_kind(text)}")
+    if not given:
+        raise ValueError("no instruction: say what to look for")
+    return given
+
+
+def _check_array(array: np.ndarray) -> None:
+    try:
+        check_frame(array)
+    except ValueError as error:
+        hint = "" if 0 in array.shape else "; instructseg.media.load_image makes one of grey, RGBA and 0..1"
+        raise ValueError(f"{error}{hint}") from None
+    height, width = array.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"an image of {height}x{width} is too large: at most {MAX_PIXELS} pixels are taken")
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+class _Frames:
+    """Images of any iterable, each held to :func:`take_image`; as often as that can be read."""
+
+    def __init__(self, images: Iterable[Any]) -> None:
+        self._images = images
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(take_image, self._images)
+
+
+class _SizedFrames(_Frames):
+    """The same, where it tells how many there are."""
+
+    def __len__(self) -> int:
+        assert isinstance(self._images, Sized)
+        return len(self._images)
