@@ -164,15 +164,20 @@ class DrawnConfig:
         instructions: of each row; a row that joins several kinds has as many of each.
         split: ``test``, or ``val`` for choices that are still open.
         tables: only these parts of the table, such as ``res`` or ``rvos``; empty for all.
+        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, as predictors
+            do, 0 for always a mask.
     """
 
     instructions: int = 300
     split: Literal["val", "test"] = "test"
     tables: tuple[str, ...] = ()
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.instructions < 1:
             raise ValueError(f"instructions must be at least 1, got {self.instructions}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold {self.threshold} is outside 0..1")
 
 
 @dataclass(frozen=True)

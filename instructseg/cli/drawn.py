@@ -68,6 +68,7 @@ def measure(
     instructions: int | None = None,
     whole_clips: bool = False,
     copies: bool = False,
+    threshold: float = 0.0,
 ) -> Iterator[Outcome]:
     """Asks about the scenes of a data set, in order.
 
@@ -79,6 +80,7 @@ def measure(
         whole_clips: each frame is the key frame in turn, its neighbours are the references. Otherwise the
             drawn key frame alone is looked at.
         copies: of the key frame stand in for the references; with ``whole_clips``.
+        threshold: presence (0..1) below which a mask is empty.
     """
     asked, waiting = 0, []
     for index in range(len(dataset)):
@@ -88,16 +90,18 @@ def measure(
         done = index + 1 == len(dataset) or (instructions is not None and asked >= instructions)
         if done or sum(len(scene.expressions) for scene in waiting) >= BATCH_ROWS:
             for scene in waiting if whole_clips else ():
-                yield from _on_clip(Session(model, processor), scene, copies)
+                yield from _on_clip(Session(model, processor), scene, copies, threshold)
             if not whole_clips:
-                yield from _on_key_frames(model, processor, waiting)
+                yield from _on_key_frames(model, processor, waiting, threshold)
             waiting = []
         if done:
             return
 
 
 @torch.inference_mode()
-def _on_key_frames(model: Any, processor: InstructSegProcessor, scenes: Sequence[DrawnScene]) -> list[Outcome]:
+def _on_key_frames(
+    model: Any, processor: InstructSegProcessor, scenes: Sequence[DrawnScene], threshold: float
+) -> list[Outcome]:
     rows = [(scene, number, sample) for scene in scenes for number, sample in enumerate(scene.samples())]
     questions = [row for row in rows if not row[2].task.has_mask]
     others = [row for row in rows if row[2].task.has_mask]
@@ -112,7 +116,8 @@ def _on_key_frames(model: Any, processor: InstructSegProcessor, scenes: Sequence
             found.append(Outcome(scene.name, kind, form, False, score, answer=right))
     if others:
         inputs = processor([sample for *_, sample in others]).to(weight.device, weight.dtype)
-        for (scene, _, sample), prediction in zip(others, postprocess(model(inputs), inputs), strict=True):
+        answers = postprocess(model(inputs), inputs, threshold=threshold)
+        for (scene, _, sample), prediction in zip(others, answers, strict=True):
             found.append(_outcome(scene, sample, prediction))
     return found
 
@@ -134,7 +139,7 @@ def _outcome(scene: DrawnScene, sample: Sample, prediction: MaskPrediction) -> O
 
 
 @torch.inference_mode()
-def _on_clip(session: Session, drawn: DrawnScene, copies: bool) -> list[Outcome]:
+def _on_clip(session: Session, drawn: DrawnScene, copies: bool, threshold: float) -> list[Outcome]:
     scene, found = drawn.scene, []
     frames = list(scene.frames)
     tokens = [session.tokens(frame) for frame in frames]
@@ -150,7 +155,8 @@ def _on_clip(session: Session, drawn: DrawnScene, copies: bool) -> list[Outcome]
         for t, key in enumerate(shown):
             chosen = [t] * count if copies else neighbour_references(t, len(frames), count)
             output = session.solve(prompt, key, [perceived[u] for u in chosen])
-            for row, prediction in enumerate(predictions(output, [key.geometry] * len(asked))):
+            answers = predictions(output, [key.geometry] * len(asked), threshold=threshold)
+            for row, prediction in enumerate(answers):
                 masks[row, t] = prediction.mask
                 if t == drawn.key:
                     presence[row] = prediction.presence

@@ -109,8 +109,11 @@ class Figure:
 class Answers:
     """The outcomes of sources, measured when they are first asked for."""
 
-    def __init__(self, model: Any, processor: InstructSegProcessor, data: DataConfig) -> None:
+    def __init__(
+        self, model: Any, processor: InstructSegProcessor, data: DataConfig, threshold: float | None = None
+    ) -> None:
         self.model, self.processor, self.data = model, processor, data
+        self.threshold = (processor.config.presence_threshold or 0.0) if threshold is None else threshold
         self._found: dict[Source, list[Outcome]] = {}
 
     def __getitem__(self, source: Source) -> list[Outcome]:
@@ -120,8 +123,9 @@ class Answers:
             config = replace(self.processor.config, wording=source.template)
             processor = type(self.processor)(self.processor.tokenizer, config)
             found = measure(
-                self.model, processor, self._dataset(source), source.count, source.whole, source.copies
-            )
+                self.model, processor, self._dataset(source), source.count, source.whole, source.copies,
+                self.threshold,
+            )  # fmt: skip
             label = source.describe()
             with progress(found, None, "instructions", label) as shown:
                 self._found[source] = list(shown)
@@ -307,7 +311,7 @@ def evaluate(
     unknown = set(config.tables) - set(TABLES)
     if unknown:
         raise ValueError(f"unknown table {sorted(unknown)[0]!r}: there are {', '.join(TABLES)}")
-    start, answers = time.perf_counter(), Answers(model, processor, data)
+    start, answers = time.perf_counter(), Answers(model, processor, data, config.threshold)
     rows: dict[str, Figure] = {}
     for name, measured in tables(answers, config).items():
         if name in (config.tables or TABLES):
@@ -316,6 +320,7 @@ def evaluate(
                 seconds = round(time.perf_counter() - start, 1)
                 found = {
                     "split": config.split,
+                    "threshold": answers.threshold,
                     "seconds": seconds,
                     "rows": {k: asdict(r) for k, r in rows.items()},
                 }

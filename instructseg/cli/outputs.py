@@ -234,16 +234,9 @@ class ResultWriter:
     def _write_overlay(self, result: FrameResult) -> None:
         if not self.layout.overlay:
             return
-        from instructseg.visualization import draw_masks
+        from instructseg.visualization import draw_predictions
 
-        found = result.predictions
-        shown = draw_masks(
-            result.frame,
-            [one.mask for one in found],
-            [one.instruction for one in found],
-            scores=[one.score for one in found],
-            below=True,
-        )
+        shown = draw_predictions(result.frame, result.predictions)
         if self.layout.fps is None:
             save_image(self.layout.overlay, shown)
             return
@@ -310,6 +303,7 @@ def _row(found: MaskPrediction) -> dict[str, Any]:
     values = {
         "score": round(found.score, 6),
         "presence": round(found.presence, 6),
+        "found": found.found,
         "rle": mask_to_rle(found.mask),
     }
     return values if found.answer is None else {**values, "answer": found.answer}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -115,6 +116,8 @@ def export(config: RunConfig, weights: Path) -> Path:
     load_weights(model, weights)
     folder = config.output_dir / MODEL_FOLDER
     model.merge_lora().to(getattr(torch, config.export_dtype)).save_pretrained(folder)
+    # fitted to the weights that the run began with; these may find other things present
+    processor.config = replace(processor.config, presence_threshold=None)
     processor.save_pretrained(folder)
     logger.info("the model is in %s", folder)
     if config.export_official:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from instructseg.media import ImageLike, VideoSource, load_image, open_video
-from instructseg.processing.pixels import check_frame
 
 MAX_PIXELS = 178_956_970
 """Of an image: Pillow's limit for files, which arrays are held to as well."""
@@ -36,7 +35,7 @@ def take_image(image: ImageLike) -> np.ndarray:
     else:
         raise TypeError(
             f"an image is a path, a Pillow image or an array uint8[H, W, 3], got {_kind(image)}: "
-            "open bytes with PIL.Image.open(io.BytesIO(data)), turn a tensor [H, W, 3] into tensor.cpu().numpy()"
+            "open bytes with PIL.Image.open(io.BytesIO(data)), turn a tensor into an array with tensor.numpy()"
         )
     return np.array(image)
 
@@ -83,12 +82,14 @@ def take_instructions(instructions: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_array(array: np.ndarray) -> None:
-    try:
-        check_frame(array)
-    except ValueError as error:
-        hint = "" if 0 in array.shape else "; instructseg.media.load_image makes one of grey, RGBA and 0..1"
-        raise ValueError(f"{error}{hint}") from None
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(
+            f"an image array is uint8[H, W, 3] RGB, got {array.dtype}{list(array.shape)}: "
+            "instructseg.media.load_image makes one of grey, RGBA, 16 bits and floats of 0..1"
+        )
     height, width = array.shape[:2]
+    if not array.size:
+        raise ValueError(f"an image array of {height}x{width} pixels has nothing to look at")
     if height * width > MAX_PIXELS:
         raise ValueError(f"an image of {height}x{width} is too large: at most {MAX_PIXELS} pixels are taken")
 

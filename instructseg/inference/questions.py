@@ -1,8 +1,8 @@
 """Tells a question that wants words from a request that wants a mask.
 
 The model does both, by different prompts (``Task.VQA``, and the others), and "how many circles are there?" read
-as a request marks a circle. The rule looks at the words alone. It is for English, and in doubt it says mask, which
-is what this package is for:
+as a request marks a circle. The rule looks at the words alone. It is for English, and in doubt it says mask,
+which is what this package is for:
 
 ========================  =============================  =======================================
 an instruction            wants words                    wants a mask
@@ -57,8 +57,8 @@ _LEADS = (
 
 _MASK = (
     # asked to do something with a thing: "can you point out the dog?", not "can you see a dog?"
-    r"(?:can|could|will|would) you (?:please )?(?!see\b|tell\b|count\b|say\b|describe\b|explain\b|read\b|name\b|list\b|"
-    r"(?:find|spot|detect) (?:a|an|any|some)\b)\w+",
+    r"(?:can|could|will|would) you (?:please )?"
+    r"(?!(?:see|tell|count|say|describe|explain|read|name|list)\b|(?:find|spot|detect) (?:a|an|any|some)\b)\w+",
     # something definite: "do you see the thing with the shape of the moon?", not "do you see the colour of it?"
     rf"(?:do|can|could) you (?:see|tell) (?:me )?(?:the|which|what|where) (?!{_PROPERTY} of\b)",
     rf"(?:what|which|who)\b[^,]* {_BE} {_SUPERLATIVE}",
@@ -77,7 +77,8 @@ _WORDS = (
     rf"what {_BE} .+ (?:doing|called|made of|about|like|saying|looking at)$",
     rf"what {_DO} .+ (?:say|mean|show|look like|depict|see|do)"
     rf"(?: here| in (?:this|the) {_IMAGE})?$",
-    rf"who {_BE} (?:{_THIS}\b|(?:in|on) (?:this|the) {_IMAGE}|the (?:\w+ )?(?:man|woman|person|boy|girl|people)\b(?! (?:that|who)\b))",
+    rf"who {_BE} (?:{_THIS}\b|(?:in|on) (?:this|the) {_IMAGE}\b)",
+    rf"who {_BE} the (?:\w+ )?(?:man|woman|person|boy|girl|people)\b(?! (?:that|who)\b)",
     r"who (?:painted|took|made|drew|wrote|created)\b",
     r"(?:what|which|who)\b.*, .+ or .+",
     r"whose\b",

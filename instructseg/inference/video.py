@@ -155,7 +155,7 @@ def _until_failure(frames: Iterable[np.ndarray], failure: list[Exception]) -> It
     """Frames up to the one that cannot be read; why is put into ``failure``."""
     try:
         yield from frames
-    except (ValueError, OSError, RuntimeError) as error:
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
         failure.append(error)
 
 

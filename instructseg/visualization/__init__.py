@@ -1,7 +1,7 @@
 """Masks painted over pictures."""
 
-from instructseg.visualization.overlay import colour, draw_masks
+from instructseg.visualization.overlay import colour, covered, draw_masks, draw_predictions
 from instructseg.visualization.samples import draw_clip, draw_sample
 from instructseg.visualization.video import contact_sheet
 
-__all__ = ["colour", "contact_sheet", "draw_clip", "draw_masks", "draw_sample"]
+__all__ = ["colour", "contact_sheet", "covered", "draw_clip", "draw_masks", "draw_predictions", "draw_sample"]

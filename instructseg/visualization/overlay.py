@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instructseg.structures import MaskPrediction
+
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
@@ -26,6 +28,10 @@ PALETTE: tuple[Colour, ...] = (
 
 CAPTION_SHARE = 0.45
 """Largest height of the caption, as a share of the picture's."""
+COVERED_SHARE = 0.9
+"""Share of a mask's pixels below later masks from which on its colour is called covered."""
+NOT_FOUND, COVERED = "not found", "covered"
+"""What the caption says of a prediction without a mask, and of one whose colour later ones hide."""
 _DARK, _WIDEST = 20, "0.00"
 
 
@@ -35,6 +41,50 @@ def colour(index: int) -> Colour:
     light = 0.45 * (turn % 2) + 0.2 * (turn > 1)
     red, green, blue = (round(value + (255 - value) * light) for value in PALETTE[place])
     return red, green, blue
+
+
+def draw_predictions(
+    frame: np.ndarray, predictions: Sequence[MaskPrediction], *, below: bool = True
+) -> np.ndarray:
+    """Paints predictions over their frame, with a caption of instructions and scores.
+
+    Of what was not found the caption says so, without a colour; of a mask that lies below later ones, as with
+    two instructions for the same object, that it is covered.
+
+    Args:
+        frame: ``uint8[H, W, 3]`` RGB; not modified.
+        predictions: in the order of their colours.
+        below: whether the caption stands below the image and hides nothing.
+
+    Returns:
+        As of :func:`draw_masks`; of the same size for all frames of a size with these instructions.
+    """
+    masks = [one.mask for one in predictions]
+    _check(frame, masks, None, None, 0.5, None)
+    hidden = covered(masks)
+    notes = [
+        NOT_FOUND if not one.found else f"{one.score:.2f}, {COVERED}" if place in hidden else f"{one.score:.2f}"
+        for place, one in enumerate(predictions)
+    ]
+    painted = _paint(frame, masks, 0.5, [colour(i) for i in range(len(masks))])
+    if not predictions:
+        return painted
+    tints = [colour(place) if one.found else None for place, one in enumerate(predictions)]
+    texts = [_plain(one.instruction) for one in predictions]
+    return _caption(painted, texts, notes, (f"{_WIDEST}, {COVERED}", NOT_FOUND), tints, below)
+
+
+def covered(masks: Sequence[np.ndarray]) -> set[int]:
+    """Places of the masks ``bool[H, W]`` that lie below later ones, to :data:`COVERED_SHARE` at least."""
+    found: set[int] = set()
+    later: np.ndarray | None = None
+    for place in range(len(masks) - 1, -1, -1):
+        mask = masks[place].astype(bool)
+        area = int(mask.sum())
+        if later is not None and area and int((mask & later).sum()) >= COVERED_SHARE * area:
+            found.add(place)
+        later = mask.copy() if later is None else later | mask
+    return found
 
 
 def draw_masks(
@@ -72,14 +122,23 @@ def draw_masks(
     """
     _check(image, masks, labels, scores, alpha, colors)
     chosen = list(colors) if colors is not None else [colour(i) for i in range(len(masks))]
+    painted = _paint(image, masks, alpha, chosen)
+    if not labels:
+        return painted
+    notes = None if scores is None else [f"{score:.2f}" for score in scores]
+    return _caption(painted, [_plain(label) for label in labels], notes, (_WIDEST,), chosen, below)
+
+
+def _paint(
+    image: np.ndarray, masks: Sequence[np.ndarray], alpha: float, chosen: Sequence[Colour]
+) -> np.ndarray:
+    """A copy with tints, and outlines over them all."""
     painted = image.copy()
     for mask, tint in zip(masks, chosen, strict=True):
         inside = mask.astype(bool)
         painted[inside] = np.rint((1 - alpha) * painted[inside] + alpha * np.array(tint)).astype(np.uint8)
     for mask, tint in zip(masks, chosen, strict=True):
         _outline(painted, mask, tint)
-    if labels:
-        painted = _caption(painted, [_plain(label) for label in labels], scores, chosen, below)
     return painted
 
 
@@ -130,11 +189,15 @@ def _plain(text: str) -> str:
 def _caption(
     image: np.ndarray,
     texts: Sequence[str],
-    scores: Sequence[float] | None,
-    tints: Sequence[Colour],
+    notes: Sequence[str] | None,
+    widest: Sequence[str],
+    tints: Sequence[Colour | None],
     below: bool,
 ) -> np.ndarray:
-    """The picture with a strip of text lines, each label's first line led by a swatch of its colour."""
+    """The picture with a strip of text lines, each label's first line led by a swatch of its colour.
+
+    Behind each label stands its note; the strip has room for any of ``widest`` in its place.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = image.shape[:2]
@@ -145,11 +208,10 @@ def _caption(
 
     lines: list[tuple[str, Colour | None]] = []
     for i, (text, tint) in enumerate(zip(texts, tints, strict=True)):
-        # broken at the same place, whatever the score
-        scored = text if scores is None else f"{text} · {_WIDEST}"
-        broken = _wrap(scored, font, width - indent - margin)
-        if scores is not None:
-            broken[-1] = broken[-1].removesuffix(_WIDEST) + f"{scores[i]:.2f}"
+        if notes is None:
+            broken = _wrap(text, font, width - indent - margin)
+        else:
+            broken = _noted(text, notes[i], widest, font, width - indent - margin)
         lines += [(line, None if place else tint) for place, line in enumerate(broken)]
     room = max(1, int((CAPTION_SHARE * height - margin) // step))
     if len(lines) > room:
@@ -191,6 +253,21 @@ def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[str]:
                 lines.append("")
             lines[-1] += letter
     return lines
+
+
+def _noted(
+    text: str, note: str, widest: Sequence[str], font: FreeTypeFont | ImageFont, width: float
+) -> list[str]:
+    """Lines of a label and its note, as many as it takes for any of ``widest``."""
+    number = note[: len(_WIDEST)] if note[0].isdigit() else ""
+    # broken at the same place, whatever the score
+    lines = _wrap(f"{text} · {_WIDEST if number else ''}{note[len(number) :]}", font, width)
+    last = max((place for place, line in enumerate(lines) if _WIDEST in line), default=None) if number else None
+    if last is not None:
+        before, _, after = lines[last].rpartition(_WIDEST)
+        lines[last] = before + number + after
+    room = max(len(_wrap(f"{text} · {other}", font, width)) for other in widest)
+    return [*lines, *[""] * (room - len(lines))]
 
 
 def _shorten(text: str, font: FreeTypeFont | ImageFont, width: float) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from instructseg.cli.build import build_model
 from instructseg.cli.drawn import Outcome, measure
-from instructseg.cli.drawn_report import RES_KINDS, TABLES, evaluate, figure, markdown, part
+from instructseg.cli.drawn_report import RES_KINDS, TABLES, Answers, evaluate, figure, markdown, part
 from instructseg.cli.held_out import synthetic_dataset
 from instructseg.config import DataConfig, DrawnConfig, ModelSource
 from instructseg.evaluation.jf import region_and_boundary
@@ -90,3 +90,17 @@ def test_every_part_of_the_table_can_be_measured() -> None:
 def test_an_unknown_part_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown table 'rves'"):
         evaluate(None, None, DATA, DrawnConfig(tables=("rves",)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_a_threshold_empties_masks_of_low_presence(clips: bool) -> None:
+    model, processor = build_model(ModelSource("nano"), 0)
+    dataset = synthetic_dataset(DATA, "test", clips, 1, {"attribute": 1.0})
+    plain = list(measure(model.eval(), processor, dataset, whole_clips=clips))
+    empty = list(measure(model, processor, dataset, whole_clips=clips, threshold=1.0))
+    assert any(one.intersection for one in plain) and not any(one.intersection for one in empty)
+    assert [one.presence for one in plain] == [one.presence for one in empty]
+    config = replace(processor.config, presence_threshold=0.25)
+    own = type(processor)(processor.tokenizer, config)
+    chosen = [Answers(model, own, DATA, given).threshold for given in (None, 0.0, 0.5)]
+    assert chosen == [0.25, 0.0, 0.5] and Answers(model, processor, DATA).threshold == 0.0

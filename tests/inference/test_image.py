@@ -200,9 +200,9 @@ def test_errors(nano: Nano, frames: Frames, tmp_path: Path) -> None:
     for ask in (predictor.predict, predictor.answer):
         with pytest.raises(ValueError, match="call set_image first"):
             ask("the red circle")
-    with pytest.raises(ValueError, match=r"a picture is .* got the shape"):
+    with pytest.raises(ValueError, match=r"an image array of 0x5 pixels"):
         predictor.set_image(np.zeros((0, 5, 3), np.uint8))
-    with pytest.raises(ValueError, match="a picture is bool, uint8, uint16 or float"):
+    with pytest.raises(ValueError, match=r"an image array is uint8\[H, W, 3\] RGB, got int64\[5, 5, 3\]"):
         predictor.set_image(np.zeros((5, 5, 3), np.int64))
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
         predictor.set_image(tmp_path / "none.jpg")

@@ -1,4 +1,4 @@
-"""Questions told from requests for a mask: a table in words that the rule was not made from, and drawn scenes."""
+"""Questions told from requests for a mask: a table of both, and what stands around a description."""
 
 from __future__ import annotations
 
@@ -184,13 +184,5 @@ def test_the_table_on_top_of_the_rule_is_true() -> None:
 
 
 def test_long_and_odd_texts_take_no_time() -> None:
-    for text in (
-        "",
-        "\ud800",
-        "is " * 20_000,
-        "the " * 20_000 + "has",
-        "please " * 20_000,
-        "a is" * 20_000,
-        "what" + ", " * 20_000,
-    ):
-        wants_words(text)
+    for text in ("", "\ud800", "what" + ", " * 20_000, "the " * 20_000 + "has", "please " * 20_000):
+        assert not wants_words(text)

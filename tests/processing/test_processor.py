@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from instructseg.inference import DEFAULT_MODEL
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
 from instructseg.processing.templates import Wording
 from instructseg.structures import IGNORE_LABEL, Role, Sample, Task
@@ -206,15 +208,27 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
         {"num_mask_queries": True}, {"num_image_tokens": None}, {"max_length": 10**400}, {"seg_mean": [1, 2]},
         {"seg_std": [1, 0, 1]}, {"clip_std": "abc"}, {"clip_mean": [1, 2, float("nan")]}, {"system": 3},
         {"wording": ["released"]}, {"text_tasks": ["fly"]}, {"text_tasks": {"a": 1}}, {"text_tasks": None},
+        {"presence_threshold": 1.5}, {"presence_threshold": float("nan")}, {"presence_threshold": "0.5"},
+        {"presence_threshold": True},
     ],
 )  # fmt: skip
 def test_settings_are_checked(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         ProcessorConfig.from_dict({**ProcessorConfig().to_dict(), **values})
     assert ProcessorConfig.from_dict(ProcessorConfig().to_dict()) == ProcessorConfig()
+    for threshold in (None, 0, 0.773, 1):
+        config = ProcessorConfig(presence_threshold=threshold)
+        assert ProcessorConfig.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - {"chat"}))
+def test_the_bundled_model_has_the_threshold_of_its_card() -> None:
+    processor = InstructSegProcessor.from_pretrained(DEFAULT_MODEL)
+    (fitted,) = re.findall(r"what is there is found: (0\.\d+)\.", (DEFAULT_MODEL / "README.md").read_text())
+    assert processor.config.presence_threshold == float(fitted)
+    assert ProcessorConfig().presence_threshold is None  # published weights: none was fitted
+
+
+@pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - {"chat", "presence_threshold"}))
 def test_a_missing_setting_is_not_filled_with_the_released_one(key: str) -> None:
     values = ProcessorConfig().to_dict()
     del values[key]

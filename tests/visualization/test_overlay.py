@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructseg.visualization import colour, draw_masks
+from instructseg.structures import MaskPrediction
+from instructseg.visualization import colour, covered, draw_masks, draw_predictions
 from instructseg.visualization.overlay import CAPTION_SHARE
 
 GREY = np.full((100, 120, 3), 100, dtype=np.uint8)
@@ -139,3 +140,58 @@ def test_a_caption_below_hides_nothing_and_is_as_high_for_any_score(labels: list
 def test_what_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw_masks(**{"image": GREY, **arguments})
+
+
+IMAGE = np.full((240, 320, 3), 255, np.uint8)
+
+
+def predicted(mask: np.ndarray, score: float = 0.5, text: str = "the red circle") -> MaskPrediction:
+    return MaskPrediction(mask, score, score, text)
+
+
+def swatches(drawn: np.ndarray, count: int) -> list[bool]:
+    """Whether the caption shows each of the first colours."""
+    return [bool((drawn[len(IMAGE) :] == colour(i)).all(axis=2).any()) for i in range(count)]
+
+
+def test_what_was_not_found_is_said_without_a_colour() -> None:
+    here, nowhere = box(20, 30, 60, 90, (240, 320)), np.zeros((240, 320), bool)
+    drawn = draw_predictions(IMAGE, [predicted(here), predicted(nowhere, 0.3), predicted(here, text="it")])
+    assert swatches(drawn, 3) == [True, False, True]
+    for other in (0.0, 0.9):  # no score is shown for it
+        again = draw_predictions(
+            IMAGE, [predicted(here), predicted(nowhere, other), predicted(here, text="it")]
+        )
+        np.testing.assert_array_equal(drawn, again)
+    alone = draw_predictions(IMAGE, [predicted(nowhere)])
+    np.testing.assert_array_equal(alone[:240], IMAGE)
+    assert (alone[240:] > 200).any() and swatches(alone, 1) == [False]
+
+
+def test_a_colour_below_another_one_is_said() -> None:
+    small, large = box(30, 40, 50, 60, (240, 320)), box(20, 30, 60, 90, (240, 320))
+    assert covered([small, large]) == {0} and covered([large, small]) == set()
+    assert covered([large, large, large]) == {0, 1} and covered([]) == set()
+    assert covered([np.zeros((240, 320), bool), large]) == set()  # nothing there is not below anything
+    halves = [box(20, 30, 60, 60, (240, 320)), box(20, 60, 60, 90, (240, 320))]
+    assert covered([large, *halves]) == {0}  # by both together
+    both, one = ([predicted(small), predicted(mask, text="it")] for mask in (large, halves[1]))
+    assert not np.array_equal(draw_predictions(IMAGE, both)[240:], draw_predictions(IMAGE, one)[240:])
+
+
+@pytest.mark.parametrize("text", ["a", "the red circle " * 5, "the large red circle", "x" * 90, ""])
+@pytest.mark.parametrize("size", [(240, 320), (40, 24), (3, 3)])
+def test_a_legend_is_as_high_on_every_frame(text: str, size: tuple[int, int]) -> None:
+    frame, here, nowhere = np.zeros((*size, 3), np.uint8), np.ones(size, bool), np.zeros(size, bool)
+    shapes = set()
+    for first, second in ((here, here), (here, nowhere), (nowhere, here), (nowhere, nowhere)):
+        for score in (0.0, 0.11, 1.0):
+            drawn = draw_predictions(frame, [predicted(first, score, text), predicted(second, score, "it")])
+            shapes.add(drawn.shape)
+    assert len(shapes) == 1
+
+
+def test_predictions_must_fit_their_frame() -> None:
+    assert np.array_equal(draw_predictions(IMAGE, []), IMAGE)
+    with pytest.raises(ValueError, match="mask 0 has the shape"):
+        draw_predictions(IMAGE, [predicted(np.ones((2, 2), bool))])
