@@ -110,7 +110,7 @@ class DataConfig:
         kinds: of instructions on images -> weight, names of ``data.expressions.IMAGE_KINDS``.
         clip_kinds: of instructions on clips -> weight, names of ``CLIP_KINDS``.
         any_key: whether clips to train on may have any of their frames as the key frame, see
-            :class:`~instructseg.data.synthetic.SyntheticDataset`.
+            :class:`~recipes.nano.synthetic.SyntheticDataset`.
         photos: folder of photographs that stand behind some scenes; empty for none.
         seen: whether the SigLIP side says the patches of the lesson ``reading`` instead of the truth.
         patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
@@ -220,7 +220,7 @@ class RunConfig:
     Attributes:
         model: what is trained.
         lesson: ``whole`` trains the model end to end; the others teach a part of a small one on generated
-            scenes (see :mod:`instructseg.curriculum`): the SigLIP side its ``patches``, the mask branch
+            scenes (see :mod:`recipes.nano.lessons`): the SigLIP side its ``patches``, the mask branch
             ``names`` and then ``masks``, the language side ``reading``.
         check: figures of ``metrics.jsonl`` and the least they must have reached at the end of the stage, as
             means of its last lines; a stage that fell short stops the run.

@@ -43,7 +43,6 @@ RANKS = {
     "inference": 4,
     "export": 4,
     "engine": 4,
-    "curriculum": 4,
     "config": 5,
     "interop": 6,
     "cli": 6,

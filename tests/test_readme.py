@@ -23,8 +23,8 @@ import typer
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.data.synthetic import demo_clip
 from instructseg.media import VideoWriter, save_image
+from recipes.nano.synthetic import demo_clip
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

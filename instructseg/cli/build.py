@@ -9,19 +9,19 @@ from typing import Protocol
 
 from torch import nn
 
-from instructseg.cli.held_out import held_out, scene_batches
-from instructseg.cli.lessons import lesson_trainer
 from instructseg.cli.mixture import MixtureSamples, mixture_of
 from instructseg.cli.sources import build_model, new_processor
 from instructseg.cli.validation import validation
 from instructseg.config import RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.data.synthetic import SceneBatches
 from instructseg.engine import Trainer
 from instructseg.log import get_logger
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
+from recipes.nano.evaluation.held_out import held_out, scene_batches
+from recipes.nano.lessons.trainer import lesson_trainer
+from recipes.nano.synthetic import SceneBatches
 
 __all__ = ["Batches", "SyntheticSamples", "build_model", "build_trainer", "new_processor"]
 

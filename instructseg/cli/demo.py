@@ -19,7 +19,7 @@ def drawn_video(job: Job) -> Iterator[tuple[Path, str]]:
         ValueError: it exists, and the job does not overwrite; the output is no folder, or an option is wrong.
     """
     with _drawn(job, "demo.mp4") as path:
-        from instructseg.data.synthetic import demo_clip
+        from recipes.nano.synthetic import demo_clip
 
         frames, fps, instruction = demo_clip()
         with VideoWriter(path, fps, frames.shape[1:3]) as writer:
@@ -36,7 +36,7 @@ def drawn_picture(job: Job) -> Iterator[tuple[Path, str]]:
         ValueError: as :func:`drawn_video`.
     """
     with _drawn(job, "demo.png") as path:
-        from instructseg.data.synthetic import demo_clip
+        from recipes.nano.synthetic import demo_clip
 
         frames, _, _ = demo_clip()
         save_image(path, frames[len(frames) // 2])

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import typer
 
-from instructseg.cli import drawn_report
 from instructseg.cli.build import build_model, build_trainer
 from instructseg.cli.sources import join_start
 from instructseg.config import ModelSource, RunConfig, load_config
@@ -20,6 +19,7 @@ from instructseg.engine.checkpoint import load_weights
 from instructseg.engine.trainer import FINAL
 from instructseg.log import get_logger, setup_logging
 from instructseg.model import PRESETS
+from recipes.nano.evaluation import drawn_report
 
 logger = get_logger(__name__)
 
@@ -135,7 +135,7 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     With a section ``eval``, the model that the configuration names, on that benchmark
     (:func:`~instructseg.cli.evaluate.run_benchmark`). Without, what the run exported to ``output_dir``, or the
     model that the configuration names where the run has not finished, on drawn scenes that are kept from
-    training (:func:`~instructseg.cli.drawn_report.evaluate`); the table is left in ``output_dir`` too.
+    training (:func:`~recipes.nano.evaluation.drawn_report.evaluate`); the table is left in ``output_dir`` too.
     """
     config = load_config(config_file, overrides)
     if config.eval is not None:

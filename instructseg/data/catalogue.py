@@ -117,8 +117,8 @@ def write_copies(
         FileExistsError: the folder holds something.
         ValueError: there is no such data set, or a number is too small.
     """
-    from instructseg.data.layouts_images import write_image_layouts
-    from instructseg.data.layouts_videos import write_video_layouts
+    from recipes.nano.layouts.images import write_image_layouts
+    from recipes.nano.layouts.videos import write_video_layouts
 
     folder, chosen = Path(folder), {name: find(name) for name in names or CATALOGUE}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 import instructseg
 from instructseg.cli import app
 from instructseg.data.catalogue import CATALOGUE
-from instructseg.data.layouts_images import WRITERS
-from instructseg.data.layouts_videos import video_layouts
+from recipes.nano.layouts.images import WRITERS
+from recipes.nano.layouts.videos import video_layouts
 
 COPIES = [(name, place) for name, entry in CATALOGUE.items() for place in entry.copies]
 
@@ -136,7 +136,7 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("instructseg.data.layouts_videos.write_video_layouts", stop)
+    monkeypatch.setattr("recipes.nano.layouts.videos.write_video_layouts", stop)
     run("synth", tmp_path / "copies", "--only", "gqa", code=130)
     assert not list(tmp_path.iterdir())
 

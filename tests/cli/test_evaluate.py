@@ -25,8 +25,6 @@ from instructseg.cli.benchmark_videos import Expressions
 from instructseg.cli.benchmarks import BENCHMARKS, completed
 from instructseg.cli.train import evaluate as evaluate_file
 from instructseg.config import load_config
-from instructseg.data.layouts_images import write_image_layouts
-from instructseg.data.layouts_videos import write_video_layouts
 from instructseg.data.refcoco import RefCoco
 from instructseg.data.refdavis import RefDavis
 from instructseg.data.refytvos import RefYtVos
@@ -40,6 +38,8 @@ from instructseg.evaluation.submission_text import validate_mmbench, validate_vq
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg
 from instructseg.structures import Task
+from recipes.nano.layouts.images import write_image_layouts
+from recipes.nano.layouts.videos import write_video_layouts
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs" / "eval"

@@ -17,7 +17,7 @@ from instructseg.cli.sources import build_model
 from instructseg.cli.train import train
 from instructseg.config import ModelSource, StartConfig
 from instructseg.inference.loading import DEFAULT_MODEL
-from instructseg.processing.word_tokenizer import build_tokenizer
+from recipes.nano.language.word_tokenizer import build_tokenizer
 from tests.convert.conftest import GOLDEN
 from tests.convert.test_mask2former import detectron2, write
 

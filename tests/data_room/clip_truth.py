@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression
-from instructseg.data.layouts_clips import DrawnClip
+from recipes.nano.layouts.clips import DrawnClip
 
 
 def meant_by(drawn: DrawnClip, expression: Expression) -> list[int]:

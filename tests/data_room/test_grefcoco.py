@@ -9,8 +9,8 @@ import pytest
 from instructseg.data import grefcoco
 from instructseg.data.dataset import DataError, Fault
 from instructseg.data.grefcoco import SPLITS, GRefCoco
-from instructseg.data.layouts_images import write_grefcoco, write_python2_pickle
-from instructseg.data.layouts_scenes import draw_pictures
+from recipes.nano.layouts.images import write_grefcoco, write_python2_pickle
+from recipes.nano.layouts.scenes import draw_pictures
 
 COUNT, SEED = 2, 11
 

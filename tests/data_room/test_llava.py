@@ -8,10 +8,10 @@ import pytest
 
 from instructseg.data import llava
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_scenes import draw_pictures
-from instructseg.data.layouts_text import facts, write_llava
 from instructseg.data.llava import Llava
 from instructseg.structures import Task
+from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.text import facts, write_llava
 
 COUNT, SEED = 8, 4
 

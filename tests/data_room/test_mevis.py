@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from instructseg.data.dataset import DataError
-from instructseg.data.layouts_clips import draw_clips
-from instructseg.data.layouts_videos import write_mevis
 from instructseg.data.mevis import PUBLISHED, MeVis, check
 from instructseg.structures import Task
+from recipes.nano.layouts.clips import draw_clips
+from recipes.nano.layouts.videos import write_mevis
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
 SPLITS = {

@@ -8,10 +8,10 @@ import pytest
 
 from instructseg.data import mmbench
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_scenes import draw_pictures
-from instructseg.data.layouts_text import colour_choice, write_mmbench
 from instructseg.data.mmbench import FILE, MMBench
 from instructseg.data.vqa import LETTER_ANSWER
+from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.text import colour_choice, write_mmbench
 
 COUNT, SEED = 3, 9
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from instructseg.data import own_images
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_scenes import draw_pictures, pixel_contours
-from instructseg.data.layouts_text import write_own
 from instructseg.data.own_images import OwnImages
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import save_image
 from instructseg.structures import Task
+from recipes.nano.layouts.scenes import draw_pictures, pixel_contours
+from recipes.nano.layouts.text import write_own
 
 COUNT, SEED = 3, 8
 IDS = np.array([[0, 1, 1, 2], [0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)

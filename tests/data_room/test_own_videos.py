@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_clips import draw_clips
-from instructseg.data.layouts_videos import write_own_videos, write_own_ytvis
 from instructseg.data.own_videos import OwnVideos, VideoFrames, check, open_frames
 from instructseg.media import open_video, save_image
 from instructseg.structures import Task
+from recipes.nano.layouts.clips import draw_clips
+from recipes.nano.layouts.videos import write_own_videos, write_own_ytvis
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
 DRAWN = draw_clips(["street", "park", "yard"], 4, size=(72, 96))

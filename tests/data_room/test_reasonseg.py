@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from instructseg.data import reasonseg
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_images import write_reasonseg
-from instructseg.data.layouts_scenes import draw_pictures, pixel_contours
 from instructseg.data.reasonseg import ReasonSeg, draw_shapes
 from instructseg.media import save_image
 from instructseg.structures import Task
+from recipes.nano.layouts.images import write_reasonseg
+from recipes.nano.layouts.scenes import draw_pictures, pixel_contours
 
 COUNT, SEED = 4, 2
 BIG, SMALL = [[1, 1], [20, 1], [20, 20], [1, 20]], [[5.9, 5.9], [10, 5], [10, 10], [5, 10]]

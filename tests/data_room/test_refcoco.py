@@ -12,12 +12,12 @@ import pytest
 
 from instructseg.data import refcoco
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_images import write_python2_pickle, write_refcoco
-from instructseg.data.layouts_scenes import coco_polygons, draw_pictures
 from instructseg.data.refcoco import PUBLISHED, SPLITS, RefCoco, in_split, training_set
 from instructseg.masks import mask_to_rle, polygons_to_mask
 from instructseg.media import save_image
 from instructseg.structures import Task
+from recipes.nano.layouts.images import write_python2_pickle, write_refcoco
+from recipes.nano.layouts.scenes import coco_polygons, draw_pictures
 
 COUNT, SEED = 2, 5
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_clips import draw_clips
-from instructseg.data.layouts_videos import (
+from instructseg.data.refdavis import CONVERTED, SETS, RefDavis, check, read_expressions
+from recipes.nano.layouts.clips import draw_clips
+from recipes.nano.layouts.videos import (
     SAID_BY,
     write_refdavis,
     write_refdavis_converted,
     write_refdavis_referformer,
 )
-from instructseg.data.refdavis import CONVERTED, SETS, RefDavis, check, read_expressions
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
 SPLITS = {"train": draw_clips(["classic-car", "dogs-scale"], 1), "valid": draw_clips(["goat"], 2)}

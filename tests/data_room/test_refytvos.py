@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_clips import HIDDEN, draw_clips
-from instructseg.data.layouts_refytvos import (
+from instructseg.data.refytvos import CONVERTED, RefYtVos, check
+from instructseg.structures import Task
+from recipes.nano.layouts.clips import HIDDEN, draw_clips
+from recipes.nano.layouts.refytvos import (
     write_refytvos,
     write_refytvos_2020,
     write_refytvos_converted,
 )
-from instructseg.data.refytvos import CONVERTED, RefYtVos, check
-from instructseg.structures import Task
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
 SPLITS = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from instructseg.data.layouts_images import write_python2_pickle
 from instructseg.safe_pickle import load_plain
+from recipes.nano.layouts.images import write_python2_pickle
 
 CONTENT: list[dict[str, Any]] = [
     {"ref_id": 0, "sent": "the lady", "ids": (1, 2**40, -3), "score": 0.5, "none": None, "long": "x" * 300}

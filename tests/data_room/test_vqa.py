@@ -7,10 +7,10 @@ import pytest
 
 from instructseg.data import vqa
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.layouts_scenes import draw_pictures
-from instructseg.data.layouts_text import colour_choice, facts, write_vqa
 from instructseg.data.vqa import BENCHMARKS, LETTER_ANSWER, SHORT_ANSWER
 from instructseg.structures import Task
+from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.text import colour_choice, facts, write_vqa
 
 COUNT, SEED = 3, 6
 

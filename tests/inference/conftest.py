@@ -13,8 +13,8 @@ from instructseg.inference.loading import processor_config
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.conversation import PromptStyle, conversation_text
-from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import Task
+from recipes.nano.language.word_tokenizer import build_tokenizer
 
 CORPUS = [conversation_text(task, style=PromptStyle(system="")) for task in Task] + [
     "the red circle moving left",

@@ -14,7 +14,7 @@ from instructseg import hub
 from instructseg.inference import load, loading
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.word_tokenizer import build_tokenizer
+from recipes.nano.language.word_tokenizer import build_tokenizer
 from tests.inference.conftest import CORPUS
 
 

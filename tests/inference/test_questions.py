@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from instructseg.data.phrasing import OPENERS, UNSEEN_OPENERS
 from instructseg.inference import wants_words
 from instructseg.inference.questions import __doc__ as page
+from recipes.nano.language.phrasing import OPENERS, UNSEEN_OPENERS
 
 WORDS = """
 how many circles are there?

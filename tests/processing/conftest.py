@@ -5,8 +5,8 @@ from transformers import PreTrainedTokenizerFast
 
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
 from instructseg.processing.conversation import conversation_text
-from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import Task
+from recipes.nano.language.word_tokenizer import build_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "data" / "preprocessing"
 CORPUS = [conversation_text(task) for task in Task] + ["the red dog on the left", "What is it? A dog."]

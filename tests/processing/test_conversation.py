@@ -19,8 +19,8 @@ from instructseg.processing.conversation import (
 )
 from instructseg.processing.special_tokens import token_id
 from instructseg.processing.templates import format_instruction
-from instructseg.processing.word_tokenizer import build_tokenizer
 from instructseg.structures import IGNORE_LABEL, Role, Task
+from recipes.nano.language.word_tokenizer import build_tokenizer
 from tests.processing.conftest import CORPUS, GOLDEN
 
 LENGTHS = RunLengths(image=5, temporal=6, mask=3)

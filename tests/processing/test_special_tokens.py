@@ -3,7 +3,7 @@ from transformers import PreTrainedTokenizerFast
 
 from instructseg.model.language.phi import CHAT
 from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
-from instructseg.processing.word_tokenizer import build_tokenizer
+from recipes.nano.language.word_tokenizer import build_tokenizer
 
 
 def without_seg() -> PreTrainedTokenizerFast:

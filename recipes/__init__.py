@@ -1,0 +1,1 @@
+"""How the bundled models are made; not a part of the wheel."""

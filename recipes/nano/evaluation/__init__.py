@@ -1,0 +1,1 @@
+"""Figures on drawn scenes that are kept from training."""

@@ -1,0 +1,132 @@
+"""Drawn scenes as a configuration describes them, and how well a model does on some that are kept from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from instructseg.config import DataConfig
+from instructseg.evaluation.sums import mean
+from instructseg.structures import Task
+from recipes.nano.evaluation.drawn import Outcome, measure
+from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
+from recipes.nano.scenes.photos import read_photos
+from recipes.nano.scenes.scenes import SceneConfig
+from recipes.nano.synthetic import SceneBatches, SyntheticDataset
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from instructseg.processing import InstructSegProcessor
+
+ANSWERED = 0.95
+"""Part of the instructions with a target that must be answered by a mask where nothing may be, too."""
+
+
+def synthetic_dataset(
+    config: DataConfig,
+    split: str,
+    clips: bool,
+    length: int | None = None,
+    kinds: Mapping[str, float] | None = None,
+    scene: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> SyntheticDataset:
+    """Generated images or five-frame clips, as ``config`` describes them.
+
+    Args:
+        config: what the scenes look like.
+        split: of the generator.
+        clips: whether they are clips.
+        length: scenes; ``None`` for the configuration's.
+        kinds: of expressions, with weights; ``None`` for the configuration's.
+        scene: options of the scene generator that differ from the configuration's.
+        options: further arguments of :class:`SyntheticDataset`.
+
+    Raises:
+        FileNotFoundError, ValueError: an option is wrong, or there are no photographs.
+    """
+    photos = read_photos(config.photos) if config.photos else ()
+    drawn = SceneConfig(**{"photos": photos, **config.scene, "frames": 5 if clips else 1, **(scene or {})})
+    return SyntheticDataset(
+        length or config.length,
+        seed=config.seed,
+        config=drawn,
+        tasks=(Task.RVOS,) if clips else (Task.RES,),
+        expressions_per_scene=config.expressions_per_scene,
+        split=split,
+        any_key=clips and config.any_key and split == "train",
+        kinds=kinds or (config.clip_kinds if clips else config.kinds),
+        **options,
+    )
+
+
+def scene_batches(config: DataConfig) -> SceneBatches:
+    """The batches that are trained on.
+
+    Raises:
+        FileNotFoundError, ValueError: an option is wrong, or there are no photographs.
+    """
+    clips = synthetic_dataset(config, "train", clips=True) if config.clip_share else None
+    counts = config.images_per_batch, config.clips_per_batch or config.images_per_batch
+    return SceneBatches(synthetic_dataset(config, "train", clips=False), clips, config.clip_share, counts)
+
+
+def held_out(
+    config: DataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
+) -> Callable[[nn.Module], dict[str, float]]:
+    """An evaluation while training: ``scenes`` of each kind that is trained on, key frames alone.
+
+    Args:
+        config: what the scenes look like, and the kinds.
+        processor: of the model.
+        split: another one than is trained on.
+        scenes: of a kind, with at most ``config.expressions_per_scene`` instructions each.
+
+    Returns:
+        A function of the model; its values are ``<image|clip>/<kind>/<metric>``, 0..1. The metric is ``giou``,
+        for questions ``accuracy``, for instructions that nothing answers ``n_acc`` where at least 95 % of the
+        others are answered. ``<image|clip>/all/ciou`` and ``giou`` are of all that have a mask.
+    """
+
+    def run(model: nn.Module) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, clips, kinds in (("image", False, config.kinds), ("clip", True, config.clip_kinds)):
+            found: dict[str, list[Outcome]] = {}
+            for kind in kinds:
+                if kind in (CLIP_KINDS if clips else IMAGE_KINDS):
+                    dataset = synthetic_dataset(config, split, clips, scenes, {kind: 1.0})
+                    found[kind] = list(measure(model, processor, dataset))
+            values |= {f"{name}/{key}": value for key, value in _figures(found).items()}
+        return values
+
+    return run
+
+
+def _figures(found: Mapping[str, list[Outcome]]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    masks = [one for outcomes in found.values() for one in outcomes if one.has_target]
+    for kind, outcomes in found.items():
+        if kind == "question":
+            values["question/accuracy"] = mean(one.score for one in outcomes)
+        elif kind in ("absent", "unknown"):
+            if masks:
+                threshold = presence_threshold(masks)
+                values[f"{kind}/n_acc"] = mean(one.presence < threshold for one in outcomes)
+        else:
+            values[f"{kind}/giou"] = mean(one.score for one in outcomes)
+    if masks:
+        values["all/giou"] = mean(one.score for one in masks)
+        values["all/ciou"] = sum(one.intersection for one in masks) / max(1, sum(one.union for one in masks))
+    return values
+
+
+def presence_threshold(answerable: list[Outcome], answered: float = ANSWERED) -> float:
+    """The highest presence below which at most ``1 - answered`` of these instructions would be refused.
+
+    Args:
+        answerable: at least one, of instructions that have a target.
+        answered: 0..1.
+    """
+    ascending = sorted(one.presence for one in answerable)
+    return ascending[int((1 - answered) * len(ascending) + 1e-9)]

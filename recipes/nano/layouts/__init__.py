@@ -1,0 +1,1 @@
+"""Small drawn copies of the data sets, in every layout that their adapters read."""

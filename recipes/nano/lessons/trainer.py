@@ -1,0 +1,48 @@
+"""The trainer of a lesson: a stage that teaches a part of a model, see :mod:`recipes.nano.lessons`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from instructseg.config import RunConfig
+from instructseg.engine import Trainer
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
+from recipes.nano.evaluation.held_out import scene_batches
+from recipes.nano.lessons.pages import PageSource
+from recipes.nano.lessons.pictures import PictureSource
+from recipes.nano.lessons.reading import ReadingLesson
+from recipes.nano.lessons.seeing import LessonOutput, MaskLesson, PatchLesson
+
+
+def lesson_trainer(
+    run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg
+) -> Trainer:
+    """The trainer of a stage whose ``lesson`` is not ``whole``; what it hands on is the model without heads.
+
+    Raises:
+        ValueError: the model is too narrow for the codes, or settings do not fit.
+    """
+    data = run.data
+    batches = scene_batches(data)
+    module: nn.Module
+    source: Any = PictureSource(processor, batches.images.scene_config, data.images_per_batch, data.seed)
+    if run.lesson == "patches":
+        module = PatchLesson(model)
+    elif run.lesson == "reading":
+        module = ReadingLesson(model, data.patches)
+        source = PageSource(processor, batches, data.seen)
+    else:
+        module = MaskLesson(model, propose=run.lesson == "masks")
+    train = replace(run.train, best=None, patience=0, final="last", eval_every=0)
+    said: Any = _said
+    return Trainer(module, said, source, train, folder, taught=model)
+
+
+def _said(output: LessonOutput, _targets: object, _labels: object) -> LessonOutput:
+    """A lesson computes its own losses."""
+    return output

@@ -1,0 +1,1 @@
+"""Scenes of simple shapes, drawn from a seed."""

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+
+from instructseg.data import mevis, own_videos, refdavis, refytvos, revos
+from instructseg.data.mixture import Mixture
+from recipes.nano.layouts.clips import HIDDEN, draw_clips
+from recipes.nano.layouts.videos import video_layouts, write_video_layouts
+
+CHECKS = {
+    "ref-youtube-vos": refytvos.check,
+    "ref-youtube-vos-2020": refytvos.check,
+    "rvos/YouTube": refytvos.check,
+    "ref-davis": refdavis.check,
+    "ref-davis-referformer": refdavis.check,
+    "rvos/DAVIS": refdavis.check,
+    "ReVOS": revos.check,
+    "mevis": mevis.check,
+    "own-videos": own_videos.check,
+    "own-videos-ytvis": own_videos.check,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copies")
+    assert write_video_layouts(folder) == [folder / name for name in video_layouts()]
+    return folder
+
+
+@pytest.mark.parametrize("name", video_layouts())
+def test_every_copy_passes_its_thorough_check(root, name):
+    report = CHECKS[name](root / name, deep=True)
+    assert not report.problems
+    assert all(count.found == count.expected for count in report.counts if not count.what.startswith("skipped"))
+    assert {"videos", "expressions"} <= {count.what for count in report.counts}
+
+
+def test_there_is_a_check_for_every_layout():
+    assert set(CHECKS) == set(video_layouts())
+
+
+@pytest.mark.parametrize("name", video_layouts())
+def test_a_file_that_is_taken_away_is_found(tmp_path, name):
+    write, clips = video_layouts()[name]
+    write(tmp_path / "copy", clips)
+    frame = sorted((tmp_path / "copy").rglob("*.jpg"))[0]
+    frame.unlink()
+    problems = CHECKS[name](tmp_path / "copy").problems
+    if name == "own-videos":  # the frames of a folder are those that are there
+        assert not problems
+    else:
+        assert str(frame) in {problem.where for problem in problems}
+
+
+def test_copies_are_a_function_of_the_seed(root, tmp_path):
+    def digest(folder):
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".mp4")
+        names = [str(path.relative_to(folder)) for path in files]
+        return names, hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+    write_video_layouts(tmp_path / "same")
+    write_video_layouts(tmp_path / "other", seed=1)
+    assert digest(tmp_path / "same") == digest(root)
+    assert digest(tmp_path / "other")[1] != digest(root)[1]
+
+
+def test_drawn_clips_hide_their_first_object_and_can_be_spoken_of():
+    for clip in draw_clips(["a", "b", "c"], 5):
+        hidden = [t for t in range(len(clip)) if not clip.scene.area(0, t)]
+        assert set(HIDDEN) <= set(hidden) and len(hidden) < len(clip)
+        assert [rle is None for rle in clip.track([0])] == [t in hidden for t in range(len(clip))]
+        assert all(clip.said[i] for i in clip.objects)
+        words = clip.absent().split()[1:]
+        assert tuple(words) not in {(thing.colour, thing.shape) for thing in clip.scene.objects}
+        union = clip.mask(clip.objects, 3)
+        np.testing.assert_array_equal(union, clip.scene.ids[3] > 0)
+        assert not clip.mask([], 3).any()
+
+
+def test_the_video_data_sets_mix(root):
+    mixture = Mixture(
+        [
+            refytvos.RefYtVos.open(root / "ref-youtube-vos", "train", sentences="joined"),
+            refytvos.RefYtVos.open_converted(root / "rvos/YouTube", "train", sentences="joined"),
+            revos.ReVos.open(root / "ReVOS", "train"),
+            mevis.MeVis.open(root / "mevis", "train"),
+        ],
+        "2||1||3||1",
+        batch_size=2,
+        switch_bs=4,
+        seed=3,
+    )
+    again = pickle.loads(pickle.dumps(mixture))
+    for index in (0, 5, 9, 13, 100):
+        samples = mixture.samples(index)
+        assert len({sample.task for sample in samples}) == 1
+        for sample, same in zip(samples, again.samples(index), strict=True):
+            assert sample.masks.any() and len(sample.reference_frames) == 4
+            assert sample.meta == same.meta
+            np.testing.assert_array_equal(sample.key_frame, same.key_frame)

@@ -1,0 +1,43 @@
+"""The bundled tokenizer is learned from what is said, and knows every word of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from instructseg.inference.loading import DEFAULT_MODEL
+from instructseg.processing.storage import load_tokenizer
+from instructseg.structures import Task
+from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
+from recipes.nano.language.unknown import THINGS, UNSEEN_THINGS
+from recipes.nano.language.word_tokenizer import build_tokenizer
+from recipes.nano.lessons.corpus import VOCABULARY, spoken_corpus
+from recipes.nano.scenes.scenes import SceneConfig
+from recipes.nano.synthetic import SyntheticDataset
+
+UNKNOWN = (*THINGS, *UNSEEN_THINGS)
+
+
+@pytest.mark.slow
+def test_the_bundled_tokenizer_can_be_learned_again() -> None:
+    """But for what phrases change that came later: the numbers of tokens, and pieces of words."""
+    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY), load_tokenizer(DEFAULT_MODEL)
+    words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
+    other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
+    assert len(words) > 1000 and not other
+    text = "the second largest orange diamond from the left, unheard-of words too"
+    assert again.tokenize(text) == bundled.tokenize(text)
+
+
+@pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
+@pytest.mark.parametrize("wording", ["seen", "unseen"])
+def test_every_word_is_one_token(task: Task, kinds: tuple[str, ...], wording: str) -> None:
+    tokenizer = load_tokenizer(DEFAULT_MODEL)
+    blank = SceneConfig(backgrounds={"white": 1}, height=(64, 64), width=(64, 64))
+    known = tuple(kind for kind in kinds if kind != "unknown")
+    scenes = SyntheticDataset(25, 77, blank, (task,), 6, "test", kinds=known, wording=wording)
+    said = {one.text for index in range(25) for one in scenes.scene(index).expressions}
+    words = {word.strip("?,.:'") for text in said for word in text.split()}
+    words -= {word for named in UNKNOWN for word in named.split()}
+    # a word that only opens sentences has no token with a blank in front
+    split = [w for w in words if min(len(tokenizer.tokenize(w)), len(tokenizer.tokenize(f" {w}"))) > 1]
+    assert len(words) > 60 and len(split) <= 0.02 * len(words), split
