@@ -3,7 +3,7 @@
 ::
 
     _base_: base/train.yaml
-    model: {name: nano}
+    model: {name: preset:nano}
     train: {max_steps: 2000, optim: {lr: 1e-3}}
     stages:                                    # in order; each says only what differs
       masks: {train: {optim: {frozen: [language_model]}}}
@@ -44,13 +44,16 @@ class StartConfig:
     siglip: str | None = None
 
 
+_PRESET = "preset:"
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Where the model comes from.
 
     Attributes:
-        name: a folder, a repository of the Hugging Face hub, or ``bundled``; where it is trained, also a preset
-            (``nano``, ``instructseg-3b``), which begins with random weights.
+        name: trained weights: a folder, a repository of the Hugging Face hub, or ``nano`` (also ``bundled``)
+            for those of the package. Random weights: ``preset:`` and the name of a preset, as ``preset:nano``.
         overrides: fields of the model's configuration that differ from it; of a trained model, ``lora`` alone:
             adapters that are added to it.
         start: files that fill the preset; they are joined in ``output_dir/start`` before the first step.
@@ -59,6 +62,11 @@ class ModelSource:
     name: str
     overrides: dict[str, Any] = field(default_factory=dict)
     start: StartConfig | None = None
+
+    @property
+    def preset(self) -> str | None:
+        """The preset whose sizes get random weights; ``None`` for trained weights."""
+        return self.name.removeprefix(_PRESET) if self.name.startswith(_PRESET) else None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_defaults_base_file_stage_and_command_line_in_this_order(tmp_path: Path)
         tmp_path,
         """
         _base_: base.yaml
-        model: {name: nano, overrides: {depth: 2}}
+        model: {name: preset:nano, overrides: {depth: 2}}
         train: {workers: 2, save_every: 2, log_every: 2}
         stages:
           one: {train: {save_every: 3, log_every: 3}}
@@ -55,7 +55,8 @@ def test_defaults_base_file_stage_and_command_line_in_this_order(tmp_path: Path)
 
 def test_types_are_those_of_the_dataclass(tmp_path: Path) -> None:
     path = write(
-        tmp_path, "model: {name: nano}\noutput_dir: here\ntrain: {max_minutes: 3, optim: {betas: [0, 0.9]}}"
+        tmp_path,
+        "model: {name: preset:nano}\noutput_dir: here\ntrain: {max_minutes: 3, optim: {betas: [0, 0.9]}}",
     )
     config = load_config(path)
     assert config.output_dir == Path("here")
@@ -67,7 +68,7 @@ def test_types_are_those_of_the_dataclass(tmp_path: Path) -> None:
 def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        "model: {name: nano}\ntrain: {max_steps: 4, seed: '${seed}', save_every: '${train.max_steps}'}\n"
+        "model: {name: preset:nano}\ntrain: {max_steps: 4, seed: '${seed}', save_every: '${train.max_steps}'}\n"
         "stages: {a: {train: {max_steps: 9}}, b: null}",
     )
     config = load_config(path, ["seed=3"])
@@ -130,7 +131,7 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, words: list[str], message: str) -> None:
-    path = write(tmp_path, "model: {name: nano}\n" + text)
+    path = write(tmp_path, "model: {name: preset:nano}\n" + text)
     with pytest.raises(ValueError, match=message) as caught:
         load_config(path, words)
     assert "\n" not in str(caught.value)
@@ -139,7 +140,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, words: list[str], message
 def test_mistake_in_a_base_names_the_base(tmp_path: Path) -> None:
     write(tmp_path, "train: {max_step: 3}", "base.yaml")
     with pytest.raises(ValueError, match=r"base.yaml: train.max_step"):
-        load_config(write(tmp_path, "_base_: base.yaml\nmodel: {name: nano}\ntrain: {workers: 1}"))
+        load_config(write(tmp_path, "_base_: base.yaml\nmodel: {name: preset:nano}\ntrain: {workers: 1}"))
 
 
 def test_missing_files_and_values(tmp_path: Path) -> None:
@@ -153,6 +154,6 @@ def test_missing_files_and_values(tmp_path: Path) -> None:
 
 def test_a_wrong_key_of_a_section_that_may_be_missing_names_the_closest(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("model: {name: nano}\neval: {benchmark: refcoco, root: data, splt: val}\n")
+    file.write_text("model: {name: preset:nano}\neval: {benchmark: refcoco, root: data, splt: val}\n")
     with pytest.raises(ValueError, match=r"the closest is 'eval\.split'"):
         load_config(file)

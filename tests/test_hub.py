@@ -1,11 +1,19 @@
-"""Every way in which a repository cannot be reached is one error."""
+"""What a name stands for, and what is said of a repository that cannot be had."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from instructseg.hub import download
+from instructseg import from_pretrained, hub
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, download, model_path
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
 
 
 def test_what_was_downloaded_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -15,15 +23,72 @@ def test_what_was_downloaded_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path:
     )
     assert download("owner/name", ("*.json",), revision="main") == tmp_path
     assert asked == {"allow_patterns": ["*.json"], "revision": "main"}
+    assert model_path("owner/name") == tmp_path and model_path(tmp_path) == tmp_path
 
 
-def test_a_repository_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_args: object, **_rest: object) -> str:
-        raise LocalEntryNotFoundError("offline")
+def refusing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Makes the hub's client fail."""
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    with pytest.raises(FileNotFoundError, match="no folder 'owner/name', and no hub repository"):
+    def refuse(*_args: object, **_rest: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+
+
+def answer(status: int) -> Any:
+    """An answer of the hub."""
+    return SimpleNamespace(status_code=status, headers={}, request=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("x"), "the hub cannot be reached"),
+        (ConnectionError("x"), "the hub cannot be reached"),
+        (RuntimeError("of the HTTP library"), "the hub cannot be reached"),
+        (RepositoryNotFoundError("x", response=answer(401)), "there is none, or it is private"),
+        (
+            GatedRepoError("x", response=answer(403)),
+            "it is gated: accept its terms",
+        ),
+    ],
+)
+def test_a_repository_out_of_reach_is_named(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, error)
+    with pytest.raises(FileNotFoundError, match=f"no folder 'owner/name', and no hub repository .*: {reason}"):
         download("owner/name", ("*.json",))
-    monkeypatch.undo()
-    with pytest.raises(FileNotFoundError, match="no folder 'not a name/at/all'"):
-        download("not a name/at/all", ("*.json",))
+
+
+def test_offline_is_said_to_be_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, LocalEntryNotFoundError("x"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match=r"HF_HUB_OFFLINE.*hf download owner/name"):
+        download("owner/name", ("*.json",))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(FileNotFoundError, match="not downloaded before"):
+        download("owner/name", ("*.json",), local_files_only=True)
+
+
+def test_a_full_disk_is_no_missing_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, OSError(28, "No space left on device", "blob"))
+    with pytest.raises(OSError, match="No space left"):
+        download("owner/name", ("*.json",))
+
+
+@pytest.mark.parametrize("name", ["not a name/at/all", "nowhere", "/no/such/place", "x" * 5000, "a\0b"])
+def test_what_is_no_name_is_told_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, AssertionError("asked the hub"))
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        model_path(name)
+
+
+@pytest.mark.parametrize("name", [None, BUNDLED, "bundled"])
+def test_the_bundled_model_has_the_same_names_everywhere(name: str | None) -> None:
+    assert model_path(name) == DEFAULT_MODEL and hub.is_bundled(name)
+    model = from_pretrained(name)
+    assert model.config.num_queries == 10 and model.processor is not None
+    assert InstructSegProcessor.from_pretrained(name).config.image_size == 128
+    if name:
+        assert InstructSeg.from_pretrained(name).config.num_queries == 10

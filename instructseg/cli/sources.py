@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from instructseg.config import ModelSource
+from instructseg.hub import DEFAULT_MODEL, is_bundled
 from instructseg.inference import load
-from instructseg.inference.loading import DEFAULT_MODEL, processor_config
 from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
 from instructseg.processing import InstructSegProcessor
+from instructseg.processing.configuration import processor_config
 from instructseg.processing.storage import load_tokenizer
 
 logger = get_logger(__name__)
@@ -49,10 +50,14 @@ def build_model(
         if folder is None:
             raise ValueError("model.start is joined in the output folder of a run: give one")
         return _trained(str(join_start(source, seed, folder)), source, seed)
-    if source.name in PRESETS:
+    if source.preset is not None:
         torch.manual_seed(seed)
-        config = preset(source.name, **source.overrides)
+        config = preset(source.preset, **source.overrides)
         return InstructSeg(config), new_processor(config)
+    if source.name in PRESETS and not is_bundled(source.name):
+        raise ValueError(
+            f"model.name: {source.name} is no trained model; for random weights: preset:{source.name}"
+        )
     return _trained(source.name, source, seed)
 
 
@@ -66,11 +71,12 @@ def join_start(source: ModelSource, seed: int, folder: Path) -> Path:
 
     start = source.start
     assert start is not None
-    if source.name not in PRESETS:
-        raise ValueError(f"model.start fills a preset ({', '.join(PRESETS)}), not '{source.name}'")
+    if source.preset not in PRESETS:
+        known = ", ".join(f"preset:{name}" for name in PRESETS)
+        raise ValueError(f"model.start fills a preset ({known}), not '{source.name}'")
     target = folder / START_FOLDER
     if not target.is_dir():
-        fields = {**PRESETS[source.name], **source.overrides}
+        fields = {**PRESETS[source.preset], **source.overrides}
         fields.pop("lora", None)
         made = assemble_training_start(
             start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields

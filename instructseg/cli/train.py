@@ -17,8 +17,8 @@ from instructseg.distributed import barrier, is_main
 from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
 from instructseg.engine.trainer import FINAL
+from instructseg.hub import BUNDLED, is_bundled
 from instructseg.log import get_logger, setup_logging
-from instructseg.model import PRESETS
 from recipes.nano.evaluation import drawn_report
 
 logger = get_logger(__name__)
@@ -73,8 +73,10 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
 def _in_words(source: ModelSource) -> str:
     if source.start is not None:
         return f"the files of model.start, in the preset {source.name}"
-    if source.name in PRESETS:
-        return f"random weights, the preset {source.name} ('bundled' is the model that comes with the package)"
+    if source.preset is not None:
+        return f"random weights, the preset {source.preset}"
+    if is_bundled(source.name):
+        return f"the weights of the bundled model (for random ones of its sizes: model.name=preset:{BUNDLED})"
     return f"the weights of {source.name}"
 
 

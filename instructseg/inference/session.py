@@ -107,6 +107,32 @@ class Session:
         session.batch_size, session.chunk = plan.batch_size, plan.chunk
         return session
 
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Writes model and processor, quantised or not: what ``--model`` and :meth:`from_pretrained` take.
+
+        Args:
+            folder: is made where it is missing; files of the same names are replaced.
+            options: of ``save_pretrained`` of transformers, such as ``max_shard_size``.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        self.model.processor = self.processor
+        self.model.save_pretrained(folder, **options)
+
+    def push_to_hub(self, repository: str, **options: Any) -> Any:
+        """Uploads the same to a repository of the Hugging Face hub, ``owner/name``.
+
+        Args:
+            repository: is made where it is missing.
+            options: of ``push_to_hub`` of transformers, such as ``private``, ``token`` and ``commit_message``.
+
+        Returns:
+            what the hub says of the commit.
+        """
+        self.model.processor = self.processor
+        return self.model.push_to_hub(repository, **options)
+
     def compile(self, **options: Any) -> None:
         """Compiles the encoders and the language model with ``torch.compile``, in place; results stay close.
 

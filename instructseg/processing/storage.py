@@ -75,6 +75,9 @@ def _read(folder: Path, whole: bool) -> PreTrainedTokenizerBase:
     if not ids or not all(isinstance(number, int) for number in ids):
         raise ValueError("it gives no tokens to a text")
     tokenizer.decode(ids)
+    numbers = list(tokenizer.get_vocab().values())
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("two of its tokens have one number")
     return tokenizer
 
 

@@ -9,7 +9,7 @@ from instructseg.config import RunConfig, load_config
 from instructseg.data.catalogue import write_copies
 
 YAML = """
-model: {{name: nano}}
+model: {{name: preset:nano}}
 data:
   kind: mixture
   batch_size: 2
@@ -58,4 +58,4 @@ def test_a_split_that_is_not_named_is_an_error(root: Path, tmp_path: Path) -> No
 
 def test_a_mixture_without_data_sets_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="go together"):
-        run_of(tmp_path, tmp_path, "model: {{name: nano}}\ndata: {{kind: mixture}}\n")
+        run_of(tmp_path, tmp_path, "model: {{name: preset:nano}}\ndata: {{kind: mixture}}\n")

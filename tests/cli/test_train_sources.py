@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> StartConfig:
 
 
 def test_files_are_joined_once_and_get_adapters(start: StartConfig, tmp_path: Path) -> None:
-    source = ModelSource("instructseg-3b", {**SIZES, "lora": LORA}, start)
+    source = ModelSource("preset:instructseg-3b", {**SIZES, "lora": LORA}, start)
     model, processor = build_model(source, 0, tmp_path / "run")
     written = (tmp_path / "run" / "start" / "model.safetensors").stat().st_mtime_ns
     again, _ = build_model(source, 0, tmp_path / "run")
@@ -72,14 +72,14 @@ def test_a_trained_model_takes_adapters_alone() -> None:
     with pytest.raises(ValueError, match=r"model.start fills a preset"):
         build_model(ModelSource("somewhere", {}, StartConfig("a", "b")), 0, Path("run"))
     with pytest.raises(ValueError, match=r"model.start is joined in the output folder"):
-        build_model(ModelSource("nano", {}, StartConfig("a", "b")), 0)
+        build_model(ModelSource("preset:nano", {}, StartConfig("a", "b")), 0)
 
 
 def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     overrides = json.dumps({**SIZES, "lora": LORA})
     file.write_text(
-        f"model: {{name: instructseg-3b, overrides: {overrides}, start: {{mipha: {start.mipha}, "
+        f"model: {{name: preset:instructseg-3b, overrides: {overrides}, start: {{mipha: {start.mipha}, "
         f"mask2former: {start.mask2former}}}}}\n"
         f"output_dir: {tmp_path / 'run'}\n"
         "data: {images_per_batch: 1, expressions_per_scene: 1, scene: {objects: [2, 2]}}\n"

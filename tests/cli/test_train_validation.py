@@ -19,7 +19,7 @@ from instructseg.model import preset
 from instructseg.structures import ModelInputs, SegOutput
 
 YAML = """
-model: {{name: nano}}
+model: {{name: preset:nano}}
 data:
   kind: mixture
   batch_size: 2

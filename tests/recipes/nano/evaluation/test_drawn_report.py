@@ -22,7 +22,7 @@ DATA = DataConfig(scene={"objects": [2, 3]}, expressions_per_scene=2)
 
 @pytest.mark.parametrize("copies", [False, True])
 def test_a_whole_clip_is_one_forward_per_frame(copies: bool) -> None:
-    model, processor = build_model(ModelSource("nano"), 0)
+    model, processor = build_model(ModelSource("preset:nano"), 0)
     model.eval()
     dataset = synthetic_dataset(DATA, "test", True, 1, {"motion": 1.0})
     outcomes = list(measure(model, processor, dataset, whole_clips=True, copies=copies))
@@ -64,7 +64,7 @@ def test_figures_are_sums_by_hand() -> None:
 
 
 def test_the_table_is_written_and_handed_back(tmp_path: Path) -> None:
-    model, processor = build_model(ModelSource("nano"), 0)
+    model, processor = build_model(ModelSource("preset:nano"), 0)
     config = DrawnConfig(instructions=2, tables=("res", "rvos", "question", "no_target"))
     values = evaluate(model.eval(), processor, DATA, config, tmp_path)
     left = json.loads((tmp_path / "drawn.json").read_text())
@@ -82,7 +82,7 @@ def test_the_table_is_written_and_handed_back(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_part_of_the_table_can_be_measured() -> None:
-    model, processor = build_model(ModelSource("nano"), 0)
+    model, processor = build_model(ModelSource("preset:nano"), 0)
     values = evaluate(model.eval(), processor, DATA, DrawnConfig(instructions=1))
     assert {key.partition("/")[0].partition(",")[0] for key in values} == set(TABLES)
 
@@ -94,7 +94,7 @@ def test_an_unknown_part_is_an_error() -> None:
 
 @pytest.mark.parametrize("clips", [False, True])
 def test_a_threshold_empties_masks_of_low_presence(clips: bool) -> None:
-    model, processor = build_model(ModelSource("nano"), 0)
+    model, processor = build_model(ModelSource("preset:nano"), 0)
     dataset = synthetic_dataset(DATA, "test", clips, 1, {"attribute": 1.0})
     plain = list(measure(model.eval(), processor, dataset, whole_clips=clips))
     empty = list(measure(model, processor, dataset, whole_clips=clips, threshold=1.0))

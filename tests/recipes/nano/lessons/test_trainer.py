@@ -18,7 +18,7 @@ from instructseg.config import ModelSource, RunConfig, load_config
 from recipes.nano.lessons.trainer import lesson_trainer
 
 CONFIG = """
-model: {name: nano}
+model: {name: preset:nano}
 output_dir: OUT
 data:
   images_per_batch: 2
@@ -79,11 +79,11 @@ def test_lessons_hand_on_the_model_without_their_heads(tmp_path: Path) -> None:
 def test_a_stage_that_fell_short_stops_the_run(tmp_path: Path) -> None:
     lines = [{"step": step, "shape": step / 10} for step in range(1, 9)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    check_stage("see", RunConfig(ModelSource("nano"), check={"shape": 0.6}), tmp_path)  # mean of .4 .. .8
+    check_stage("see", RunConfig(ModelSource("preset:nano"), check={"shape": 0.6}), tmp_path)
     with pytest.raises(ValueError, match=r"stage see: shape is 0.600, but the next stage needs 0.61"):
-        check_stage("see", RunConfig(ModelSource("nano"), check={"shape": 0.61}), tmp_path)
+        check_stage("see", RunConfig(ModelSource("preset:nano"), check={"shape": 0.61}), tmp_path)
     with pytest.raises(ValueError, match="has no 'colour'"):
-        check_stage("see", RunConfig(ModelSource("nano"), check={"colour": 0.1}), tmp_path)
+        check_stage("see", RunConfig(ModelSource("preset:nano"), check={"colour": 0.1}), tmp_path)
 
 
 def test_the_shipped_recipe_is_a_valid_configuration() -> None:
