@@ -10,7 +10,7 @@ import instructseg
 
 PACKAGE = Path(instructseg.__file__).parent
 READERS = {  # who may open weights of others, or their own checkpoints
-    "safe_open": {"convert/safetensors_file.py"},
+    "safe_open": {"convert/safetensors_file.py", "engine/checkpoint.py"},
     "load_file": {"engine/checkpoint.py"},
     "load_model": {"engine/checkpoint.py"},
 }
