@@ -86,7 +86,7 @@ def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
 ImageWords = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT... PROMPT...",
+        metavar="INPUT... PROMPT",
         help="Images, folders or patterns as 'folder/*.png'; then what to segment, or the question.",
         show_default=False,
     ),
@@ -94,7 +94,7 @@ ImageWords = Annotated[
 VideoWords = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT... PROMPT...",
+        metavar="INPUT... PROMPT",
         help="Videos, folders of frames or of videos, or images; then what to segment.",
         show_default=False,
     ),

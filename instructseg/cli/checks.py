@@ -31,14 +31,12 @@ def check_device(name: str | None) -> None:
     Raises:
         ValueError: there is no such kind of device, or InstructSeg does not run on it.
     """
-    if name is None or re.fullmatch(rf"({'|'.join(DEVICES[1:])})(:\d{{1,3}})?|auto", name):
+    if name is None or re.fullmatch(rf"({'|'.join(DEVICES[1:])})(:[0-9]{{1,3}})?|auto", name):
         return
     kind, _, number = name.partition(":")
     meant = _meant(kind.lower(), DEVICES, _DEVICE_SLIPS)
     meant = (
-        f": did you mean {meant}{':' + number if number.isdigit() and len(number) < 4 else ''}?"
-        if meant
-        else ""
+        f": did you mean {meant}{':' + number if re.fullmatch('[0-9]{1,3}', number) else ''}?" if meant else ""
     )
     raise ValueError(f"device '{name}' cannot be used{meant or ':'} use {', '.join(DEVICES)}, or one as cuda:1")
 

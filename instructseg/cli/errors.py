@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
         number: of the signal.
     """
 
-    def __init__(self, text: str = "", number: int = signal.SIGTERM) -> None:
+    def __init__(self, text: str, number: int) -> None:
         super().__init__(text)
         self.number = number
 
@@ -50,8 +50,7 @@ def reported() -> Iterator[None]:
     except (typer.Exit, typer.Abort):  # the command line's own ways out
         raise
     except KeyboardInterrupt as error:
-        stopped = isinstance(error, Stopped)
-        _say(str(error) or ("stopped by a signal" if stopped else "interrupted"))
+        _say(str(error) or "interrupted")
         raise SystemExit(128 + error.number if isinstance(error, Stopped) else INTERRUPTED) from error
     except BrokenPipeError as error:
         # what is still buffered would fail again when Python ends
@@ -89,7 +88,7 @@ def stoppable() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for one in numbers:
             signal.signal(one, signal.SIG_IGN)
-        raise Stopped(number=number)
+        raise Stopped("stopped by a signal", number)
 
     # what is ignored already stays so (nohup), and so does a handler from outside of Python
     mine = [number for number in numbers if before[number] not in (signal.SIG_IGN, None)]

@@ -289,9 +289,10 @@ def _searched(
     folders = 0 if recursive else sum(path.is_dir() for path in shown)
     others = sum(path.is_file() for path in shown) - sum(path.is_file() for path in taken)
     if folders or others:
-        parts = [f"{folders} folders (--recursive takes them)"] * bool(folders) + [
-            f"{others} other files"
-        ] * bool(others)
+        parts = [f"{folders} {'folder' if folders == 1 else 'folders'} (--recursive searches them)"] * bool(
+            folders
+        )
+        parts += [f"{others} other {'file' if others == 1 else 'files'}"] * bool(others)
         found.notes.append(f"{folder}: passed over {' and '.join(parts)}")
     return [(path, path.parent.relative_to(folder).as_posix()) for path in taken]
 

@@ -120,8 +120,8 @@ class Summary:
             if entry.get("area") == 0:
                 values.insert(0, "nothing found")
             lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
-            if "answer" in entry:
-                lines.append(f"  {entry['answer']}")
+            if "answer" in entry:  # weights that have not learned to write give an empty one
+                lines.append(f"  {entry['answer'].strip() or '(no text)'}")
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join([*lines, *(f"wrote {file}" for file in self.files)])
 
@@ -136,11 +136,13 @@ def show_all(summaries: Iterable[Summary], as_json: bool, unit: str) -> None:
     for count, summary in enumerate(summaries, 1):  # noqa: B007
         failed += summary.error is not None
         if summary.error is not None and not as_json:
-            typer.echo(f"error: {summary.source}: {summary.error}", err=True)
+            named = "" if summary.source in summary.error else f"{summary.source}: "
+            typer.echo(f"error: {named}{summary.error}", err=True)
         else:
             show(summary, as_json)
     if failed:
-        typer.echo(f"error: {failed} of {count} {unit} failed, the others are done", err=True)
+        others = ", the others are done" * (failed < count)
+        typer.echo(f"error: {failed} of {count} {unit} failed{others}", err=True)
         raise SystemExit(BAD_INPUT)
 
 
