@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from instructseg.cli import checks
 from instructseg.cli.errors import described
 from instructseg.cli.inputs import Inputs, find_images, find_videos
 from instructseg.cli.job import Job, Summary, checked
@@ -70,7 +71,8 @@ def _segment_pictures(results: Results, prompts: Sequence[str], job: Job, batch:
     with progress(results.todo, len(results.todo), "pictures", label) as steps:
         for step in steps:
             summary = Summary(str(step.item.path), [str(path) for path in step.layout.paths], several=batch)
-            with _alone(summary, batch):
+            with _alone(summary, batch, reading=True):
+                checks.check_text("input", [step.item.path])
                 frame = load_image(step.item.path)
             if summary.error is None:
                 predictor = predictor or _predictor(ImagePredictor, job, prompts, workload)
@@ -112,10 +114,11 @@ def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) ->
             summary = Summary(str(step.item.path), [str(path) for path in step.layout.paths])
             summary.several = inputs.batch
             clip = known[step.item.path]
-            with _alone(summary, inputs.batch):
+            with _alone(summary, inputs.batch, reading=True):
+                checks.check_text("input", [step.item.path])
                 if isinstance(clip, Exception):
                     raise clip
-            if isinstance(clip, VideoSource):
+            if isinstance(clip, VideoSource) and summary.error is None:
                 predictor = predictor or _video_predictor(job, prompts, opened)
                 with _alone(summary, inputs.batch):
                     _segment_clip(predictor, clip, prompts, job, step, results, summary)
@@ -212,13 +215,14 @@ def _segment_picture(
 
 
 @contextmanager
-def _alone(summary: Summary, batch: bool) -> Iterator[None]:
+def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[None]:
     """Of several inputs, tells of one that fails in its summary; what all others would meet ends the run."""
     try:
         yield
     except Exception as error:  # whatever a reader raises on a foreign file is of that file alone
         of_the_disk = isinstance(error, OSError) and error.errno in _OF_THE_DISK
-        of_the_request = isinstance(error, ValueError) and Path(summary.source).name not in str(error)
+        named = reading or Path(summary.source).name in str(error)
+        of_the_request = isinstance(error, ValueError) and not named
         if not batch or of_the_disk or of_the_request or isinstance(error, ImportError):
             raise
         summary.error = described(error)[0]
@@ -278,6 +282,12 @@ def _predictor(
         setup_logging()  # shows what is chosen
     given = (job.model, job.device, job.dtype, job.quantise, job.max_memory)
     predictor = kind.from_pretrained(*given, workload)
+    writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None
+    if writes is not None and writes not in predictor.processor.config.text_tasks:
+        raise ValueError(
+            f"these weights have not learned to write text for '{writes.value}': leave out --explain or "
+            "--task vqa, or choose others with --model"
+        )
     strange = predictor.processor.strange_words(prompts) if is_bundled(job.model) else []
     if strange:
         typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)

@@ -283,8 +283,16 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not leftovers()
 
 
-@pytest.mark.parametrize("program", [("-m", "instructseg", "video"), ("demo/video.py",)])
-def test_a_real_ctrl_c_leaves_what_is_done(program: tuple[str, ...], clip_frames: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("program", "number", "code", "said_first"),
+    [
+        (("-m", "instructseg", "video"), signal.SIGTERM, 143, "stopped by a signal"),
+        (("demo/video.py",), signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_a_real_signal_leaves_what_is_done(
+    program: tuple[str, ...], number: signal.Signals, code: int, said_first: str, clip_frames: np.ndarray
+) -> None:
     with VideoWriter("long.mp4", FPS, SIZE) as writer:
         for turn in range(400):
             writer.write(clip_frames[turn % LENGTH])
@@ -304,13 +312,13 @@ def test_a_real_ctrl_c_leaves_what_is_done(program: tuple[str, ...], clip_frames
     masks = Path("out/long_masks/1-the-red-circle")
     while process.poll() is None and len(list(masks.glob("0*.png"))) < 3:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
+    assert process.returncode == code, said
     assert "Traceback" not in said
     count = len(list(open_video("out/long_overlay.mp4")))
     assert 3 <= count < 400
-    assert f"interrupted: the first {count} frames are in out/long_overlay.mp4" in said
+    assert f"{said_first}: the first {count} frames are in out/long_overlay.mp4" in said
     assert files(str(masks)) == [f"{t:05d}.png" for t in range(count)]
     for path in masks.iterdir():
         assert load_index_png(path).shape == (SIZE[0], SIZE[1] + 1)  # the clip was made even

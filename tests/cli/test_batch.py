@@ -1,0 +1,113 @@
+"""Several inputs in one run: one that fails is told, the others go on, and what is done is passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from instructseg.cli import segment
+from instructseg.inference import ImagePredictor
+from instructseg.structures import Task
+from tests.cli.test_segment import files, refused, run
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def test_a_broken_image_does_not_end_a_folder() -> None:
+    Path("frames/1.png").write_bytes(Path("frames/1.png").read_bytes()[:60])
+    shutil.copy("photo.png", "frames/2.gif")
+    result = run("image", "frames", "the red circle", "-f", "overlay", code=2)
+    assert files() == ["0_overlay.png", "2.gif_overlay.png", "2.png_overlay.png"]
+    assert "frames/0.png:\nthe red circle: " in result.stdout
+    assert "error: frames/1.png is damaged" in result.stderr
+    assert result.stderr.endswith("error: 1 of 4 images failed, the others are done\n")
+    again = run("image", "frames", "the red circle", "-f", "overlay", "--json", code=2)
+    assert "note: 3 of 4 are done already" in again.stderr
+    (row,) = map(json.loads, again.stdout.splitlines())
+    assert row["source"] == "frames/1.png" and "is damaged" in row["error"] and row["files"] == []
+    assert "0_overlay.png exists, made with other prompts" in refused("image", "frames", "dog", "-f", "overlay")
+    Path("frames/1.png").unlink()
+    done = run("image", "frames", "the red circle", "-f", "overlay")
+    assert not done.stdout and "note: 3 of 3 are done already" in done.stderr
+
+
+def test_what_every_image_would_meet_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "shorten them" in refused("image", "frames", "red " * 600)
+    assert "no/such/place" in refused("image", "frames", "a", "--model", "no/such/place")
+    monkeypatch.setattr(segment, "load_image", lambda path: 1 / 0)
+    assert run("image", "frames", "a", code=2).stderr.count("ZeroDivisionError") == 3
+
+
+def test_several_images_and_videos() -> None:
+    shutil.copy("photo.png", "b.png")
+    run("image", "photo.png", "b.png", "the red circle", "-f", "overlay")
+    assert files() == ["b_overlay.png", "photo_overlay.png"]
+    Path("videos").mkdir()
+    for name in ("x.mp4", "y.mp4"):
+        shutil.copy("clip.mp4", f"videos/{name}")
+    Path("videos/z.mp4").write_bytes(b"none")
+    result = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "--json", "-o", "v", code=2)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(row["source"]).name for row in rows if "error" not in row] == ["x.mp4", "y.mp4", "photo.png"]
+    assert files("v") == ["photo.json", "x.json", "y.json"]
+    assert "1 of 4 videos failed" in result.stderr
+    again = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "-o", "v", code=2)
+    assert "note: 3 of 4 are done already" in again.stderr
+
+
+def test_run_lengths_name_the_frames_of_a_folder() -> None:
+    for t, name in enumerate(("frame1.png", "frame2.png", "frame10.png")):
+        Path(f"frames/{t}.png").rename(f"frames/{name}")
+    run("video", "frames", "the red circle", "-o", "x.json")
+    frames = json.loads(Path("x.json").read_text())["frames"]
+    assert [frame["file"] for frame in frames] == ["frame1.png", "frame2.png", "frame10.png"]
+    run("video", "clip.mp4", "the red circle", "-o", "y.json")
+    assert "file" not in json.loads(Path("y.json").read_text())["frames"][0]
+
+
+def test_the_input_is_never_replaced() -> None:
+    before = {path: path.read_bytes() for path in (Path("photo.png"), Path("clip.mp4"))}
+    assert "photo.png is the input" in refused("image", "photo.png", "a", "-o", "photo.png", "--overwrite")
+    assert "clip.mp4 is the input" in refused("video", "clip.mp4", "a", "-o", "clip.mp4", "--overwrite")
+    Path("frames").rename("0_masks")
+    assert "0_masks is the input" in refused("image", "0_masks", "a", "-o", ".", "--overwrite")
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_weights_that_do_not_explain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImagePredictor, "_generate", lambda self, texts, *_: [""] * len(texts))
+    told = run("image", "photo.png", "the red circle", "--explain").stdout
+    assert "note: these weights have not learned to explain" in told
+    real = ImagePredictor.from_pretrained
+
+    def silent(*given: object) -> ImagePredictor:
+        predictor = real(*given)  # type: ignore[arg-type]
+        predictor.processor.config = replace(predictor.processor.config, text_tasks=(Task.RES,))
+        return predictor
+
+    monkeypatch.setattr(ImagePredictor, "from_pretrained", silent)
+    for words in (["--explain"], ["--task", "vqa"]):
+        assert "have not learned to write text for" in refused("image", "photo.png", "what?", "-o", "x", *words)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_names_that_are_no_text() -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8)).save("plain.png")
+    Path("plain.png").rename(name)
+    assert r"caf\udce9.png' is not encoded in UTF-8" in refused("image", name, "a")
+    assert "is not encoded in UTF-8" in refused("image", "photo.png", os.fsdecode(b"caf\xe9"))
+    assert "is not encoded in UTF-8" in refused("image", "photo.png", "a", "-o", os.fsdecode(b"\xff"))
+    Path("names").mkdir()
+    Path(name).rename(f"names/{name}")
+    shutil.copy("photo.png", "names/a.png")
+    result = run("image", "names", "dog", "-f", "rle", "--json", code=2)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "error" not in rows[0] and "UTF-8" in rows[1]["error"]
+    assert files() == ["a.json"]
