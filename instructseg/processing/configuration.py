@@ -99,7 +99,8 @@ class ProcessorConfig:
                 raise ValueError(f"{where} has no setting '{key[:60]}': {hint}")
         missing = [name for name in _NEEDED if name not in values]
         if missing:
-            raise ValueError(f"{where}: {missing[0]} is missing: copy it from the model's own file")
+            null = ", or add it as null where it has none" if missing[0] == "presence_threshold" else ""
+            raise ValueError(f"{where}: {missing[0]} is missing: copy it from the model's own file{null}")
         given: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list | tuple) else value for key, value in values.items()
         }
@@ -150,7 +151,7 @@ _WHOLE = {
 """Settings that are whole numbers, with the least and the most."""
 _COLOURS = {"seg_mean": -_HUGE, "seg_std": 0.0, "clip_mean": -_HUGE, "clip_std": 0.0}
 """Settings of three numbers, with what each is above."""
-_NEEDED = (*_WHOLE, *_COLOURS, "system", "text_tasks", "wording")
+_NEEDED = (*_WHOLE, *_COLOURS, "system", "text_tasks", "wording", "presence_threshold")
 """Settings that every file has; the defaults are those of the released weights and not of others."""
 
 
