@@ -25,6 +25,7 @@ PACKAGE = Path(instructseg.__file__).parent
 RANKS = {
     "version": 0,
     "structures": 0,
+    "questions": 0,
     "log": 0,
     "distributed": 0,
     "safe_pickle": 0,

@@ -128,10 +128,17 @@ DType = Annotated[
     ),
 ]
 TaskOption = Annotated[
-    TaskChoice, typer.Option("--task", help="Selects the prompt; auto: res for pictures, rvos for video.")
+    TaskChoice,
+    typer.Option(
+        "--task",
+        help="Selects the prompt; auto: res, but questions are answered in words, as by vqa.",
+    ),
 ]
 VideoTaskOption = Annotated[
-    VideoTaskChoice, typer.Option("--task", help="Selects the prompt; auto: rvos, questions: reason_vos.")
+    VideoTaskChoice,
+    typer.Option(
+        "--task", help="Selects the prompt; auto: rvos; for a question whose answer is a mask reason_vos."
+    ),
 ]
 Fps = Annotated[
     float | None,
@@ -139,7 +146,12 @@ Fps = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option("--threshold", min=0, max=1, help="Presence below which a mask is empty; default: never."),
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        help="Presence below which a mask is empty; default: that of the weights; 0: never.",
+    ),
 ]
 Soft = Annotated[bool, typer.Option("--soft", help="Write masks as probabilities, 0..255.")]
 Formats = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ class Job:
         output: a folder, or one file for the overlay (see :mod:`instructseg.cli.outputs`).
         model: a folder or a repository; ``None`` for the bundled model.
         device, dtype: as of :func:`instructseg.inference.load`.
-        task: ``None`` for referring segmentation.
-        threshold: presence (0..1) below which a mask is empty; ``None`` always gives a mask.
+        task: ``None`` for referring segmentation, and words in answer to questions about pictures
+            (:func:`~instructseg.questions.wants_words`).
+        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, where they
+            have one, 0 always gives a mask.
         soft: whether masks are written as probabilities.
         explain: whether the model first writes an explanation (pictures).
         formats: what is written.
@@ -75,8 +77,8 @@ class Summary:
         source: the input.
         files: what was made.
         frames: how many.
-        prompts: for each its text, and means over the frames: score, presence, share of the pixels; or its
-            answer.
+        prompts: for each its text, whether it was found in any frame, and means over the frames: score,
+            presence, share of the pixels; or its answer.
         notes: what a user should know about the results.
         error: why there are none, or not all.
         several: whether it is one of several inputs, and told by its name.
@@ -93,15 +95,23 @@ class Summary:
     def add(self, predictions: Sequence[MaskPrediction]) -> None:
         """Counts one frame."""
         if not self.frames:
-            self.prompts = [{"prompt": found.instruction} for found in predictions]
+            self.prompts = [{"prompt": found.instruction, "found": False} for found in predictions]
         self.frames += 1
         for entry, found in zip(self.prompts, predictions, strict=True):
             values = {"score": found.score, "presence": found.presence, "area": float(found.mask.mean())}
             for name, value in values.items():
                 mean = entry.get(name, 0.0)
                 entry[name] = mean + (value - mean) / self.frames
+            entry["found"] = entry["found"] or found.found
             if found.answer is not None:
                 entry["answer"] = found.answer
+
+    def reply(self, prompts: Sequence[str], replies: Mapping[int, str]) -> None:
+        """Adds what was answered in words, at its place among the prompts."""
+        for place, text in sorted(replies.items()):
+            self.prompts.insert(place, {"prompt": prompts[place], "answer": text})
+        if any(not text.strip() for text in replies.values()):
+            self.notes.append("these weights wrote no words to a question: they may not have learned to")
 
     def to_json(self) -> str:
         """One line of JSON, in ASCII, so that any terminal or pipe takes it."""
@@ -117,7 +127,7 @@ class Summary:
         lines = [f"{self.source}:"] if self.several else []
         for entry in self.prompts:
             values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
-            if entry.get("area") == 0:
+            if entry.get("found") is False:
                 values.insert(0, "nothing found")
             lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
             if "answer" in entry:  # weights that have not learned to write give an empty one

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -184,6 +184,7 @@ class ResultWriter:
         soft: whether masks are written as probabilities; the predictions carry them.
         before: is called before the first file is written; makes room.
         names: of the files that the frames are from.
+        replies: to instructions that are answered in words, by their place; they have no prediction.
 
     Raises:
         OSError: the disk is full, or a file cannot be written.
@@ -197,14 +198,19 @@ class ResultWriter:
         soft: bool = False,
         before: Callable[[Layout], None] | None = None,
         names: Sequence[str] = (),
+        replies: Mapping[int, str] | None = None,
     ) -> None:
         self.layout, self.soft = layout, soft
         self._before, self._names = before, names
-        self.shown_of = np.zeros((len(instructions), len(instructions)), np.int64)
+        self._replies = dict(sorted((replies or {}).items()))
+        marked = [place for place in range(len(instructions)) if place not in self._replies]
+        self._values = [place + 1 for place in marked]
+        self.shown_of = np.zeros((len(marked), len(marked)), np.int64)
         """Palette: at ``[i, j]`` how many pixels of the i-th mask have the value of the j-th."""
         self.count = 0
         """Frames written so far."""
-        self._folders = mask_names(instructions)
+        names_of_all = mask_names(instructions)
+        self._folders = [names_of_all[place] for place in marked]
         self._record: dict[str, Any] = {"input": source, "instructions": list(instructions), "frames": []}
         self._stack = ExitStack()
         self._video: VideoWriter | None = None
@@ -220,6 +226,8 @@ class ResultWriter:
         self._write_masks(result)
         if self.layout.rle:
             rows = [_row(found) for found in result.predictions]
+            for place, reply in self._replies.items():
+                rows.insert(place, {"answer": reply})
             file = {"file": self._names[result.index]} if result.index < len(self._names) else {}
             self._record["frames"].append({"index": result.index, **file, "predictions": rows})
         self.count += 1
@@ -260,6 +268,7 @@ class ResultWriter:
             ids = label_map(result.predictions)
             for row, found in zip(self.shown_of, result.predictions, strict=True):
                 row += np.bincount(ids[found.mask], minlength=len(row) + 1)[1:]
+            ids = np.array([0, *self._values], np.uint8)[ids]
             save_palette_png(palette if self.layout.fps is None else palette / _frame(result), ids)
 
 

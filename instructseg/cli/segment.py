@@ -20,6 +20,7 @@ from instructseg.cli.progress import progress
 from instructseg.cli.results import Plan, Results
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, image_size, load_image, open_video
+from instructseg.questions import wants_words
 from instructseg.structures import Task
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 def segment_pictures(source: Path | Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
     """Segments pictures, or every picture of folders; for ``Task.VQA`` answers questions about them.
 
+    Without a task, what asks for words is answered in words, and the rest segmented.
+
     Of several, one that cannot be read has an ``error`` in its summary, and the others go on; what an earlier
     run has done is passed over.
 
@@ -48,8 +51,7 @@ def segment_pictures(source: Path | Sequence[Path], prompts: Sequence[str], job:
     """
     job = checked(job, prompts)
     inputs = find_images([source] if isinstance(source, Path) else source, job.recursive)
-    asks = job.task is Task.VQA
-    if asks:
+    if len(_questions(prompts, job)) == len(prompts):
         layouts = [Layout()] * len(inputs.items)
     else:
         layouts = [plan(item.name, job.output, job.formats) for item in inputs.items]
@@ -101,6 +103,11 @@ def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) ->
     job = checked(job, prompts)
     if job.explain or job.task is Task.VQA:
         raise ValueError("text is written about pictures only: use 'instructseg image'")
+    for place in _questions(prompts, job):
+        raise ValueError(
+            f"'{prompts[place]}' asks for words, which are written about pictures only: "
+            "use 'instructseg image', or add --task reason_vos for a mask all the same"
+        )
     inputs = find_videos(sources, job.recursive)
     opened = [_opened(item.path, job, inputs.batch) for item in inputs.items]
     rates = [clip.fps if isinstance(clip, VideoSource) else 1.0 for clip in opened]
@@ -200,18 +207,29 @@ def _segment_picture(
     from instructseg.inference import FrameResult
 
     predictor.set_image(frame)
-    if job.task is Task.VQA:
-        summary.prompts = [{"prompt": text, "answer": predictor.answer(text)} for text in prompts]
+    replies = {place: predictor.answer(prompts[place]) for place in _questions(prompts, job)}
+    marked = [text for place, text in enumerate(prompts) if place not in replies]
+    if not marked:
+        summary.reply(prompts, replies)
         return
     task = job.task or Task.RES
-    found = predictor.predict(prompts, task, soft=job.soft, answer=job.explain, threshold=job.threshold)
-    with ResultWriter(step.layout, prompts, summary.source, job.soft, results.begin) as writer:
+    found = predictor.predict(marked, task, soft=job.soft, answer=job.explain, threshold=job.threshold)
+    writer = ResultWriter(step.layout, prompts, summary.source, job.soft, results.begin, replies=replies)
+    with writer:
         writer.write(FrameResult(0, predictor.frame, found))
     summary.add(found)
+    summary.reply(prompts, replies)
     results.finish(step)
-    summary.notes += covered(writer.shown_of, prompts)
+    summary.notes += covered(writer.shown_of, marked)
     if job.explain and not any((one.answer or "").strip() for one in found):
         summary.notes.append("these weights have not learned to explain: they wrote no text")
+
+
+def _questions(prompts: Sequence[str], job: Job) -> list[int]:
+    """Places of the prompts that are answered in words: all for ``Task.VQA``; without a task, as they read."""
+    if job.task is None:
+        return [place for place, text in enumerate(prompts) if wants_words(text)]
+    return list(range(len(prompts))) if job.task is Task.VQA else []
 
 
 @contextmanager
@@ -287,6 +305,12 @@ def _predictor(
         raise ValueError(
             f"these weights have not learned to write text for '{writes.value}': leave out --explain or "
             "--task vqa, or choose others with --model"
+        )
+    asked = _questions(prompts, job) if job.task is None else []
+    if asked and Task.VQA not in predictor.processor.config.text_tasks:
+        raise ValueError(
+            f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: add "
+            "--task reason_seg for a mask, or choose others with --model"
         )
     strange = predictor.processor.strange_words(prompts) if is_bundled(job.model) else []
     if strange:

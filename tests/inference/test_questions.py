@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from instructseg.inference import wants_words
-from instructseg.inference.questions import __doc__ as page
+from instructseg.questions import __doc__ as page
 from recipes.nano.language.phrasing import OPENERS, UNSEEN_OPENERS
 
 WORDS = """

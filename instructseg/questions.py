@@ -102,6 +102,8 @@ def wants_words(instruction: str) -> bool:
 
     Example::
 
+        from instructseg.inference import wants_words
+
         wants_words("how many circles are there?")  # True
         wants_words("which object could roll?")  # False
 
