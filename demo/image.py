@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from instructseg.cli.app import prepare
-from instructseg.cli.demo import drawn_picture
+from instructseg.cli.demo import demo_image
 from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.segment import Job, segment_pictures
 
@@ -39,7 +39,7 @@ def main() -> None:
     with reported(), stoppable(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt
         if source is None:
-            source, instruction = stack.enter_context(drawn_picture(job))
+            source, instruction = stack.enter_context(demo_image(job))
             prompts = prompts or [instruction]
         for summary in segment_pictures(source, prompts, job):
             print(summary.to_text())

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from instructseg.cli.app import prepare
-from instructseg.cli.demo import drawn_video
+from instructseg.cli.demo import demo_video
 from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.segment import Job, segment_video
 
@@ -51,7 +51,7 @@ def main() -> None:
     with reported(), stoppable(), ExitStack() as stack:
         source, prompts = arguments.input, arguments.prompt
         if source is None:
-            source, instruction = stack.enter_context(drawn_video(job))
+            source, instruction = stack.enter_context(demo_video(job))
             prompts = prompts or [instruction]
         print(segment_video(source, prompts, job).to_text())
 

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.media import VideoWriter, save_image
-from recipes.nano.synthetic import demo_clip
+from recipes.nano.demo import demo_clip
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,7 +86,9 @@ def our_commands() -> list[Any]:
         for block in blocks_of(page, "bash"):
             for words in commands_of(block):
                 script = next((word for word in words if word.endswith(".py")), None)
-                if words[0] == "instructseg":
+                if words[0] == "instructseg" or (
+                    words[:2] == ["python", "-m"] and words[2].startswith("recipes.")
+                ):
                     found.append(pytest.param(words[1:], id=f"{block} {shlex.join(words)}"))
                 elif script:
                     found.append(pytest.param(words[words.index(script) :], id=f"{block} {shlex.join(words)}"))
@@ -94,10 +96,10 @@ def our_commands() -> list[Any]:
 
 
 @cache
-def options_of(script: str) -> str:
+def options_of(*script: str) -> str:
     """What ``script --help`` prints."""
     result = subprocess.run(
-        [sys.executable, script, "--help"],
+        [sys.executable, *script, "--help"],
         cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
@@ -106,8 +108,12 @@ def options_of(script: str) -> str:
 
 def problem(words: list[str]) -> str | None:
     """What is wrong with a command, given without ``instructseg`` or the interpreter in front of it."""
+    module, words = (words[:2], words[2:]) if words[:1] == ["-m"] else ([], words)
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
-    if words and words[0].endswith(".py"):
+    if module:
+        text = options_of(*module)
+        unknown = {option for option in used if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)}
+    elif words and words[0].endswith(".py"):
         if not (ROOT / words[0]).is_file():
             return f"{words[0]} does not exist"
         text = options_of(words[0])
@@ -135,6 +141,7 @@ def test_a_shown_command_is_valid(words: list[str]) -> None:
         ("convert oficial a b", "no such command"),
         ("image photo.jpg cat --modle x", "no such option: --modle"),
         ("train_net.py --config x", "no such option: --config"),
+        ("-m recipes.nano.layouts copies --olny refcoco", "no such option: --olny"),
         ("demo/nothing.py", "demo/nothing.py does not exist"),
     ],
 )
@@ -207,7 +214,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_named_files_exist(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`", text)
-    ours = ("instructseg/", "model/", "tests/", "docs/", "demo/", "configs/")
+    ours = ("instructseg/", "model/", "tests/", "docs/", "demo/", "configs/", "recipes/", "perf/")
     for name in named:
         if name.startswith(ours) or name.endswith(".py"):
             assert (ROOT / name).exists() or (ROOT / "instructseg" / name).exists(), f"{page.name} names {name}"

@@ -14,7 +14,7 @@ import typer
 
 from instructseg.cli.convert import convert_app
 from instructseg.cli.data import data_app
-from instructseg.cli.demo import drawn_video
+from instructseg.cli.demo import demo_video
 from instructseg.cli.errors import DEBUG, reported, stoppable
 from instructseg.cli.export import export_app
 from instructseg.cli.inputs import read_prompts, split_words
@@ -333,7 +333,7 @@ def demo_command(
 ) -> None:
     """Draw a short clip and segment it with the bundled model."""
     job = Job(output, model, device, overwrite=overwrite)
-    with reported(), stoppable(), drawn_video(job) as (source, instruction):
+    with reported(), stoppable(), demo_video(job) as (source, instruction):
         summary = segment_video(source, prompt or [instruction], job)
         summary.files.insert(0, str(source))
         show(summary, as_json)

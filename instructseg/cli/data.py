@@ -1,4 +1,4 @@
-"""``instructseg data``: check data sets on disk, look into them, draw small copies of them."""
+"""``instructseg data``: check data sets on disk, and look into them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAULTY = 1
 FRAMES = 8
 """Frames of a clip that are shown."""
 
-data_app = typer.Typer(help="Check data sets, look into them, draw small copies.", no_args_is_help=True)
+data_app = typer.Typer(help="Check data sets, and look into them.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="See 'instructseg data list'.")]
 Root = Annotated[Path, typer.Option("--root", help="The folder of the data set; of your own data also a file.")]
@@ -92,27 +92,6 @@ def show_command(
         picture, text = _draw(dataset, index)
         save_image(out, picture)
         typer.echo(f"{dataset.name}, sample {index} of {len(dataset):,}: {text}\nwrote {out}")
-
-
-@data_app.command("synth")
-def synth_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="NAME", help="This data set; may be repeated.")
-    ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Of each split of an image data set.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Other scenes for another number.")] = 0,
-) -> None:
-    """Draw small copies of the data sets, in every layout that is read.
-
-    instructseg data synth copies --only refcoco
-    """
-    with reported():
-        from instructseg.data.catalogue import write_copies
-
-        for name, roots in write_copies(folder, only or (), pictures, seed).items():
-            for root in roots:
-                typer.echo(f"{name}: {root}")
 
 
 def _print_counts(report: CheckReport) -> None:

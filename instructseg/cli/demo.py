@@ -1,4 +1,4 @@
-"""Drawn images to try the bundled model on."""
+"""The shipped video and image to try the bundled model on."""
 
 from __future__ import annotations
 
@@ -8,44 +8,36 @@ from pathlib import Path
 
 from instructseg.cli.job import Job, check_options
 from instructseg.cli.outputs import check_folder_name, check_free, is_file_name
-from instructseg.media import VideoWriter, save_image
+from instructseg.files import write_bytes_atomic
+
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 @contextmanager
-def drawn_video(job: Job) -> Iterator[tuple[Path, str]]:
-    """Draws ``demo.mp4`` in the output folder of a job and gives it with an instruction.
+def demo_video(job: Job) -> Iterator[tuple[Path, str]]:
+    """Puts ``demo.mp4`` into the output folder of a job and gives it with an instruction.
 
     Raises:
         ValueError: it exists, and the job does not overwrite; the output is no folder, or an option is wrong.
     """
-    with _drawn(job, "demo.mp4") as path:
-        from recipes.nano.synthetic import demo_clip
-
-        frames, fps, instruction = demo_clip()
-        with VideoWriter(path, fps, frames.shape[1:3]) as writer:
-            for frame in frames:
-                writer.write(frame)
-        yield path, instruction
+    with _copied(job, "demo.mp4") as path:
+        yield path, "the red circle moving left"
 
 
 @contextmanager
-def drawn_picture(job: Job) -> Iterator[tuple[Path, str]]:
-    """Draws ``demo.png``, the middle of that clip, as :func:`drawn_video` does the whole.
+def demo_image(job: Job) -> Iterator[tuple[Path, str]]:
+    """Puts ``demo.png``, a frame of that video, beside the results, as :func:`demo_video` does.
 
     Raises:
-        ValueError: as :func:`drawn_video`.
+        ValueError: as :func:`demo_video`.
     """
-    with _drawn(job, "demo.png") as path:
-        from recipes.nano.synthetic import demo_clip
-
-        frames, _, _ = demo_clip()
-        save_image(path, frames[len(frames) // 2])
+    with _copied(job, "demo.png") as path:
         yield path, "the red circle"
 
 
 @contextmanager
-def _drawn(job: Job, name: str) -> Iterator[Path]:
-    """A place for a file; after an error a new one does not stand in the way of the next try."""
+def _copied(job: Job, name: str) -> Iterator[Path]:
+    """A copy of an asset; after an error a new one does not stand in the way of the next try."""
     check_options(job)
     if is_file_name(job.output):
         raise ValueError(f"{job.output}: the demo writes several files: name a folder")
@@ -55,6 +47,7 @@ def _drawn(job: Job, name: str) -> Iterator[Path]:
         check_free([path])
     existed = path.exists()
     try:
+        write_bytes_atomic(path, (ASSETS / name).read_bytes())
         yield path
     except Exception:
         if not existed:

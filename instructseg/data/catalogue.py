@@ -1,9 +1,8 @@
-"""Every data set by name: how its folder is checked, how a split is opened, what its copies are called."""
+"""Every data set by name: how its folder is checked and how a split is opened."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -42,7 +41,6 @@ class Entry:
         check: see :func:`~instructseg.data.dataset.check_parts`.
         open: raises as the adapter.
         splits: the usual one first; empty where there is one alone, or where they are the user's.
-        copies: folders of its generated copies, see :func:`write_copies`.
         images: whether the pictures may lie outside the root.
     """
 
@@ -50,7 +48,6 @@ class Entry:
     check: Checker
     open: Opener
     splits: tuple[str, ...]
-    copies: tuple[str, ...]
     images: bool = False
 
 
@@ -97,40 +94,6 @@ def open_split(
     elif entry.splits and split not in entry.splits:
         raise ValueError(f"{name} has no split {split!r}: there are {', '.join(entry.splits)}")
     return entry.open(_existing(root), split, _elsewhere(name, entry, images))
-
-
-def write_copies(
-    folder: str | Path, names: Collection[str] = (), pictures: int = 4, seed: int = 0
-) -> dict[str, list[Path]]:
-    """Draws small copies of data sets in every layout that their adapters read.
-
-    Args:
-        folder: must not exist, or be empty; it is there whole or not at all.
-        names: of :data:`CATALOGUE`; none for all.
-        pictures: of each split of an image data set, at least 1.
-        seed: of the scenes, not negative.
-
-    Returns:
-        Name -> the roots of its copies.
-
-    Raises:
-        FileExistsError: the folder holds something.
-        ValueError: there is no such data set, or a number is too small.
-    """
-    from recipes.nano.layouts.images import write_image_layouts
-    from recipes.nano.layouts.videos import write_video_layouts
-
-    folder, chosen = Path(folder), {name: find(name) for name in names or CATALOGUE}
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not empty: choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        fresh = Path(beside) / folder.name
-        fresh.mkdir()
-        write_image_layouts(fresh, pictures, seed, {name.removesuffix("-converted") for name in chosen})
-        write_video_layouts(fresh, seed, {place for entry in chosen.values() for place in entry.copies})
-        fresh.replace(folder)
-    return {name: [folder / place for place in entry.copies] for name, entry in chosen.items()}
 
 
 def _existing(root: str | Path) -> Path:
@@ -192,9 +155,7 @@ def _open_refdavis(root: Path, split: str | None, images: Path | None) -> Datase
 
 def _questions(name: str, title: str) -> Entry:
     opener = vqa.BENCHMARKS[name]
-    return Entry(
-        title, _inside(partial(vqa.check, name)), lambda root, split, images: opener(root), (name,), ("eval",)
-    )
+    return Entry(title, _inside(partial(vqa.check, name)), lambda root, split, images: opener(root), (name,))
 
 
 def _first(usual: str, splits: Sequence[str]) -> tuple[str, ...]:
@@ -216,7 +177,6 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             refcoco.check,
             _open_refcoco,
             _first("refcoco/unc/val", _ORIGINAL),
-            ("refer_seg",),
             images=True,
         ),
         "refcoco-converted": Entry(
@@ -224,7 +184,6 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             _check_converted,
             _open_converted,
             _first("refcoco/val", _CONVERTED),
-            ("refer_seg/RES",),
             images=True,
         ),
         "grefcoco": Entry(
@@ -232,7 +191,6 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             grefcoco.check,
             lambda root, split, images: grefcoco.GRefCoco.open(root, str(split), images=images),
             ("val", "train", "testA", "testB"),
-            ("grefer_seg",),
             images=True,
         ),
         "reasonseg": Entry(
@@ -240,32 +198,28 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             _inside(reasonseg.check),
             _split(reasonseg.ReasonSeg),
             ("val", "train", "test"),
-            ("ReasonSeg",),
         ),
         "refytvos": Entry(
             "Ref-YouTube-VOS: 2021, 2020 or converted",
             _inside(refytvos.check),
             _open_refytvos,
             ("valid", "train", "converted/valid", "converted/train"),
-            ("ref-youtube-vos", "ref-youtube-vos-2020", "rvos/YouTube"),
         ),
         "refdavis": Entry(
             "Ref-DAVIS17: original, ReferFormer's or converted",
             _inside(refdavis.check),
             _open_refdavis,
             ("valid", "train", "converted/valid"),
-            ("ref-davis", "ref-davis-referformer", "rvos/DAVIS"),
         ),
-        "revos": Entry("ReVOS", _inside(revos.check), _split(revos.ReVos.open), ("valid", "train"), ("ReVOS",)),
+        "revos": Entry("ReVOS", _inside(revos.check), _split(revos.ReVos.open), ("valid", "train")),
         "mevis": Entry(
-            "MeViS", _inside(mevis.check), _split(mevis.MeVis.open), ("valid_u", "train", "valid"), ("mevis",)
+            "MeViS", _inside(mevis.check), _split(mevis.MeVis.open), ("valid_u", "train", "valid")
         ),
         "llava": Entry(
             "LLaVA-1.5 mix and LLaVA-Instruct-150k",
             _inside(llava.check),
             lambda root, split, images: llava.Llava(root, split),
             (),
-            ("llava_dataset",),
         ),
         "vqav2": _questions("vqav2", "VQAv2 test-dev"),
         "vqav2_val": _questions("vqav2_val", "VQAv2 val2014"),
@@ -277,21 +231,18 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             _inside(mmbench.check),
             lambda root, split, images: mmbench.MMBench(root, split or mmbench.FILE),
             (),
-            ("eval",),
         ),
         "own-images": Entry(
             "Your own pictures",
             _inside(own_images.check),
             lambda root, split, images: own_images.OwnImages(root, split),
             (),
-            ("own-images",),
         ),
         "own-videos": Entry(
             "Your own videos",
             _inside(own_videos.check),
             lambda root, split, images: own_videos.OwnVideos.open(root, split),
             (),
-            ("own-videos", "own-videos-ytvis"),
         ),
     }
 )  # fmt: skip

@@ -1,11 +1,10 @@
-"""Samples of drawn scenes, made when they are asked for; and a clip to show.
+"""Samples of drawn scenes, made when they are asked for.
 
 There is nothing on disk: sample ``index`` of a split is a function of the seed and the index alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,7 @@ from recipes.nano.language.expressions import (
     draw_kinds,
 )
 from recipes.nano.language.meaning import MIN_AREA, Meaning
-from recipes.nano.scenes.objects import COLOURS, HELD_OUT, SceneObject
+from recipes.nano.scenes.objects import HELD_OUT, SceneObject
 from recipes.nano.scenes.scenes import Render, Scene, SceneConfig, draw_scene, render
 from recipes.nano.scenes.second_renderer import STYLES
 
@@ -308,52 +307,3 @@ def _masks(scene: Scene, which: Sequence[int], t: int) -> np.ndarray:
     """``uint8[len(which), H, W]``."""
     numbers = np.array(which, np.uint8).reshape(-1, 1, 1) + np.uint8(1)
     return (scene.ids[t] == numbers).astype(np.uint8)
-
-
-def demo_clip(length: int = 32) -> tuple[np.ndarray, float, str]:
-    """A clip to try the model on: a red circle crosses a small landscape among other things.
-
-    Args:
-        length: frames, at least 2.
-
-    Returns:
-        ``uint8[length, 192, 256, 3]`` RGB, frames per second, and an instruction.
-
-    Raises:
-        ValueError: ``length`` is below 2.
-    """
-    return demo_scene(length).frames, 12.0, "the red circle moving left"
-
-
-def demo_scene(length: int = 32) -> Scene:
-    """The scene of :func:`demo_clip`, with its truth; its last object is the red circle."""
-    if length < 2:
-        raise ValueError(f"a clip in which something moves has at least 2 frames, got {length}")
-    height, width = 192, 256
-    down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    sky = np.array([176, 208, 232], np.float32) + down * np.array([60, 34, 10], np.float32)
-    ground = np.array([150, 160, 128], np.float32) - down * np.array([30, 30, 34], np.float32)
-    share = np.clip((down - 0.6) * height + 0.5, 0, 1)
-    background = np.broadcast_to(sky + share * (ground - sky), (height, width, 3)).copy()
-    time = np.linspace(0, 1, length)
-
-    def thing(
-        words: str, radius: float, x: np.ndarray, y: np.ndarray, motion: str, angle: float = 0.0
-    ) -> SceneObject:
-        size, texture, colour, shape = words.split()
-        centres = np.stack(np.broadcast_arrays(x, y), axis=1)
-        rgb = COLOURS[colour]
-        return SceneObject(colour, shape, size, texture, motion, rgb, radius, angle, centres)
-
-    rest = np.zeros(length)
-    bounce = np.abs(np.sin(time * 3 * math.pi))
-    return render(
-        background,
-        (
-            thing("small plain yellow star", 15, rest + 44, rest + 34, "still", 0.15),
-            thing("big striped blue square", 36, rest + 196, rest + 96, "still", -0.06),
-            thing("medium plain green triangle", 25, 48 + 120 * time, rest + 158, "right"),
-            thing("small dotted purple heart", 16, rest + 120, 24 + 36 * time, "down", 0.1),
-            thing("medium plain red circle", 24, 222 - 186 * time, 122 - 42 * bounce, "left"),
-        ),
-    )

@@ -1,4 +1,4 @@
-"""``instructseg data``, on copies that it draws itself."""
+"""``instructseg data``, on drawn copies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 import instructseg
 from instructseg.cli import app
 from instructseg.data.catalogue import CATALOGUE
-from recipes.nano.layouts.images import WRITERS
-from recipes.nano.layouts.videos import video_layouts
+from recipes.nano.layouts.copies import COPIES as PLACES
+from recipes.nano.layouts.copies import write_copies
 
-COPIES = [(name, place) for name, entry in CATALOGUE.items() for place in entry.copies]
+COPIES = [(name, place) for name, places in PLACES.items() for place in places]
 
 
 def run(*words: object, code: int = 0) -> Result:
@@ -30,15 +30,8 @@ def run(*words: object, code: int = 0) -> Result:
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "copies"
-    lines = run("synth", folder, "--pictures", 1).stdout.splitlines()
-    assert lines == [f"{name}: {folder / place}" for name, place in COPIES]
+    write_copies(folder, pictures=1)
     return folder
-
-
-def test_every_layout_is_in_the_catalogue() -> None:
-    written = {place for place, _, _ in WRITERS.values()} | set(video_layouts())
-    assert {place for _, place in COPIES} == written | {"refer_seg/RES"}
-    assert set(WRITERS) < set(CATALOGUE)
 
 
 @pytest.mark.parametrize(("name", "place"), COPIES)
@@ -49,8 +42,8 @@ def test_a_copy_is_clean(copies: Path, name: str, place: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "mmbench"])  # its pictures are inside
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    run("synth", tmp_path / "copy", "--only", name, "--pictures", 1)
-    root = tmp_path / "copy" / CATALOGUE[name].copies[0]
+    write_copies(tmp_path / "copy", [name], pictures=1)
+    root = tmp_path / "copy" / PLACES[name][0]
     elsewhere = root.parent / "images" if name == "refcoco-converted" else root
     victim = sorted(elsewhere.rglob("*.png" if name in ("scienceqa", "own-videos") else "*.jpg"))[0]
     victim.unlink()
@@ -94,7 +87,7 @@ def test_a_sample_is_drawn(copies: Path, tmp_path: Path, name: str, place: str) 
 def test_every_split_is_opened(copies: Path, tmp_path: Path) -> None:
     for name in ("refcoco", "refcoco-converted", "grefcoco", "reasonseg", "revos", "mevis"):
         for split in CATALOGUE[name].splits:
-            root = copies / CATALOGUE[name].copies[0]
+            root = copies / PLACES[name][0]
             out = run("show", name, "--root", root, "--split", split, "--out", tmp_path / "a.png").stdout
             assert split.split("/")[-1] in out.partition(",")[0]
 
@@ -110,8 +103,6 @@ def test_the_list_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["check", "refcocoo", "--root", "{}"], "unknown data set 'refcocoo'; the closest is 'refcoco'"),
         (["show", "mevi", "--root", "{}", "--out", "a.png"], "the closest is 'mevis'"),
-        (["synth", "elsewhere", "--only", "revo"], "unknown data set 'revo'; the closest is 'revos'"),
-        (["synth", "{}"], "exists and is not empty: choose another folder"),
         (["check", "gqa", "--root", "{}/none"], "none is missing: give the folder of the data set"),
         (["check", "gqa", "--root", "{}", "--images", "{}"], "the pictures of gqa lie below its root"),
         (
@@ -129,15 +120,6 @@ def test_bad_usage_is_one_line(
     result = run(*(word.format(copies) for word in words), code=2)
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
     assert message in result.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupted_copy_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("recipes.nano.layouts.videos.write_video_layouts", stop)
-    run("synth", tmp_path / "copies", "--only", "gqa", code=130)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from instructseg.cli.build import build_model, build_trainer
 from instructseg.config import RunConfig, load_config
-from instructseg.data.catalogue import write_copies
+from recipes.nano.layouts.copies import write_copies
 
 YAML = """
 model: {{name: preset:nano}}

@@ -9,10 +9,11 @@ import torch
 
 from instructseg.cli.mixture import open_dataset
 from instructseg.config import DatasetConfig, RunConfig, load_config
-from instructseg.data.catalogue import find, write_copies
+from instructseg.data.catalogue import find
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable
 from instructseg.engine.summary import Part, count_memory, count_parts, prepare_memory
 from instructseg.model import InstructSeg, preset
+from recipes.nano.layouts.copies import write_copies
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = ("instructseg_3b", "instructseg_3b_paper", "instructseg_3b_lora_24gb")

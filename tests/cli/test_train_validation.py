@@ -14,9 +14,9 @@ from instructseg.cli.build import build_model, build_trainer, new_processor
 from instructseg.cli.mixture import open_dataset
 from instructseg.cli.validation import measure, spread, validation
 from instructseg.config import DatasetConfig, load_config
-from instructseg.data.catalogue import write_copies
 from instructseg.model import preset
 from instructseg.structures import ModelInputs, SegOutput
+from recipes.nano.layouts.copies import write_copies
 
 YAML = """
 model: {{name: preset:nano}}

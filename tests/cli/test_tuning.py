@@ -16,6 +16,7 @@ from instructseg.config import load_config
 from instructseg.data.own_images import OwnImages
 from instructseg.data.own_tables import part_of
 from instructseg.data.own_videos import OwnVideos
+from recipes.nano.layouts.__main__ import app as layouts
 from tests.test_readme import ROOT, Block, blocks_of, commands_of
 
 PAGE = ROOT / "docs" / "tuning.md"
@@ -30,15 +31,15 @@ FEW = ["eval.limit=2", "eval.pictures=0"]
 
 
 def page_commands() -> list[list[str]]:
-    """The words of the page's commands, in order, without ``instructseg`` in front."""
+    """The words of the page's commands, in order."""
     blocks: list[Block] = blocks_of(PAGE, "bash")
-    return [words[1:] for block in blocks for words in commands_of(block)]
+    return [words for block in blocks for words in commands_of(block)]
 
 
 def made_small(words: list[str]) -> list[str]:
     """The command with few pictures, steps and samples."""
     small = ["6" if before == "--pictures" else word for before, word in zip(["", *words], words, strict=False)]
-    return small + {"train": SMALL, "eval": FEW}.get(words[0], [])
+    return small + {"train": SMALL, "eval": FEW}.get(words[1], [])
 
 
 def test_the_page_runs_from_folder_to_model(
@@ -48,7 +49,10 @@ def test_the_page_runs_from_folder_to_model(
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
     for words in page_commands():
-        result = CliRunner().invoke(app, made_small(words), catch_exceptions=False)
+        ours = words[0] == "instructseg"
+        assert ours or words[:3] == ["python", "-m", "recipes.nano.layouts"], words
+        rest = made_small(words)[1 if ours else 3 :]
+        result = CliRunner().invoke(app if ours else layouts, rest, catch_exceptions=False)
         assert result.exit_code == 0, f"{words}\n{result.output}"
     for run in ("mine", "mine_video"):
         lines = [json.loads(line) for line in Path(f"runs/{run}/train/metrics.jsonl").read_text().splitlines()]

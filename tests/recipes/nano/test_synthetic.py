@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from instructseg.structures import Task
-from recipes.nano.language.expressions import meanings
 from recipes.nano.language.meaning import MIN_AREA
 from recipes.nano.scenes.objects import HELD_OUT
 from recipes.nano.scenes.scenes import SceneConfig, draw_scene
-from recipes.nano.synthetic import SyntheticDataset, demo_clip, demo_scene
+from recipes.nano.synthetic import SyntheticDataset
 
 
 def same(one, other):
@@ -121,26 +120,6 @@ def test_scenes_of_which_nothing_can_be_said_are_reported():
     )
     with pytest.raises(ValueError, match="nothing can be said of 100 scenes"):
         SyntheticDataset(1, config=crowd)[0]
-
-
-def test_a_demo_without_motion_is_refused():
-    with pytest.raises(ValueError, match="a clip in which something moves has at least 2 frames, got 1"):
-        demo_clip(1)
-
-
-def test_the_demo_clip():
-    frames, fps, instruction = demo_clip()
-    assert frames.shape == (32, 192, 256, 3)
-    assert frames.dtype == np.uint8
-    assert fps > 0
-    scene = demo_scene()
-    np.testing.assert_array_equal(frames, scene.frames)
-    for t in range(len(frames)):
-        asked = [m for m in meanings(scene, t) if instruction in m.wordings]
-        assert [m.targets for m in asked] == [(4,)]
-        assert scene.visibility[t, 4] == 1
-    assert (scene.objects[4].velocities[:, 0] < 0).all()
-    assert not {(o.colour, o.shape) for o in scene.objects} & HELD_OUT
 
 
 def test_any_frame_that_shows_what_is_meant_may_be_the_key_frame() -> None:
