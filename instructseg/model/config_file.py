@@ -122,8 +122,8 @@ def built_on_meta(config: InstructSegConfig, where: str) -> dict[str, torch.Tens
     try:
         with torch.device(device):
             return InstructSeg(config).state_dict(keep_vars=True)
-    except ImportError:
-        raise
+    except ImportError as error:  # an OpenCLIP tower without its package
+        raise ValueError(f"{where}: {error}") from error
     except Exception as error:  # sizes that do not go together fail anywhere in torch and transformers
         raise ValueError(
             f"{where}: no model can be built from its {CONFIG_FILE} ({_first_line(error)})"

@@ -7,15 +7,14 @@ selected hidden state; layers behind it are not built.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
+from instructseg.files import read_json
 from instructseg.model.backbones import Backbone
 
 
@@ -93,7 +92,7 @@ def _open_clip_trunk(model: str | dict[str, Any]) -> nn.Module:
             "OpenCLIP towers need an extra package: pip install 'instructseg[openclip]'"
         ) from error
     if isinstance(model, str) and model.endswith(".json"):
-        model = json.loads(Path(model).read_text())
+        model = read_json(model)
     if isinstance(model, str):
         clip = open_clip.create_model(model, pretrained=None)
     else:
