@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instructseg.files import atomic_path
+from instructseg.polygons import FARTHEST, clip_outline, fill_polygon, is_usual
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _STORED_MODES = ("P", "L", "1")
+MAX_PIXELS = 178_956_970
+"""Pixels of the largest mask: as many as Pillow takes for an image."""
+_FAR = 1e6
+"""Pixels from the origin at which outlines are cut for OpenCV, which counts in 32 bits."""
 
 Polygons = Sequence[Sequence[float]] | Sequence[np.ndarray]
 """The outlines of one object, ``[x0, y0, x1, y1, ...]`` each, in pixels."""
@@ -34,15 +40,18 @@ def polygons_to_mask(polygons: Polygons, height: int, width: int) -> np.ndarray:
         ``bool[H, W]``.
 
     Raises:
-        ValueError: an outline is no list of points, or the size is not positive.
+        ValueError: an outline is no list of points, or the size is no size of an image.
     """
     from pycocotools import mask as coco
 
-    outlines = _outlines(polygons, height, width)
-    if not outlines:
-        return np.zeros((height, width), dtype=bool)
-    parts = coco.frPyObjects([outline.tolist() for outline in outlines], height, width)
-    return rle_to_mask(coco.merge(parts))
+    outlines, mask = outlines_of(polygons), np.zeros(mask_size((height, width)), dtype=bool)
+    usual = [outline.tolist() for outline in outlines if is_usual(outline)]
+    if usual:
+        mask = rle_to_mask(coco.merge(coco.frPyObjects(usual, height, width)))
+    for outline in outlines:
+        if not is_usual(outline):
+            mask |= fill_polygon(outline, height, width)
+    return mask
 
 
 def draw_polygons_official(polygons: Polygons, height: int, width: int) -> np.ndarray:
@@ -59,14 +68,14 @@ def draw_polygons_official(polygons: Polygons, height: int, width: int) -> np.nd
         ``bool[H, W]``.
 
     Raises:
-        ValueError: an outline is no list of points, or the size is not positive.
+        ValueError: an outline is no list of points, or the size is no size of an image.
     """
     import cv2
 
-    mask = np.zeros((height, width), dtype=np.uint8)
-    for outline in _outlines(polygons, height, width):
+    mask = np.zeros(mask_size((height, width)), dtype=np.uint8)
+    for outline in outlines_of(polygons):
         # one call each: in one call for all, overlapping outlines would cancel out
-        cv2.fillPoly(mask, [outline.astype(np.int32).reshape(-1, 2)], 1)
+        cv2.fillPoly(mask, [whole_points(outline.reshape(-1, 2))], 1)
     return mask.astype(bool)
 
 
@@ -100,17 +109,60 @@ def rle_to_mask(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> 
         ValueError: the mask is of another size, or the counts are damaged.
     """
     if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
-        raise ValueError(f"an RLE mask is {{'size': [H, W], 'counts': ...}}, got {str(rle)[:60]}")
-    height, width = (int(side) for side in rle["size"])
+        raise ValueError(f"an RLE mask is {{'size': [H, W], 'counts': ...}}, got {reprlib.repr(rle)}")
+    height, width = mask_size(rle["size"])
     if size is not None and (height, width) != tuple(size):
         raise ValueError(f"RLE mask of {height}x{width} pixels for a picture of {size[0]}x{size[1]}")
-    counts = rle["counts"]
-    runs = _runs(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype=np.int64)
+    runs = run_lengths(rle["counts"])
     # pycocotools reads beyond its memory when the runs are too few, hence the check and our own decoding
     if (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"damaged RLE mask: runs of {runs.sum()} pixels for a size of {height}x{width}")
     values = np.arange(len(runs)) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def mask_size(size: Any) -> tuple[int, int]:
+    """``(H, W)`` from what a file says: two whole numbers, also written as 40.0.
+
+    Raises:
+        ValueError: it is no size, or one of more than :data:`MAX_PIXELS`.
+    """
+    sides = list(size) if isinstance(size, Sequence | np.ndarray) and not isinstance(size, str | bytes) else []
+    # a bool is an int
+    whole = [int(side) for side in sides if type(side) is not bool and _is_whole(side)]
+    if len(sides) != 2 or len(whole) != 2 or min(whole) < 1:
+        raise ValueError(f"a size is [height, width] of at least one pixel each, got {_sides(size)}")
+    if whole[0] * whole[1] > MAX_PIXELS:
+        raise ValueError(f"a mask of {whole[0]}x{whole[1]} pixels is too large")
+    return whole[0], whole[1]
+
+
+def _is_whole(number: Any) -> bool:
+    if isinstance(number, float | np.floating):
+        return bool(np.isfinite(number)) and float(number).is_integer()
+    return isinstance(number, int | np.integer)
+
+
+def _sides(size: Any) -> str:
+    pair = isinstance(size, tuple | list) and len(size) == 2
+    return "x".join(reprlib.repr(side) for side in size) if pair else reprlib.repr(size)
+
+
+def run_lengths(counts: Any) -> np.ndarray:
+    """Run lengths ``int64[n]``, background first, of the ``counts`` of an RLE in any of its forms.
+
+    Raises:
+        ValueError: it is neither a COCO string nor a list of whole numbers.
+    """
+    if isinstance(counts, str | bytes | bytearray):
+        return _runs(counts if isinstance(counts, str) else bytes(counts))
+    if isinstance(counts, np.ndarray):
+        counts = counts.tolist()
+    if not isinstance(counts, Sequence) or not all(_is_whole(run) and type(run) is not bool for run in counts):
+        raise ValueError("damaged RLE mask: its counts are neither a text nor a list of whole numbers")
+    if not all(0 <= run <= MAX_PIXELS for run in counts):
+        raise ValueError("damaged RLE mask: a run is negative or longer than any mask")
+    return np.array(counts, dtype=np.int64)
 
 
 def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -124,8 +176,13 @@ def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarr
     """
     if isinstance(segmentation, Mapping):
         return rle_to_mask(segmentation, (height, width))
-    if len(segmentation) and isinstance(segmentation[0], Mapping):
-        return np.any([rle_to_mask(part, (height, width)) for part in segmentation], axis=0)
+    if not isinstance(segmentation, Sequence) or isinstance(segmentation, str | bytes):
+        raise ValueError(f"a segmentation is a list of polygons or an RLE, got {reprlib.repr(segmentation)}")
+    if any(isinstance(part, Mapping) for part in segmentation):
+        mask = np.zeros(mask_size((height, width)), dtype=bool)
+        for part in segmentation:
+            mask |= rle_to_mask(part, (height, width))
+        return mask
     return polygons_to_mask(segmentation, height, width)
 
 
@@ -212,22 +269,58 @@ def _load_png(path: str | Path) -> Image:
     return image
 
 
-def _outlines(polygons: Polygons, height: int, width: int) -> list[np.ndarray]:
-    """The outlines as ``float64[2n]`` each, checked."""
-    if height < 1 or width < 1:
-        raise ValueError(f"a mask has at least one pixel, got a size of {height}x{width}")
+def outlines_of(polygons: Any) -> list[np.ndarray]:
+    """The outlines of polygons as ``float64[2n]`` each.
+
+    Raises:
+        ValueError: it is no list of polygons, one has fewer than three points, or a number is no coordinate.
+    """
+    if not isinstance(polygons, Sequence | np.ndarray) or isinstance(polygons, str | bytes):
+        raise ValueError(f"polygons are a list of lists, got {reprlib.repr(polygons)}")
     outlines = []
     for i, polygon in enumerate(polygons):
         if np.isscalar(polygon):
             raise ValueError("polygons are a list of lists: put the one polygon into a list")
-        outline = np.asarray(polygon, dtype=np.float64).reshape(-1)
+        outline = numbers(polygon, f"polygon {i}").reshape(-1)
         # below three points, pycocotools takes four numbers for a box
         if len(outline) % 2 or len(outline) < 6:
             raise ValueError(f"polygon {i} has {len(outline)} numbers: x and y of at least 3 points are needed")
-        if not np.isfinite(outline).all():
-            raise ValueError(f"polygon {i} has a coordinate that is not finite")
         outlines.append(outline)
     return outlines
+
+
+def numbers(values: Any, what: str) -> np.ndarray:
+    """``float64`` coordinates from lists of numbers, of the shape that they have.
+
+    Raises:
+        ValueError: it holds something else, or a number that is not finite or no coordinate; ``what`` names it.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        found = np.empty(0, object)
+    # numpy takes true for 1 among numbers, and texts of digits for numbers
+    if (found.dtype.kind not in "iuf" and found.size) or _holds_bool(values):
+        raise ValueError(f"{what} is no list of numbers: {reprlib.repr(values)}")
+    found = found.astype(np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{what} has a coordinate that is not finite")
+    if np.abs(found).max(initial=0) > FARTHEST:
+        raise ValueError(f"{what} has a coordinate beyond {FARTHEST:.0e} pixels")
+    return found
+
+
+def _holds_bool(values: Any) -> bool:
+    """Whether a bool is in lists of lists; an array has none among its numbers."""
+    if not isinstance(values, list | tuple):
+        return isinstance(values, bool)
+    kinds = set(map(type, values))
+    return bool in kinds or (not kinds <= {int, float} and any(map(_holds_bool, values)))
+
+
+def whole_points(points: np.ndarray) -> np.ndarray:
+    """``float64[n, 2]`` to ``int32[n, 2]``, cut, not rounded; what is far outside is cut off."""
+    return clip_outline(points, _FAR).astype(np.int32)
 
 
 def _runs(counts: str | bytes) -> np.ndarray:

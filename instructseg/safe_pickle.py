@@ -116,8 +116,8 @@ class _PlainUnpickler(pickle.Unpickler):
 def load_plain(path: Path) -> Any:
     """The content of a pickle of containers, text, bytes and numbers, written by Python 2 or 3.
 
-    Byte strings of Python 2 are read as UTF-8, or as Latin-1 where they are not. What is allocated is bounded by
-    the size of the file.
+    Byte strings of Python 2 are read as UTF-8, or as Latin-1 where they are not. What is allocated is bounded
+    by the size of the file.
 
     Raises:
         FileNotFoundError: there is no such file.

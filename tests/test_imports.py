@@ -29,6 +29,7 @@ RANKS = {
     "log": 0,
     "distributed": 0,
     "safe_pickle": 0,
+    "polygons": 0,
     "typed_yaml": 0,
     "files": 0,
     "hub": 0,

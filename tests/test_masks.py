@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,3 +223,61 @@ def test_index_pictures_that_are_none(tmp_path: Path) -> None:
 def test_coco_filling_equals_pycocotools(xy: list[int]) -> None:
     expected = coco.decode(coco.frPyObjects([[float(value) for value in xy]], 30, 40))[..., 0]
     assert np.array_equal(polygons_to_mask([xy], 30, 40), expected)
+
+
+SIZES = [
+    *[[side, 9] for side in (0, -1, None, "9", True, 1.5, float("nan"))], [9], [9, 9, 9], 9, None, "99", [10**6, 10**6]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_no_size_is_an_error(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"size|pixels"):
+        rle_to_mask({"size": size, "counts": [1]})
+
+
+COUNTS = [
+    None,
+    3,
+    {},
+    [None],
+    [1.5, 79.5],
+    ["81"],
+    [True, 80],
+    [-1, 82],
+    [10**30],
+    [[81]],
+    "é",
+    "\x00",
+    b"\xff",
+    "",
+]
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_what_is_no_run_length_is_an_error(counts: Any) -> None:
+    with pytest.raises(ValueError, match="damaged RLE mask"):
+        rle_to_mask({"size": [9, 9], "counts": counts})
+
+
+def test_every_form_of_an_rle_is_the_same_mask() -> None:
+    mask = np.zeros((4, 6), bool)
+    mask[1:3, 2:5] = True
+    packed = mask_to_rle(mask)["counts"]
+    runs = [9, 2, 2, 2, 2, 2, 5]
+    for counts in (
+        packed,
+        packed.encode(),
+        bytearray(packed.encode()),
+        runs,
+        tuple(runs),
+        [float(r) for r in runs],
+    ):
+        found = rle_to_mask({"size": [4.0, 6.0], "counts": counts, "by": "somebody"})
+        assert (found == mask).all()
+
+
+@pytest.mark.parametrize("segmentation", [None, 3, "text", True])
+def test_what_is_no_segmentation_is_an_error(segmentation: Any) -> None:
+    with pytest.raises(ValueError, match="a segmentation is a list of polygons or an RLE"):
+        segmentation_to_mask(segmentation, 4, 6)

@@ -108,8 +108,8 @@ def test_a_made_up_size_is_refused_before_it_is_allocated(tmp_path: Path, what: 
 
 CALLS = [
     *[(name, b"I20000000000\n") for name in ("bytearray", "bytes", "list", "set", "dict", "str", "tuple")],
-    ("str", b"(((lltlt"),
-    ("set", b"(((tttl"),
+    ("str", b"((ll"),
+    ("set", b"((tl"),
     ("bytes", b"(I1\nl"),
 ]
 
