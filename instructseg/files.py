@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the one reader of JSON."""
+"""Files that are written whole or not at all, the one reader of JSON, and names that stay below a folder."""
 
 from __future__ import annotations
 
@@ -123,12 +123,17 @@ def write_json_atomic(path: str | Path, content: Any, indent: int | None = None)
     write_text_atomic(path, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")
 
 
-def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def read_json(
+    path: str | Path,
+    object_hook: Callable[[dict[str, Any]], Any] | None = None,
+    pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
     """Returns the content of a JSON file; every JSON file of the package is read here.
 
     Args:
         path: a file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark (Windows programs write one).
         object_hook: applied to every object as it is parsed, so that it need not be kept as it is.
+        pairs_hook: likewise, but given keys and values in order, so that a key may be seen twice.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -137,16 +142,22 @@ def read_json(path: str | Path, object_hook: Callable[[dict[str, Any]], Any] | N
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing")
-    return parse_json(file.read_bytes(), str(file), object_hook)
+    return parse_json(file.read_bytes(), str(file), object_hook, pairs_hook)
 
 
-def parse_json(raw: str | bytes, where: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def parse_json(
+    raw: str | bytes,
+    where: str,
+    object_hook: Callable[[dict[str, Any]], Any] | None = None,
+    pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
     """Returns the value of a JSON document, or of one line of a JSON-lines file.
 
     Args:
         raw: the document; bytes in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
         where: the file, and the line where it has several, for the error.
         object_hook: as of :func:`json.loads`.
+        pairs_hook: its ``object_pairs_hook``.
 
     Raises:
         ValueError: it is no JSON, is encoded otherwise, holds text that UTF-8 cannot express (half of a
@@ -155,7 +166,7 @@ def parse_json(raw: str | bytes, where: str, object_hook: Callable[[dict[str, An
     try:
         text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw))
         text = text.removeprefix("\ufeff")
-        value = json.loads(text, object_hook=object_hook)
+        value = json.loads(text, object_hook=object_hook, object_pairs_hook=pairs_hook)
         if "\\ud" in text or "\\uD" in text:  # the only way by which half a pair gets into decoded text
             json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -169,3 +180,52 @@ def parse_json(raw: str | bytes, where: str, object_hook: Callable[[dict[str, An
     except ValueError as error:
         raise ValueError(f"{where} is not valid JSON ({error})") from error
     return value
+
+
+_LONGEST_NAME = 255  # bytes, of the usual file systems
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def name_fault(name: object, nested: bool = True) -> str:
+    """Why a name out of a file cannot become a path below a folder; empty where it can.
+
+    Args:
+        name: what the file says.
+        nested: whether it may be of several parts, with slashes between.
+    """
+    if not isinstance(name, str) or not name:
+        return "it is no text" if not isinstance(name, str) else "it is empty"
+    if any(ord(letter) < 32 or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in name):
+        return "it has a letter that no file name has"
+    if "\\" in name or name.startswith("/") or re.match("[A-Za-z]:", name):
+        return "it has a backslash" if "\\" in name else "it is an absolute path"
+    parts = name.split("/")
+    if len(parts) > 1 and not nested:
+        return "it has a slash"
+    for part in parts:
+        if part in ("", ".", ".."):
+            return f"it has the part {part!r}"
+        if len(part.encode()) > _LONGEST_NAME:
+            return "it is longer than a file name may be"
+        if _DEVICES.fullmatch(part):
+            return f"{part!r} is the name of a device on Windows"
+    return ""
+
+
+def path_below(folder: str | Path, name: str, links: bool = False) -> Path:
+    """A path below ``folder`` from a name that a file says; every such name becomes a path here.
+
+    Args:
+        folder: to stay in.
+        name: parts with slashes between.
+        links: whether symbolic links may lead out of the folder, as they may where files are read.
+
+    Raises:
+        ValueError: it would lead elsewhere, or is no name of a file; names it.
+    """
+    if fault := name_fault(name):
+        raise ValueError(f"{name!r} is no name of a file below {folder}: {fault}")
+    path = Path(folder) / name
+    if not links and not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"{path} leads out of {folder} by a symbolic link: remove the link")
+    return path

@@ -9,7 +9,6 @@ from pycocotools import mask as coco
 from instructseg.masks import draw_polygons_official, polygons_to_mask, whole_points
 from instructseg.polygons import clip_outline, fill_polygon
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of pycocotools
 
 

@@ -6,7 +6,6 @@ form; pictures are read and masks decoded when a sample is asked for.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg import files
 from instructseg.media import load_image
 from instructseg.structures import Sample
 
@@ -49,7 +49,13 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        """One line that any terminal can print, whatever the names in it are."""
+        line = f"{self.where}: {self.message}"
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
 
 
 class DataError(ValueError):
@@ -162,11 +168,15 @@ def check_parts(
     root = Path(root)
     counts: list[Count] = []
     problems: dict[Problem, None] = {}  # in order, each once: parts share files
-    local = read_json(root / COUNTS_FILE, dict) if (root / COUNTS_FILE).is_file() else None
+    try:
+        local = local_counts(root)
+    except ValueError as error:
+        local = None
+        problems[_problem(error, COUNTS_FILE)] = None
     for part, opener in parts.items():
         try:
             dataset = opener()
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             problems[_problem(error, part)] = None
             continue
         problems.update(dict.fromkeys(dataset.inspect()))
@@ -181,6 +191,22 @@ def check_parts(
                 )
                 problems[Problem(Fault.COUNT, part, message)] = None
     return CheckReport(name, root, tuple(counts), tuple(problems))
+
+
+def local_counts(root: Path) -> Mapping[str, Mapping[str, int]] | None:
+    """Part -> counts that a generated copy says of itself; ``None`` where ``root`` is no such copy.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    file = root / COUNTS_FILE
+    if not file.is_file():
+        return None
+    counts: dict[str, dict[str, int]] = read_json(file, dict)
+    for part, found in counts.items():
+        if not isinstance(found, dict) or not all(type(count) is int for count in found.values()):
+            raise DataError(Fault.RECORD, f"{file}, {part}", "expected whole numbers by name")
+    return counts
 
 
 def _decode_all(dataset: Dataset) -> Iterator[Problem]:
@@ -228,21 +254,46 @@ def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], An
     """The content of a JSON file.
 
     Args:
-        path: a file in UTF-8.
+        path: as of :func:`instructseg.files.read_json`.
         kind: what it must hold: ``list`` or ``dict``.
         object_hook: applied to every object as it is parsed, so that it need not be kept as it is.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is not JSON, or holds something else.
+        DataError: it is not JSON, holds something else, or an object has two values for one key.
     """
+
+    def checked(pairs: list[tuple[str, Any]]) -> Any:
+        entry = dict(pairs)
+        if len(entry) < len(pairs) and any(entry[key] != value for key, value in pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in entry if keys.count(key) > 1)
+            raise _Refused(
+                DataError(Fault.ID, path, f"an object has the key {twice!r} twice: give each its own")
+            )
+        try:
+            return entry if object_hook is None else object_hook(entry)
+        except DataError as error:
+            raise _Refused(error) from error
+
     try:
-        value = json.loads(require_file(path).read_text(encoding="utf-8"), object_hook=object_hook)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(Fault.RECORD, path, f"not valid JSON ({error}); download it again") from error
+        value = files.read_json(require_file(path), pairs_hook=checked)
+    except _Refused as refused:
+        raise refused.error from refused
+    except ValueError as error:
+        told = str(error).removeprefix(f"{path} ").removeprefix("is ")
+        raise DataError(Fault.RECORD, path, f"{told}; download it again") from error
     if not isinstance(value, kind):
         raise DataError(Fault.RECORD, path, f"holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
+
+
+class _Refused(Exception):
+    """Carries an error through the JSON reader, which takes a ``ValueError`` for its own."""
+
+    def __init__(self, error: DataError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression
-from instructseg.data.dataset import COUNTS_FILE, DataError, Dataset, Fault, Problem, fit, read_json
+from instructseg.data.dataset import DataError, Dataset, Fault, Problem, fit, local_counts
 from instructseg.data.frames import neighbour_references, training_frames
 from instructseg.structures import Sample, Task
 
@@ -207,8 +207,8 @@ def _sentences(clips: Iterable[Clip]) -> int:
 
 def expected_count(root: Path, part: str, what: str, published: int) -> int | None:
     """How many there should be: as published, or as a generated copy at ``root`` says of itself."""
-    local = root / COUNTS_FILE
-    return read_json(local, dict).get(part, {}).get(what) if local.is_file() else published
+    counts = local_counts(root)
+    return published if counts is None else counts.get(part, {}).get(what)
 
 
 class EveryFrame(Dataset):
