@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 
 from instructseg.cli.benchmark import Benchmark, Record, Results, Runner
-from instructseg.data.mmbench import MMBench
-from instructseg.data.vqa import POPE_CATEGORIES, Questions, read_jsonl
+from instructseg.data.mmbench import MMBench, read_rows
+from instructseg.data.vqa import POPE_CATEGORIES, Questions, read_questions
 from instructseg.evaluation.submission_text import write_mmbench, write_vqav2
 from instructseg.evaluation.sums import mean
 from instructseg.evaluation.vqa import ChoiceSums, PopeSums, gqa_answer, pope_f1, vqa_accuracy
@@ -169,22 +168,11 @@ def mmbench_metrics(records: Sequence[Record]) -> dict[str, float]:
 def hand_in_vqav2(root: Path, folder: Path, texts: Mapping[int, str]) -> None:
     """Writes ``submission.json`` for all questions of test2015, or those asked where no file lists them."""
     listed = root / VQAV2_QUESTIONS
-    everything = [entry["question_id"] for entry in read_jsonl(listed)] if listed.is_file() else list(texts)
+    everything = [question.id for question in read_questions(listed)] if listed.is_file() else list(texts)
     write_vqav2(folder / "submission.json", texts, everything)
 
 
 def hand_in_mmbench(file: Path, folder: Path, texts: Mapping[str, str]) -> None:
     """Writes ``submission.xlsx`` from the official table."""
-    write_mmbench(folder / "submission.xlsx", _table(file), texts)
-
-
-def _table(file: Path) -> list[dict[str, str]]:
-    limit = csv.field_size_limit(1 << 30)  # a picture is one field
-    try:
-        with file.open(encoding="utf-8", newline="") as rows:
-            return [
-                {name: value or "" for name, value in row.items() if name != "image"}
-                for row in csv.DictReader(rows, delimiter="\t")
-            ]
-    finally:
-        csv.field_size_limit(limit)
+    rows = [{name: value for name, value in row.items() if name != "image"} for _, row in read_rows(file)]
+    write_mmbench(folder / "submission.xlsx", rows, texts)

@@ -16,7 +16,7 @@ from typing import overload
 
 import numpy as np
 
-from instructseg.data.dataset import DataError, Fault, Problem, missing_files, read_image
+from instructseg.data.dataset import DataError, Fault, Problem, fit, missing_files, read_image
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,23 @@ class Clip:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """``(height, width)`` of the frames in pixels; reads the first frame where it is not recorded."""
+        """``(height, width)`` of the frames in pixels; reads the first frame where it is not recorded.
+
+        Raises:
+            DataError: there are no frames.
+        """
         if self.recorded_size is not None:
             return self.recorded_size
+        if not len(self.frames):
+            raise DataError(Fault.RECORD, self.name, "it has no frames")
         height, width = self.frames[0].shape[:2]
         return height, width
+
+    def check_size(self) -> None:
+        """Raises as :meth:`size`, and ``DataError`` where the first frame is of another size than recorded."""
+        if self.recorded_size is not None and len(self.frames):
+            height, width = self.recorded_size
+            fit(np.broadcast_to(np.uint8(0), (height, width)), self.frames[0], f"{self.name}, recorded size")
 
     @property
     def meant(self) -> tuple[str, ...]:
@@ -156,8 +168,12 @@ class Clip:
 
     def mask(self, expression: Expression, t: int) -> np.ndarray | None:
         """``uint8[H, W]``, 1 on all that is meant together; otherwise as :meth:`masks`."""
-        masks = self.masks(expression, t)
-        return None if masks is None else masks.max(axis=0, initial=0)
+        if self.truth is None:
+            return None
+        mask = np.zeros(self.size, np.uint8)
+        for obj in expression.objects:
+            self._add(mask, self.truth, obj, t)
+        return mask
 
     def foreground(self, t: int) -> np.ndarray | None:
         """``uint8[H, W]``, 1 on everything that any expression may mean; otherwise as :meth:`masks`.

@@ -7,77 +7,25 @@ form; pictures are read and masks decoded when a sample is asked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from instructseg import files
+from instructseg.data.problems import DataError as DataError
+from instructseg.data.problems import Fault as Fault
+from instructseg.data.problems import MissingFile as MissingFile
+from instructseg.data.problems import Problem as Problem
 from instructseg.media import load_image
 from instructseg.structures import Sample
 
 COUNTS_FILE = "counts.json"
 """In the root of a generated copy: part -> counts, which hold there instead of the published ones."""
-
-
-class Fault(str, Enum):
-    """What can be wrong with a data set on disk."""
-
-    FILE = "missing file"
-    RECORD = "unreadable record"
-    ID = "id that does not join"
-    IMAGE = "undecodable image"
-    MASK = "mask that does not fit"
-    COUNT = "unexpected count"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        fault: the kind.
-        where: the exact path, followed by what in it (an id, a line) where that is known.
-        message: what is wrong and, where that helps, what to do.
-    """
-
-    fault: Fault
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        """One line that any terminal can print, whatever the names in it are."""
-        line = f"{self.where}: {self.message}"
-        return line if line.isprintable() else "".join(map(_printable, line))
-
-
-def _printable(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-
-
-class DataError(ValueError):
-    """A :class:`Problem` that stops the reader; its text is the problem in one line."""
-
-    def __init__(self, fault: Fault, where: str | Path, message: str) -> None:
-        self.problem = Problem(fault, str(where), message)
-        super().__init__(str(self.problem))
-
-    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders with its loader worker
-        return type(self), (self.problem.fault, self.problem.where, self.problem.message)
-
-
-class MissingFile(FileNotFoundError):
-    """A file that should be there; its text is the problem in one line."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.problem = Problem(Fault.FILE, str(path), "the file is missing")
-        super().__init__(str(self.problem))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problem.where,)
 
 
 class Dataset(ABC):
@@ -179,7 +127,10 @@ def check_parts(
         except (OSError, ValueError) as error:
             problems[_problem(error, part)] = None
             continue
-        problems.update(dict.fromkeys(dataset.inspect()))
+        try:
+            problems.update(dict.fromkeys(dataset.inspect()))
+        except (OSError, ValueError) as error:  # a file that is looked at for the check alone
+            problems[_problem(error, part)] = None
         if deep:
             problems.update(dict.fromkeys(_decode_all(dataset)))
         expected = dataset.published if local is None else local.get(part, {})
@@ -213,7 +164,7 @@ def _decode_all(dataset: Dataset) -> Iterator[Problem]:
     for index in range(len(dataset)):
         try:
             dataset[index]
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             yield _problem(error, f"{dataset.name}, sample {index}")
 
 
@@ -263,21 +214,8 @@ def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], An
         DataError: it is not JSON, holds something else, or an object has two values for one key.
     """
 
-    def checked(pairs: list[tuple[str, Any]]) -> Any:
-        entry = dict(pairs)
-        if len(entry) < len(pairs) and any(entry[key] != value for key, value in pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in entry if keys.count(key) > 1)
-            raise _Refused(
-                DataError(Fault.ID, path, f"an object has the key {twice!r} twice: give each its own")
-            )
-        try:
-            return entry if object_hook is None else object_hook(entry)
-        except DataError as error:
-            raise _Refused(error) from error
-
     try:
-        value = files.read_json(require_file(path), pairs_hook=checked)
+        value = files.read_json(require_file(path), pairs_hook=partial(_checked, path, object_hook))
     except _Refused as refused:
         raise refused.error from refused
     except ValueError as error:
@@ -286,6 +224,44 @@ def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], An
     if not isinstance(value, kind):
         raise DataError(Fault.RECORD, path, f"holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
+
+
+def read_jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Where and what of the objects of a JSON-lines file; empty lines are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: a line is not a JSON object; names the line.
+    """
+    entries = []
+    for number, line in enumerate(require_file(path).read_bytes().split(b"\n"), 1):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            entry = files.parse_json(line, where, pairs_hook=partial(_checked, where, None))
+        except _Refused as refused:
+            raise refused.error from refused
+        except ValueError as error:
+            told = str(error).removeprefix(f"{where} ")
+            raise DataError(Fault.RECORD, where, f"not a JSON object ({told})") from error
+        if not isinstance(entry, dict):
+            raise DataError(Fault.RECORD, where, f"not a JSON object (a {type(entry).__name__})")
+        entries.append((where, entry))
+    return entries
+
+
+def _checked(where: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None, pairs: list[Any]) -> Any:
+    """A JSON object of which no key has two values, as the hook makes it."""
+    entry = dict(pairs)
+    if len(entry) < len(pairs) and any(entry[key] != value for key, value in pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        message = f"an object has the key {twice[:60]!r} more than once: give each its own"
+        raise _Refused(DataError(Fault.ID, where, message))
+    try:
+        return entry if object_hook is None else object_hook(entry)
+    except DataError as error:
+        raise _Refused(error) from error
 
 
 class _Refused(Exception):

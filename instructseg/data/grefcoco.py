@@ -22,8 +22,8 @@ from __future__ import annotations
 from functools import cache, partial
 from pathlib import Path
 
-from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts, read_json, require_file
-from instructseg.data.refcoco import find_images, in_split, to_ref
+from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts, read_json
+from instructseg.data.refcoco import find_images, in_split, to_refs
 from instructseg.data.referring import Instances, Ref, ReferringImages, Sentences, read_instances
 from instructseg.safe_pickle import load_plain
 
@@ -106,10 +106,10 @@ def _read(root: Path) -> tuple[list[Ref], Instances]:
     if pickled.is_file():
         file = pickled
     try:
-        entries = load_plain(file) if file == pickled else read_json(require_file(file), list)
-        refs = [to_ref(entry, "raw") for entry in entries]
+        entries = load_plain(file) if file == pickled else read_json(file, list)
     except DataError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise DataError(Fault.RECORD, file, f"not a list of refs ({error}); download it again") from error
+    refs = to_refs(entries, file, "raw")
     return refs, read_instances(folder / "instances.json", {n for ref in refs for n in ref.ann_ids})

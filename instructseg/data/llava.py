@@ -21,21 +21,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from instructseg.data.dataset import (
     CheckReport,
-    DataError,
     Dataset,
-    Fault,
     Problem,
     check_parts,
     missing_files,
     read_image,
     read_json,
 )
+from instructseg.data.records import Record, fault, file_name, shown, text, told
 from instructseg.structures import Sample, Task
 
 FILES = (
@@ -138,16 +137,19 @@ class Llava(Dataset):
         return next((place for place in places if place.is_dir()), places[0])
 
     def _read(self) -> list[Conversation]:
-        def compact(entry: dict[str, Any]) -> Any:
-            if "conversations" not in entry:
-                return (entry["from"], entry["value"]) if "from" in entry else entry
+        def compact(value: dict[str, Any]) -> Any:
+            if "conversations" not in value:
+                return _Turn(value.get("from"), value.get("value")) if "from" in value else value
             self._entries += 1
-            return _conversation(entry) if entry.get("image") else None
+            entry = Record(value, f"{self.file}, entry {self._entries - 1}, id {shown(value.get('id'))}")
+            return _conversation(entry) if value.get("image") else None
 
-        try:
-            return [found for found in read_json(self.file, list, compact) if found is not None]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(Fault.RECORD, self.file, f"not a list of conversations ({error})") from error
+        with told(self.file, "not a list of conversations"):
+            found = read_json(self.file, list, compact)
+            for number, entry in enumerate(found):
+                if not isinstance(entry, Conversation | None):
+                    raise fault(f"{self.file}, entry {number}", f"no conversation, but {shown(entry)}")
+        return [entry for entry in found if entry is not None]
 
     def _locate(self, index: int) -> tuple[Conversation, int]:
         if not 0 <= index < len(self):
@@ -157,16 +159,26 @@ class Llava(Dataset):
         return found, index - int(self._ends[number]) + len(found.rounds)
 
 
-def _conversation(entry: dict[str, Any]) -> Conversation:
-    """From an entry whose turns are pairs of speaker and text; turns before the first question are dropped."""
-    turns = entry["conversations"]
-    while turns and turns[0][0] != "human":
-        turns = turns[1:]
+class _Turn(NamedTuple):
+    speaker: Any
+    words: Any
+
+
+def _conversation(entry: Record) -> Conversation:
+    """From an entry whose turns are compact already; turns before the first question are dropped."""
+    turns = entry.list("conversations")
+    for number, turn in enumerate(turns):
+        if not isinstance(turn, _Turn) or not isinstance(turn.speaker, str):
+            raise fault(entry.where, f"turn {number} has no 'from' and 'value'")
+        text(turn.words, entry.where, f"value of turn {number}", blank=True)
+    first = next((number for number, turn in enumerate(turns) if turn.speaker == "human"), len(turns))
+    turns = turns[first:]
     rounds = tuple(
-        (question.replace(_IMAGE, "").strip(), reply.strip())
-        for (_, question), (_, reply) in zip(turns[::2], turns[1::2], strict=False)
+        (question.words.replace(_IMAGE, "").strip(), reply.words.strip())
+        for question, reply in zip(turns[::2], turns[1::2], strict=False)
     )
-    return Conversation(str(entry["id"]), entry["image"], rounds)
+    image = file_name(entry.get("image"), entry.where, "image")
+    return Conversation(str(entry.id("id")), image, rounds)
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

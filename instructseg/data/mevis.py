@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
-from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts
-from instructseg.data.refytvos import read_videos
+from instructseg.data.dataset import CheckReport, check_parts
+from instructseg.data.records import Record, identifier, told
+from instructseg.data.refytvos import read_expressions, read_videos
 from instructseg.data.tracks import RleTruth, read_tracks
 from instructseg.data.videos import ReferringVideos, every_frame
 
@@ -60,34 +61,39 @@ class MeVis(ReferringVideos):
         file, masks = folder / "meta_expressions.json", folder / "mask_dict.json"
         videos = read_videos(file)
         # as in the official code; one frame shows no motion
-        kept = {name: v for name, v in videos.items() if split != "train" or len(v.get("frames", ())) >= 2}
-        try:
+        with told(file, "not a MeViS meta file"):
+            kept = {
+                n: video for n, video in videos.items() if split != "train" or len(video.list("frames")) >= 2
+            }
             wanted = {
-                str(obj)
-                for v in kept.values()
-                for e in v["expressions"].values()
-                for obj in e.get("anno_id", ())
+                obj
+                for video in kept.values()
+                for _, entry in read_expressions(video)
+                for obj in _objects(entry)
             }
             truth = RleTruth(masks, read_tracks(masks, wanted)) if wanted or split != "valid" else None
             clips = [_clip(folder, *item, truth=truth, normalise=normalise) for item in kept.items()]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a MeViS meta file: no {error}") from error
         skipped = {"videos of one frame": len(videos) - len(kept)} if len(kept) < len(videos) else {}
         options = {"reverse": 0.0, "published": PUBLISHED[split], "skipped": skipped, **options}
         return cls(f"mevis/{split}", clips, **options)
 
 
-def _clip(folder: Path, name: str, video: Mapping[str, Any], truth: Truth | None, normalise: bool) -> Clip:
-    frames = tuple(video["frames"])
-    expressions = tuple(
-        Expression(
-            number,
-            " ".join(entry["exp"].lower().split()) if normalise else entry["exp"],
-            tuple(str(obj) for obj in entry.get("anno_id", ())),
-        )
-        for number, entry in video["expressions"].items()
-    )
-    return Clip(name, FrameFiles.named(folder / "JPEGImages" / name, frames), frames, expressions, truth)
+def _objects(entry: Record) -> tuple[str, ...]:
+    """The annotations that an expression means; an annotation named twice is one."""
+    if not entry.has("anno_id"):
+        return ()
+    return tuple(dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id")))
+
+
+def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalise: bool) -> Clip:
+    frames = video.names("frames")
+    expressions = []
+    for number, entry in read_expressions(video):
+        words = entry.text("exp")
+        said = " ".join(words.lower().split()) if normalise else words
+        expressions.append(Expression(number, said, _objects(entry)))
+    files = FrameFiles.named(folder / "JPEGImages" / name, frames)
+    return Clip(name, files, frames, tuple(expressions), truth)
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

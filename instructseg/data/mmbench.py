@@ -14,7 +14,6 @@ A row, columns parted by tabs; ``hint``, ``C``, ``D`` and ``answer`` may be empt
 from __future__ import annotations
 
 import base64
-import csv
 import io
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -23,12 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.data.dataset import CheckReport, DataError, Fault, Problem, check_parts, require_file
+from instructseg.data.delimited import read_delimited
+from instructseg.data.records import by_id, shown, text
 from instructseg.data.vqa import LETTER_ANSWER, Question, Questions
 from instructseg.media import load_image
 
 FILE = "mmbench_dev_20230712.tsv"
 _LETTERS = ("A", "B", "C", "D")
 _KEPT = ("category", "l2-category", "source", "split")
+_LONGEST = 1 << 30  # letters: a picture is one field
 _LONGEST_INDEX = 64  # a picture is longer
 
 
@@ -51,12 +53,13 @@ class MMBench(Questions):
         self.file = require_file(Path(root) / "mmbench" / file)
         questions: list[Question] = []
         self._encoded: dict[str, str] = {}
-        for row in _rows(self.file):
-            image = row["image"] or ""
+        rows = [(row["index"], row, f"{self.file}, line {line}") for line, row in read_rows(self.file)]
+        for number, row in by_id(rows, "row").items():
+            image = row["image"]
             if len(image) > _LONGEST_INDEX:
-                self._encoded[row["index"]] = image
-                image = row["index"]
-            questions.append(_question(row, image))
+                self._encoded[number] = image
+                image = number
+            questions.append(_question(row, image, f"{self.file}, index {number}"))
         super().__init__(f"mmbench/{self.file.stem}", questions, self.file.parent)
 
     def picture(self, index: int) -> str:
@@ -91,20 +94,30 @@ class MMBench(Questions):
         return Problem(Fault.ID, f"{self.file}, index {question.id}", message)
 
 
-def _rows(file: Path) -> Iterator[Mapping[str, str]]:
-    limit = csv.field_size_limit(1 << 30)  # a picture is one field
-    try:
-        with file.open(encoding="utf-8", newline="") as handle:
-            rows = csv.DictReader(handle, delimiter="\t")
-            missing = {"index", "question", "A", "B", "image"} - set(rows.fieldnames or ())
-            if missing:
-                raise DataError(Fault.RECORD, file, f"no column {', '.join(sorted(missing))}")
-            yield from rows
-    finally:
-        csv.field_size_limit(limit)
+def read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line and fields of each row; what a row ends before is empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is no such table, or a row has no index that is a number or no question.
+    """
+    columns, found = read_delimited(file, "\t", _LONGEST, absent="")
+    missing = {"index", "question", "A", "B", "image"} - set(columns)
+    if missing:
+        raise DataError(Fault.RECORD, file, f"no column {', '.join(sorted(missing))}")
+    rows = []
+    for line, row in found:
+        if None in row:
+            raise DataError(Fault.RECORD, f"{file}, line {line}", "it has more fields than there are columns")
+        index = row["index"]
+        if not (index.isascii() and index.isdecimal() and len(index) <= _LONGEST_INDEX):
+            raise DataError(Fault.RECORD, f"{file}, line {line}", f"index is no number, but {shown(index)}")
+        text(row["question"], f"{file}, line {line}", "question")
+        rows.append((line, dict(row)))
+    return rows
 
 
-def _question(row: Mapping[str, str], image: str) -> Question:
+def _question(row: Mapping[str, str], image: str, where: str) -> Question:
     """A row as the official prompt; the first empty option ends the list."""
     options: dict[str, str] = {}
     for letter in _LETTERS:
@@ -115,6 +128,10 @@ def _question(row: Mapping[str, str], image: str) -> Question:
     if _given(row.get("hint")):
         text = f"{row['hint']}\n{text}"
     answer = row["answer"] if _given(row.get("answer")) else None
+    if answer is not None and answer not in options:
+        raise DataError(
+            Fault.RECORD, where, f"answer {shown(answer)} is none of its options {', '.join(options)}"
+        )
     meta = {"options": options, **{name: row.get(name) or "" for name in _KEPT}}
     return Question(row["index"], text + LETTER_ANSWER, image, answer, meta)
 

@@ -25,6 +25,7 @@ Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``,
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ from instructseg.data.dataset import (
 )
 from instructseg.data.own_masks import CocoFile, MaskFiles, MaskRef
 from instructseg.data.own_tables import TRAIN, VAL, part_of, read_table, several
+from instructseg.data.records import Id, path_name
 from instructseg.structures import Sample, Task
 
 TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
@@ -128,9 +130,11 @@ class OwnImages(Dataset):
         }
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing pictures and mask files."""
+        """Missing pictures and mask files, and annotations without a segmentation."""
         yield from missing_files(dict.fromkeys(row.image for row in self.rows))
-        yield from missing_files(dict.fromkeys(ref.file for row in self.rows for ref in row.masks or ()))
+        refs = dict.fromkeys(ref for row in self.rows for ref in row.masks or ())
+        yield from missing_files(dict.fromkeys(ref.file for ref in refs))
+        yield from self._files.without_parts(refs)
 
     def _part(self, rows: Sequence[Row], split: str) -> list[Row]:
         """The rows of a split, written or made."""
@@ -153,7 +157,7 @@ class OwnImages(Dataset):
     def _read(self) -> list[Row]:
         if self.source.is_dir():
             return self._read_labelme()
-        if self.source.suffix.lower() == ".json" and self.source.read_bytes().lstrip()[:1] == b"{":
+        if self.source.suffix.lower() == ".json" and _is_object(self.source):
             return self._read_coco()  # a table is a list
         entries = read_table(self.source, COLUMNS, ("image", "instruction"))
         return [_row(entry, self.source.parent, where) for where, entry in entries]
@@ -173,7 +177,7 @@ class OwnImages(Dataset):
         content = self._files.parsed(self.source)
         if not isinstance(content, CocoFile):
             raise DataError(Fault.RECORD, self.source, "a single LabelMe file: give its folder")
-        said: dict[tuple[int, str], list[int]] = {}  # the same words in a picture mean all of them
+        said: dict[tuple[Id, str], list[Id]] = {}  # the same words in a picture mean all of them
         for number, annotation in content.annotations.items():
             if annotation.image_id not in content.pictures:
                 message = f"image_id {annotation.image_id} is not in 'images'"
@@ -186,6 +190,13 @@ class OwnImages(Dataset):
             refs = tuple(MaskRef(self.source, str(number)) for number in numbers)
             rows.append(Row(image, text, refs, f"{self.source}, image {image_id}"))
         return rows
+
+
+def _is_object(file: Path) -> bool:
+    """Whether a JSON file begins as an object: a COCO file is one, a table is a list."""
+    with file.open("rb") as opened:
+        start = opened.read(256)
+    return start.decode(json.detect_encoding(start), "ignore").lstrip("\ufeff \t\r\n")[:1] == "{"
 
 
 def _find(source: Path) -> Path:
@@ -210,9 +221,9 @@ def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
     if task not in (Task.RES.value, Task.REASON_SEG.value, Task.VQA.value):
         raise DataError(Fault.RECORD, where, f"task is res, reason_seg or vqa, got {task!r}")
     return Row(
-        image=folder / entry["image"],
+        image=folder / path_name(entry["image"], where, "image"),
         instruction=entry["instruction"],
-        masks=_refs(entry.get("mask"), entry.get("object"), folder),
+        masks=_refs(entry.get("mask"), entry.get("object"), folder, where),
         where=where,
         task=Task(task),
         answer=entry.get("answer") or None,
@@ -221,14 +232,15 @@ def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
     )
 
 
-def _refs(mask: Any, objects: Any, folder: Path) -> tuple[MaskRef, ...] | None:
+def _refs(mask: Any, objects: Any, folder: Path, where: str) -> tuple[MaskRef, ...] | None:
     files = several(mask)
     if not files:
         return None
     if files == ["none"]:
         return ()
     names: list[str | None] = [*several(objects)] or [None]
-    return tuple(MaskRef(folder / file, name) for file in files for name in names)
+    found = [folder / path_name(file, where, "mask") for file in files]
+    return tuple(MaskRef(file, name) for file in found for name in names)
 
 
 def check(source: str | Path, deep: bool = False) -> CheckReport:

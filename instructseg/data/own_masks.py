@@ -17,21 +17,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from instructseg.data.dataset import DataError, Fault, read_json, require_file
+from instructseg.data.dataset import DataError, Fault, Problem, read_json, require_file
 from instructseg.data.reasonseg import draw_shapes
-from instructseg.data.referring import Annotation, Picture, decode, to_annotation, to_picture
-from instructseg.masks import load_index_png
+from instructseg.data.records import Id, Record, by_id, fault, text, told
+from instructseg.data.referring import (
+    Annotation,
+    Picture,
+    decode,
+    joinable,
+    record_of,
+    to_annotation,
+    to_picture,
+)
+from instructseg.masks import load_index_png, numbers, whole_points
 from instructseg.media import load_image
 
 _CIRCLE_POINTS = 72
+_CORNERS = {"polygon": range(3, 1 << 30), "rectangle": (2, 4), "circle": (2,)}
+"""Shape -> how many points a LabelMe file may give of it."""
+NOTHING = "its segmentation is empty: draw one, or leave the annotation out"
+BLANK = "no pixel of the image is in it: draw it anew, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +64,18 @@ class CocoFile:
     ``by_name``: the pictures of a file name without folders. ``of_picture``: ids of a picture's annotations.
     """
 
-    pictures: Mapping[int, Picture]
-    annotations: Mapping[int, Annotation]
-    instructions: Mapping[int, tuple[str, ...]]
+    pictures: Mapping[Id, Picture]
+    annotations: Mapping[Id, Annotation]
+    instructions: Mapping[Id, tuple[str, ...]]
     by_name: Mapping[str, list[Picture]]
-    of_picture: Mapping[int, list[int]]
+    of_picture: Mapping[Id, list[Id]]
 
 
 class MaskFiles:
     """Reads masks; every JSON file is parsed once and kept."""
 
     def __init__(self) -> None:
-        self._json: dict[Path, CocoFile | dict[str, Any]] = {}
+        self._json: dict[Path, CocoFile | Record] = {}
 
     def read(self, ref: MaskRef, image: Path, height: int, width: int) -> np.ndarray:
         """``uint8[h, w]``, 1 on the object, 255 where not to count.
@@ -82,10 +94,10 @@ class MaskFiles:
             return _png(ref)
         content = self.parsed(ref.file)
         if isinstance(content, CocoFile):
-            return _coco(ref, content, image)
+            return _coco(ref, content, image, height, width)
         return _labelme(ref, content, height, width)
 
-    def parsed(self, file: Path) -> CocoFile | dict[str, Any]:
+    def parsed(self, file: Path) -> CocoFile | Record:
         """A COCO file in compact form, or a LabelMe file as it is. Raises as :meth:`read`."""
         if file not in self._json:
             self._json[file] = _parse(file)
@@ -94,46 +106,91 @@ class MaskFiles:
     def labels(self, file: Path) -> list[str]:
         """The different labels of a LabelMe file, but for what is to be ignored. Raises as :meth:`read`."""
         content = self.parsed(file)
-        try:
-            if isinstance(content, CocoFile):
-                raise DataError(Fault.RECORD, file, "a COCO file, expected one of LabelMe")
-            found = dict.fromkeys(str(shape["label"]) for shape in content["shapes"])
-        except (KeyError, TypeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a LabelMe file (no {error})") from error
+        if isinstance(content, CocoFile):
+            raise DataError(Fault.RECORD, file, "a COCO file, expected one of LabelMe")
+        with told(file, "not a LabelMe file"):
+            found = dict.fromkeys(shape.text("label") for shape in content.records("shapes"))
         return [label for label in found if "ignore" not in label.lower()]
 
+    def without_parts(self, refs: Iterable[MaskRef]) -> Iterator[Problem]:
+        """Annotations of COCO files that are parsed already, of which nothing is drawn."""
+        blank = {
+            (file, str(number))
+            for file, content in self._json.items()
+            if isinstance(content, CocoFile)
+            for number, annotation in content.annotations.items()
+            if not len(annotation.segmentation)
+        }
+        for ref in refs:
+            if (ref.file, ref.object) in blank:
+                yield Problem(Fault.MASK, f"{ref.file}, annotation {ref.object}", NOTHING)
 
-def _parse(file: Path) -> CocoFile | dict[str, Any]:
+
+def _parse(file: Path) -> CocoFile | Record:
     if file.suffix.lower() != ".json":
         raise DataError(Fault.MASK, file, "masks are read from .png files and COCO or LabelMe .json files")
-    content = read_json(file, dict)
-    if "shapes" in content:
-        return dict(content)
-    try:
-        pictures = {entry["id"]: to_picture(entry) for entry in content["images"]}
-        annotations = {entry["id"]: to_annotation(entry) for entry in content["annotations"]}
-        names = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
-        said = {entry["id"]: _instructions(entry, names) for entry in content["annotations"]}
-    except (KeyError, TypeError) as error:
-        raise DataError(Fault.RECORD, file, f"neither a COCO nor a LabelMe file (no {error})") from error
+    content = Record.of(read_json(file, dict), file)
+    if content.has("shapes"):
+        return content
+    if not all(isinstance(content.value.get(name), list) for name in ("images", "annotations")):
+        raise DataError(
+            Fault.RECORD, file, "neither a COCO file (no 'images' and 'annotations') nor a LabelMe file"
+        )
+    entries = [named(file, "annotation", entry) for entry in content.records("annotations")]
+    pictures = [to_picture(named(file, "image", entry), anywhere=True) for entry in content.records("images")]
+    annotations = joinable(file, "annotation", [to_annotation(entry) for entry in entries], Annotation)
+    names = read_categories(file, content)
+    said = {entry.id("id"): instructions(entry, names) for entry in entries}
+    # an object is named by a text
+    by_id(((str(number), number, f"{file}, annotation {number!r}") for number in annotations), "annotation")
     by_name: dict[str, list[Picture]] = {}
-    for picture in pictures.values():
+    known = joinable(file, "image", pictures, Picture)
+    for picture in known.values():
         by_name.setdefault(Path(picture.file_name).name, []).append(picture)
-    of_picture: dict[int, list[int]] = {}
+    of_picture: dict[Id, list[Id]] = {}
     for number, annotation in annotations.items():
         of_picture.setdefault(annotation.image_id, []).append(number)
-    return CocoFile(pictures, annotations, said, by_name, of_picture)
+    return CocoFile(known, annotations, said, by_name, of_picture)
 
 
-def _instructions(entry: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str, ...]:
-    """What is said of an annotation: its ``instruction``, one or several, or else its category."""
-    found = entry.get("instruction") or names.get(entry.get("category_id", -1)) or ()
-    return (found,) if isinstance(found, str) else tuple(found)
+def named(file: Path, what: str, entry: Record) -> Record:
+    """A record that is called by its id where it has one."""
+    return record_of(file, dict(entry.value), what) if entry.has("id") else entry
+
+
+def read_categories(file: Path, content: Record) -> dict[Id, str]:
+    """The names of the ``categories`` of a COCO or YTVIS file by id; none where it has no categories.
+
+    Raises:
+        DataError: one lacks something, or two have one id.
+    """
+    if not content.has("categories"):
+        return {}
+    entries = [named(file, "category", entry) for entry in content.records("categories")]
+    return by_id(((entry.id("id"), entry.text("name"), entry.where) for entry in entries), "category")
+
+
+def instructions(entry: Record, names: Mapping[Id, str]) -> tuple[str, ...]:
+    """What is said of an annotation: its ``instruction``, one or several, or else its category.
+
+    Raises:
+        DataError: the instruction is no text, or there is no such category.
+    """
+    found = entry.value.get("instruction")
+    if found not in (None, "", []):
+        given = found if isinstance(found, list) else [found]
+        return tuple(dict.fromkeys(text(words, entry.where, "instruction") for words in given))
+    if not entry.has("category_id"):
+        return ()
+    number = entry.id("category_id")
+    if names and number not in names:
+        raise DataError(Fault.ID, entry.where, f"category_id {number} is not in 'categories'")
+    return (names[number],) if names else ()
 
 
 def _png(ref: MaskRef) -> np.ndarray:
     require_file(ref.file)
-    if ref.object is not None and not ref.object.isdigit():
+    if ref.object is not None and not (ref.object.isdecimal() and len(ref.object) < 6):
         raise DataError(Fault.MASK, ref.file, f"the object of a PNG is a pixel value, got {ref.object!r}")
     try:
         coloured = ref.object is None and _mode(ref.file) == "RGB"
@@ -159,23 +216,35 @@ def _mode(file: Path) -> str:
         return ""
 
 
-def _coco(ref: MaskRef, content: CocoFile, image: Path) -> np.ndarray:
+def _coco(ref: MaskRef, content: CocoFile, image: Path, height: int, width: int) -> np.ndarray:
     known = _pictures(ref, content, image)
-    numbers = [number for picture in known for number in content.of_picture.get(picture.id, [])]
+    chosen = [number for picture in known for number in content.of_picture.get(picture.id, [])]
     if ref.object is not None:
-        numbers = [number for number in numbers if str(number) == ref.object]
-        if not numbers:
+        chosen = [number for number in chosen if str(number) == ref.object]
+        if not chosen:
             names = " or ".join(picture.file_name for picture in known)
             raise DataError(Fault.ID, ref.file, f"there is no annotation {ref.object} of {names}")
-        known = [content.pictures[content.annotations[numbers[0]].image_id]]
+        known = [content.pictures[content.annotations[chosen[0]].image_id]]
     if len(known) > 1:
         names = " and ".join(picture.file_name for picture in known)
         raise DataError(Fault.ID, ref.file, f"{image} may be {names}: name the annotation as its object")
     (picture,) = known
-    mask = np.zeros((picture.height, picture.width), np.uint8)
-    for number in numbers:
-        mask |= decode(content.annotations[number], picture, f"{ref.file}, annotation {number}")
+    if (picture.height, picture.width) != (height, width):
+        return misfit(picture.height, picture.width)
+    mask = np.zeros((height, width), np.uint8)
+    for number in chosen:
+        where = f"{ref.file}, annotation {number}"
+        if not len(content.annotations[number].segmentation):
+            raise DataError(Fault.MASK, where, NOTHING)
+        mask |= decode(content.annotations[number], picture, where)
+    if chosen and not mask.any():
+        raise DataError(Fault.MASK, f"{ref.file}, annotation {chosen[0]}", BLANK)
     return mask
+
+
+def misfit(height: int, width: int) -> np.ndarray:
+    """A mask of a size that a file says, for the error that it does not fit; takes no memory."""
+    return np.broadcast_to(np.uint8(0), (height, width))
 
 
 def _pictures(ref: MaskRef, content: CocoFile, image: Path) -> list[Picture]:
@@ -193,15 +262,14 @@ def _shared_end(one: Path, other: Path) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _labelme(ref: MaskRef, content: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-    try:
-        size = (int(content.get("imageHeight") or height), int(content.get("imageWidth") or width))
-        shapes = [(shape["label"], _outline(shape, ref.file)) for shape in content["shapes"]]
-    except DataError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(Fault.RECORD, ref.file, f"not a LabelMe file ({error})") from error
-    labels = {label for label, _ in shapes}
+def _labelme(ref: MaskRef, content: Record, height: int, width: int) -> np.ndarray:
+    with told(ref.file, "not a LabelMe file"):
+        if content.has("imageHeight") and content.has("imageWidth"):
+            size = content.size("imageHeight", "imageWidth")
+            if size != (height, width):
+                return misfit(*size)
+        shapes = [(shape.text("label"), _outline(ref.file, shape)) for shape in content.records("shapes")]
+    labels = dict.fromkeys(label for label, _ in shapes)
     if ref.object is not None and ref.object not in labels:
         raise DataError(
             Fault.ID, ref.file, f"no shape is labelled {ref.object!r}; there are {', '.join(labels)}"
@@ -211,23 +279,37 @@ def _labelme(ref: MaskRef, content: Mapping[str, Any], height: int, width: int) 
         for label, points in shapes
         if ref.object in (None, label) or "ignore" in label.lower()
     )
-    return draw_shapes(chosen, *size)
+    mask = draw_shapes(chosen, height, width)
+    if not mask.any():
+        raise DataError(Fault.MASK, ref.file, f"{ref.object or 'its shapes'!r}: {BLANK}")
+    return mask
 
 
-def _outline(shape: Mapping[str, Any], file: Path) -> np.ndarray:
+def _outline(file: Path, shape: Record) -> np.ndarray:
     """``int32[n, 2]`` of x, y: a polygon, the corners of a rectangle, or points on a circle."""
-    points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
-    kind = shape.get("shape_type") or "polygon"
-    if not len(points):
-        raise DataError(Fault.MASK, file, "a shape has no points")
-    if kind == "rectangle":
+    kind = shape.text("shape_type") if shape.has("shape_type") else "polygon"
+    if not shape.list("points"):
+        raise DataError(Fault.MASK, file, f"a shape has no points ({shape.where.rpartition(', ')[2]})")
+    try:
+        points = numbers(shape.list("points"), "a shape")
+    except ValueError as error:
+        raise fault(shape.where, str(error)) from error
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise fault(shape.where, "a point of a shape is not x and y")
+    if kind not in _CORNERS:
+        name = json.dumps(kind)
+        raise DataError(Fault.MASK, file, f"shape_type {name}: give a polygon, a rectangle or a circle")
+    # what is to be ignored may be less than an area
+    if len(points) not in _CORNERS[kind] and not (
+        kind == "polygon" and "ignore" in shape.text("label").lower()
+    ):
+        wanted = "at least 3" if kind == "polygon" else " or ".join(map(str, _CORNERS[kind]))
+        raise DataError(Fault.MASK, shape.where, f"a {kind} has {wanted} points, not {len(points)}")
+    if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     elif kind == "circle":
         centre, rim = points
         angles = np.linspace(0, 2 * math.pi, _CIRCLE_POINTS, endpoint=False)
         points = centre + math.dist(centre, rim) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    elif kind != "polygon":
-        name = json.dumps(kind)
-        raise DataError(Fault.MASK, file, f"shape_type {name}: give a polygon, a rectangle or a circle")
-    return points.astype(np.int32)
+    return whole_points(points)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.dataset import DataError, Fault, read_json, require_file
-from instructseg.data.vqa import read_jsonl
+from instructseg.data.dataset import DataError, Fault, read_json, read_jsonl
+from instructseg.data.delimited import read_delimited
+from instructseg.data.records import identifier, text
 
 TRAIN, VAL = "train", "val"
 """Splits of one's own data that are made where the table names none."""
@@ -71,29 +71,43 @@ def _fault(entry: Any, columns: Sequence[str], required: Sequence[str]) -> str:
     for name in required:
         if not entry.get(name):
             return f"it has no {name}"
+    for name, value in entry.items():
+        if value is not _NOT_THERE and (message := _unfit(name, value)):
+            return message
     short = [name for name, value in entry.items() if value is _NOT_THERE]
     return f"it ends before the column {short[0]}: write a comma for each empty field" if short else ""
+
+
+def _unfit(name: str, value: Any) -> str:
+    """Why a field cannot hold a value; empty where it can."""
+    kind = {"object": "ids", "mask": "texts", "id": "id"}.get(name, "text")
+    parts = value if isinstance(value, list) and kind in ("ids", "texts") else [value]
+    for part in parts:
+        try:
+            if part not in (None, ""):
+                (identifier if kind in ("ids", "id") else text)(part, "", name)
+        except DataError as error:
+            return error.problem.message
+    return ""
 
 
 def _rows(table: Path) -> Iterator[tuple[str, Any]]:
     kind = table.suffix.lower()
     if kind == ".csv":
-        try:
-            with require_file(table).open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restval=_NOT_THERE)
-                for entry in reader:
-                    yield f"{table}, line {reader.line_num}", entry
-        except UnicodeDecodeError as error:
-            raise DataError(Fault.RECORD, table, f"not UTF-8 ({error}): save it as UTF-8") from error
-    elif kind in (".json", ".jsonl"):
-        entries = read_json(table, list) if kind == ".json" else read_jsonl(table)
-        for number, entry in enumerate(entries, 1):
+        for line, entry in read_delimited(table, absent=_NOT_THERE)[1]:
+            yield f"{table}, line {line}", entry
+    elif kind == ".json":
+        for number, entry in enumerate(read_json(table, list), 1):
+            yield f"{table}, entry {number}", entry
+    elif kind == ".jsonl":
+        # a row is named by its place among the rows
+        for number, (_, entry) in enumerate(read_jsonl(table), 1):
             yield f"{table}, entry {number}", entry
     else:
         raise DataError(Fault.RECORD, table, "give a table as .csv, .json or .jsonl")
 
 
 def several(value: Any) -> list[str]:
-    """The entries of a field: a list as it is, a text cut at semicolons; empty ones are dropped."""
+    """The different entries of a field: a list as it is, a text cut at semicolons; empty ones are dropped."""
     parts = value if isinstance(value, list) else [] if value is None else str(value).split(";")
-    return [text for part in parts if (text := str(part).strip())]
+    return list(dict.fromkeys(word for part in parts if part is not None and (word := str(part).strip())))

@@ -28,6 +28,7 @@ texts; annotations without one are asked for by their category, all of a video a
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,23 +52,22 @@ from instructseg.data.dataset import (
     require_file,
 )
 from instructseg.data.own_tables import TRAIN, VAL, part_of, read_table, several
+from instructseg.data.own_ytvis import YtvisFile, result_name
+from instructseg.data.records import path_name, shown
 from instructseg.data.tracks import (
     ANY_OBJECT,
     PaletteTruth,
     RleTruth,
-    Track,
     compact_rle,
-    to_track,
 )
 from instructseg.data.videos import ReferringVideos, every_frame
+from instructseg.files import name_fault
 from instructseg.media import open_video
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import Task
 
 TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
 YTVIS = "annotations.json"
-FRAME_FOLDERS = ("", "JPEGImages", "videos")
-"""Where the frames of a YTVIS file may be, relative to it."""
 
 COLUMNS = ("video", "instruction", "mask", "object", "id", "split")
 
@@ -210,66 +210,12 @@ class ManyTruths(Truth):
         return self.places[place], inside
 
 
-class YtvisFile:
-    """A YTVIS file: videos, and objects as a segmentation per frame.
-
-    Args:
-        file: where it comes from.
-        content: its JSON, run lengths made compact.
-
-    Raises:
-        DataError: it is no YTVIS file, or an id does not join.
-    """
-
-    def __init__(self, file: Path, content: Mapping[str, Any]) -> None:
-        self.file = file
-        try:
-            self.videos = {video["id"]: video for video in content["videos"]}
-            self.annotations = {entry["id"]: entry for entry in content["annotations"]}
-            self.categories = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
-            self.tracks = {str(number): self._track(entry) for number, entry in self.annotations.items()}
-        except (KeyError, TypeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a YTVIS file: no {error}") from error
-
-    def clips(self) -> list[Clip]:
-        """A clip per video, with all that the annotations are asked for by."""
-        said: dict[Any, dict[str, list[str]]] = {}  # the same words in a video mean all of them
-        for number, entry in self.annotations.items():
-            words = entry.get("instruction") or self.categories.get(entry.get("category_id"))
-            if not words:
-                where = f"{self.file}, annotation {number}"
-                raise DataError(Fault.RECORD, where, "it has neither instruction nor category")
-            for text in [words] if isinstance(words, str) else words:
-                said.setdefault(entry["video_id"], {}).setdefault(text, []).append(str(number))
-        folders = {number: str(Path(self.videos[number]["file_names"][0]).parent) for number in said}
-        shared = Counter(folders.values())
-        names = {n: folder if shared[folder] == 1 else f"{folder}/{n}" for n, folder in folders.items()}
-        return [self._clip(names[number], self.videos[number], texts) for number, texts in said.items()]
-
-    def _clip(self, name: str, video: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> Clip:
-        files = tuple(video["file_names"])
-        places = [self.file.parent / folder for folder in FRAME_FOLDERS]
-        folder = next((p for p in places if any((p / file).is_file() for file in files)), places[0])
-        expressions = tuple(
-            Expression(str(i), text, tuple(objs)) for i, (text, objs) in enumerate(texts.items())
-        )
-        frames = FrameFiles(folder, files)
-        size = (video["height"], video["width"])
-        return Clip(name, frames, frames.names, expressions, RleTruth(self.file, self.tracks), size)
-
-    def _track(self, entry: Mapping[str, Any]) -> Track:
-        if entry["video_id"] not in self.videos:
-            where = f"{self.file}, annotation {entry['id']}"
-            raise DataError(Fault.ID, where, f"video_id {entry['video_id']} is not in 'videos'")
-        video = self.videos[entry["video_id"]]
-        return to_track(entry["segmentations"], video["height"], video["width"])
-
-
 def _from_table(folder: Path, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Clip]:
     tracks: dict[Path, YtvisFile] = {}
     groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for where, entry in entries:
-        groups.setdefault(entry["video"], []).append((where, entry))
+        video = path_name(entry["video"], where, "video")
+        groups.setdefault(os.path.normpath(video), []).append((where, entry))
     return [_table_clip(folder, video, rows, tracks) for video, rows in groups.items()]
 
 
@@ -283,19 +229,26 @@ def _table_clip(
     if len(known) == 2:
         message = f"{video} has a mask in some rows only; leave unknown ones out, or write none"
         raise DataError(Fault.RECORD, rows[0][0], message)
-    for number, (_, entry) in enumerate(rows):
-        objects = []
+    for number, (where, entry) in enumerate(rows):
+        objects: list[str] = []
         for mask in several(entry.get("mask")):
             if mask == "none":
                 continue
-            places.setdefault(mask, _open_masks(folder / mask, names, tracks))
+            places.setdefault(mask, _open_masks(folder / path_name(mask, where, "mask"), names, tracks))
             objects += [f"{mask}:{obj}" for obj in several(entry.get("object")) or [ANY_OBJECT]]
         given = entry.get("id")
         name = str(number if given in (None, "") else given)
+        if message := name_fault(name, nested=False):
+            raise DataError(Fault.ID, where, f"id {shown(name)} names no folder of results: {message}")
         expressions.append(Expression(name, entry["instruction"], tuple(objects)))
     truth = ManyTruths(places) if known == {True} else None
-    path = Path(video) if (folder / video).is_dir() else Path(video).with_suffix("")
-    return Clip(str(path), frames, names, tuple(expressions), truth)
+    return Clip(_result_name(folder, video), frames, names, tuple(expressions), truth)
+
+
+def _result_name(folder: Path, video: str) -> str:
+    """The path without the suffix of a file."""
+    path = Path(video)
+    return result_name(str(path if (folder / video).is_dir() or not path.name else path.with_suffix("")))
 
 
 def open_frames(path: Path) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:

@@ -18,15 +18,14 @@ is the folder. ``text`` says the same thing in other words: evaluation reads the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from instructseg import files
 from instructseg.data.dataset import (
     CheckReport,
     DataError,
@@ -37,7 +36,10 @@ from instructseg.data.dataset import (
     missing_files,
     read_image,
     read_json,
+    require_file,
 )
+from instructseg.data.records import Record, told
+from instructseg.masks import numbers, whole_points
 from instructseg.structures import IGNORE_PIXEL, Sample, Task
 
 SPLITS = ("train", "val", "test")
@@ -47,7 +49,7 @@ EXPLAINED = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Question:
     """The JSON of a picture: the wordings, and the shapes ``(label, int32[n, 2] of x, y)`` without flags."""
 
     texts: tuple[str, ...]
@@ -137,28 +139,39 @@ class ReasonSeg(Dataset):
                 yield Problem(Fault.MASK, str(file), "a shape has no points, or some outside the picture")
 
 
-def read_record(file: Path) -> Record:
+def read_record(file: Path) -> Question:
     """Reads the JSON of a picture.
 
     Raises:
         DataError: it is neither UTF-8 nor cp1252, not JSON, or lacks something.
     """
-    raw = file.read_bytes()
     try:
-        content: Any = json.loads(_text(raw))
+        content = Record.of(files.parse_json(_text(require_file(file).read_bytes()), str(file)), file)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{file} ")
+        raise DataError(Fault.RECORD, file, f"not a record of ReasonSeg ({reason})") from error
+    with told(file, "not a record of ReasonSeg"):
         shapes = tuple(
-            # cut, not rounded, as the official reader does
-            (shape["label"].lower(), np.array(shape["points"], np.float64).reshape(-1, 2).astype(np.int32))
-            for shape in content["shapes"]
-            if shape["label"].lower() != "flag"
+            (shape.text("label").lower(), _points(shape))
+            for shape in content.records("shapes")
+            if shape.text("label").lower() != "flag"
         )
-        texts = tuple(text.strip() for text in content["text"])
-        is_sentence = bool(content["is_sentence"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(Fault.RECORD, file, f"not a record of ReasonSeg ({error})") from error
+        texts = tuple(words.strip() for words in content.texts("text"))
+        is_sentence = bool(content.get("is_sentence"))
     if not texts:
         raise DataError(Fault.RECORD, file, "it has no text")
-    return Record(texts, is_sentence, shapes)
+    return Question(texts, is_sentence, shapes)
+
+
+def _points(shape: Record) -> np.ndarray:
+    """``int32[n, 2]`` of x and y; cut, not rounded, as the official reader does."""
+    try:
+        points = numbers(shape.list("points"), "a shape")
+    except ValueError as error:
+        raise DataError(Fault.RECORD, shape.where, str(error)) from error
+    if points.size and (points.ndim != 2 or points.shape[1] != 2):
+        raise DataError(Fault.RECORD, shape.where, "a point of a shape is not x and y")
+    return whole_points(points.reshape(-1, 2))
 
 
 def _text(raw: bytes) -> str:
@@ -179,6 +192,8 @@ def draw_shapes(
     import cv2
 
     def paint(mask: np.ndarray, points: np.ndarray, value: int) -> np.ndarray:
+        if not len(points):  # all of it was far outside
+            return mask
         cv2.polylines(mask, [points], True, value, 1)
         return cv2.fillPoly(mask, [points], value)
 
@@ -194,10 +209,10 @@ def draw_shapes(
 def _read_explanations(root: Path) -> dict[str, str]:
     """Name of the picture -> the answer in words."""
     file = root / "explanatory" / "train.json"
-    try:
-        return {entry["image"]: entry["outputs"] for entry in read_json(file, list)}
-    except (KeyError, TypeError) as error:
-        raise DataError(Fault.RECORD, file, f"not a list of explanations (no {error})") from error
+    with told(file, "not a list of explanations"):
+        entries = [Record.of(entry, f"{file}, entry {i}") for i, entry in enumerate(read_json(file, list))]
+        # of several on one picture the last one is read, as in the official code
+        return {entry.text("image"): entry.string("outputs") for entry in entries}
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +62,10 @@ class Record:
         """A text that says something."""
         return text(self.get(name), self.where, name)
 
+    def string(self, name: str) -> str:
+        """A text that may be empty."""
+        return text(self.get(name), self.where, name, blank=True)
+
     def id(self, name: str) -> Id:
         """See :func:`identifier`."""
         return identifier(self.get(name), self.where, name)
@@ -90,10 +96,7 @@ class Record:
     def names(self, name: str) -> tuple[str, ...]:
         """A list of different names of files below a folder."""
         found = tuple(file_name(entry, self.where, name) for entry in self.list(name))
-        if len(set(found)) < len(found):
-            twice = next(entry for number, entry in enumerate(found) if entry in found[:number])
-            raise fault(self.where, f"{name} has {twice!r} twice", Fault.ID)
-        return found
+        return once(found, self.where, name)
 
     def records(self, name: str) -> Iterator[Record]:
         """A list of objects."""
@@ -108,6 +111,24 @@ class Record:
         return found
 
 
+@contextmanager
+def told(file: Path, title: str) -> Iterator[None]:
+    """Says of a record of ``file`` that lacks something what kind of file it should be of.
+
+    Raises:
+        DataError: whatever the block raised.
+    """
+    try:
+        yield
+    except DataError as error:
+        problem = error.problem
+        if problem.fault is not Fault.RECORD or not problem.where.startswith(str(file)):
+            raise
+        place = problem.where.removeprefix(str(file)).removeprefix(", ")
+        message = f"{title}: {problem.message}" + (f" ({place})" if place else "")
+        raise DataError(problem.fault, file, message) from error
+
+
 def fault(where: str | Path, message: str, kind: Fault = Fault.RECORD) -> DataError:
     """The error of a record."""
     return DataError(kind, where, message)
@@ -118,11 +139,11 @@ def shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-def text(value: Any, where: str | Path, what: str) -> str:
-    """``value``; raises :class:`DataError` where it is no text, an empty one, or one that cannot be written."""
+def text(value: Any, where: str | Path, what: str, blank: bool = False) -> str:
+    """``value``; raises :class:`DataError` where it is no text, a blank one, or one that cannot be written."""
     if not isinstance(value, str):
         raise fault(where, f"{what} is no text, but {shown(value)}")
-    if not value.strip():
+    if not blank and not value.strip():
         raise fault(where, f"{what} is empty")
     try:
         value.encode()
@@ -189,3 +210,11 @@ def by_id(
         if key not in found:
             found[key], places[key] = entry, where
     return found
+
+
+def once(values: tuple[T, ...], where: str | Path, what: str) -> tuple[T, ...]:
+    """``values``; raises :class:`DataError` where one comes twice."""
+    if len(set(values)) < len(values):
+        ((twice, _),) = Counter(values).most_common(1)
+        raise fault(where, f"{what} {shown(twice)} comes more than once: give each its own", Fault.ID)
+    return values

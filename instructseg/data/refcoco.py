@@ -42,6 +42,7 @@ from instructseg.data.dataset import (
     read_json,
     require_file,
 )
+from instructseg.data.records import Record, by_id, identifier, shown
 from instructseg.data.referring import (
     Annotation,
     Instances,
@@ -49,7 +50,9 @@ from instructseg.data.referring import (
     Ref,
     ReferringImages,
     Sentences,
+    joinable,
     read_instances,
+    record_of,
     to_annotation,
     to_picture,
 )
@@ -214,23 +217,52 @@ def read_refs(file: Path) -> list[Ref]:
         DataError: it is damaged, or holds something else.
     """
     try:
-        return [to_ref(entry, "sent") for entry in load_plain(require_file(file))]
-    except (ValueError, KeyError, TypeError) as error:
+        content = load_plain(require_file(file))
+    except ValueError as error:
         raise DataError(Fault.RECORD, file, f"not a list of refs ({error}); download it again") from error
+    return to_refs(content, file, "sent")
 
 
-def to_ref(entry: Mapping[str, Any], text: str) -> Ref:
-    """A ref from its official record; ``text`` is the field of a sentence to read, ``sent`` or ``raw``."""
-    found = entry["ann_id"]
-    ann_ids = tuple(number for number in (found if isinstance(found, list) else [found]) if number != -1)
-    sentences = entry["sentences"]
+def to_refs(content: Any, file: Path, text: str) -> list[Ref]:
+    """The refs of a file from its official records.
+
+    Args:
+        content: the records.
+        file: they are from.
+        text: the field of a sentence to read, ``sent`` or ``raw``.
+
+    Raises:
+        DataError: it is no list of refs, or two have one id.
+    """
+    if not isinstance(content, list):
+        raise DataError(Fault.RECORD, file, f"not a list of refs, but {shown(content)}; download it again")
+    refs = []
+    for number, entry in enumerate(content):
+        where = f"{file}, entry {number}"
+        try:
+            refs.append((to_ref(Record.of(entry, where), text), where))
+        except DataError as error:
+            message = (
+                f"not a list of refs ({error.problem.where.removeprefix(f'{file}, ')}: {error.problem.message})"
+            )
+            raise DataError(error.problem.fault, file, f"{message}; download it again") from error
+    return list(by_id(((ref.id, ref, where) for ref, where in refs), "ref").values())
+
+
+def to_ref(entry: Record, text: str) -> Ref:
+    """A ref from its official record; see :func:`to_refs`."""
+    found = entry.get("ann_id")
+    given = found if isinstance(found, list) else [found]
+    ann_ids = tuple(identifier(number, entry.where, "ann_id") for number in given)
+    said = [(one.id("sent_id"), one.text(text), one.where) for one in entry.records("sentences")]
+    by_id(said, "sentence")
     return Ref(
-        id=entry["ref_id"],
-        image_id=entry["image_id"],
-        ann_ids=ann_ids,
-        split=entry["split"],
-        sentences=tuple(sentence[text] for sentence in sentences),
-        sent_ids=tuple(sentence["sent_id"] for sentence in sentences),
+        id=entry.id("ref_id"),
+        image_id=entry.id("image_id"),
+        ann_ids=tuple(dict.fromkeys(number for number in ann_ids if number != -1)),
+        split=entry.text("split"),
+        sentences=tuple(words for _, words, _ in said),
+        sent_ids=tuple(number for number, _, _ in said),
     )
 
 
@@ -239,36 +271,40 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
 
     Raises: as :func:`read_refs`.
     """
-    pictures: dict[int, Picture] = {}
-    annotations: dict[int, Annotation] = {}
+    pictures: list[Picture] = []
+    annotations: list[Annotation] = []
 
     def compact(entry: dict[str, Any]) -> Any:
         if "segmentation" in entry:
-            found = to_annotation(entry)
-            annotations[found.id] = found
+            found = to_annotation(record_of(file, entry, "annotation"))
+            assert found is not None  # all are kept
+            annotations.append(found)
             return found.id
         if "file_name" in entry:
-            picture = to_picture(entry)
-            pictures[picture.id] = picture
+            picture = to_picture(record_of(file, entry, "image"))
+            pictures.append(picture)
             return picture.id
-        if "sent" in entry:
-            return entry["sent"], entry.get("sent_id", -1)
         return entry
 
-    try:
-        return [
-            Ref(
-                id=entry["new_img_id"],
-                image_id=entry["image_info"],
-                ann_ids=tuple(entry["anns"]),
-                split=split,
-                sentences=tuple(text for text, _ in entry["instruction"]),
-                sent_ids=tuple(number for _, number in entry["instruction"]),
-            )
-            for entry in read_json(file, list, compact)
-        ], Instances(file, pictures, annotations)
-    except (KeyError, TypeError) as error:
-        raise DataError(Fault.RECORD, file, f"not a list of converted refs ({error})") from error
+    refs = []
+    for number, value in enumerate(read_json(file, list, compact)):
+        entry = Record.of(value, f"{file}, entry {number}")
+        said = tuple(entry.records("instruction"))
+        ref = Ref(
+            id=entry.id("new_img_id"),
+            image_id=entry.id("image_info"),
+            ann_ids=tuple(dict.fromkeys(identifier(one, entry.where, "anns") for one in entry.list("anns"))),
+            split=split,
+            sentences=tuple(sentence.text("sent") for sentence in said),
+            sent_ids=tuple(sentence.id("sent_id") if sentence.has("sent_id") else -1 for sentence in said),
+        )
+        refs.append((ref.id, ref, entry.where))
+    kept = list(by_id(refs, "ref").values())
+    return kept, Instances(
+        file,
+        joinable(file, "image", pictures, Picture),
+        joinable(file, "annotation", annotations, Annotation),
+    )
 
 
 def training_set(root: str | Path, sentences: Sentences = "joined", names: Sequence[str] = ()) -> Dataset:

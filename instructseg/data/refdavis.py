@@ -43,7 +43,9 @@ from instructseg.data.dataset import (
     read_json,
     require_file,
 )
+from instructseg.data.records import Record, by_id, file_name, text, told, whole
 from instructseg.data.refytvos import check_split, meta_file, read_videos
+from instructseg.data.refytvos import read_expressions as read_records
 from instructseg.data.tracks import PaletteTruth
 from instructseg.data.videos import ReferringVideos, Sentences, check_sentences, every_frame, joined
 
@@ -124,11 +126,14 @@ class RefDavis(ReferringVideos):
         """
         root = Path(root)
         file = root / CONVERTED if file is None else Path(file)
-        content = read_json(file, dict)
-        try:
-            clips = [_converted(root / "valid", entry) for entry in content["videos"]]
-        except (KeyError, TypeError, IndexError) as error:
-            raise DataError(Fault.RECORD, file, f"not a converted Ref-DAVIS17 file: no {error}") from error
+        with told(file, "not a converted Ref-DAVIS17 file"):
+            content = Record.of(read_json(file, dict), file)
+            videos = [
+                (file_name(video.get("video"), video.where, "video"), video)
+                for video in content.records("videos")
+            ]
+            by_id(((name, video.value, video.where) for name, video in videos), "video")
+            clips = [_converted(root / "valid", name, video) for name, video in videos]
         return cls("refdavis/converted/valid", clips, **options)
 
 
@@ -136,7 +141,8 @@ def _original(root: Path, split: str) -> list[Clip]:
     file = root / "DAVIS" / "ImageSets" / "2017" / f"{'val' if split == 'valid' else split}.txt"
     sets = [read_expressions(root / "davis_text_annotations" / name, encoding) for name, encoding in SETS]
     clips = []
-    for name in require_file(file).read_text(encoding="utf-8").split():
+    for name in dict.fromkeys(_read_text(file, "utf-8").split()):
+        file_name(name, file, "video")
         pictures = root / "DAVIS" / "JPEGImages" / "480p" / name
         if not pictures.is_dir():
             raise FileNotFoundError(f"{pictures} is missing, though {file} lists it")
@@ -157,21 +163,24 @@ def read_expressions(file: Path, encoding: str) -> _Said:
         DataError: a line has no video, object and expression in quotes.
     """
     videos: _Said = {}
-    try:
-        lines = require_file(file).read_text(encoding=encoding).splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(Fault.RECORD, file, f"is not {encoding} ({error})") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_read_text(file, encoding).splitlines(), 1):
         words = line.split()
         if not words:
             continue
-        if len(words) < 3 or not words[1].isdecimal():
+        if len(words) < 3 or not (words[1].isascii() and words[1].isdecimal() and len(words[1]) < 6):
             message = f'a line is: video object "expression", not {line.strip()[:60]!r}'
             raise DataError(Fault.RECORD, f"{file}, line {number}", message)
         quoted = " ".join(words[2:])
         video = MISSPELT.get(words[0], words[0])
         videos.setdefault(video, []).append((words[1], quoted[1:-1]))
     return {video: sorted(said, key=lambda entry: entry[0]) for video, said in videos.items()}
+
+
+def _read_text(file: Path, encoding: str) -> str:
+    try:
+        return require_file(file).read_text(encoding=encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise DataError(Fault.RECORD, file, f"is not {encoding} ({error})") from error
 
 
 def _numbered(root: Path, video: str, sets: list[_Said]) -> tuple[Expression, ...]:
@@ -195,16 +204,17 @@ def _referformer(root: Path, split: str) -> list[Clip]:
     file = meta_file(root, split)
     clips = []
     for name, video in read_videos(file).items():
-        try:
-            frames = tuple(video["frames"])
+        with told(file, "not a meta_expressions file of Ref-DAVIS17"):
+            frames = video.names("frames")
             expressions = tuple(
                 Expression(
-                    number, e["exp"], (str(e["obj_id"]),), SETS[int(number) % len(SETS)][0].removesuffix(".txt")
+                    str(_place(number, entry)),
+                    entry.text("exp"),
+                    (str(_label(entry)),),
+                    SETS[_place(number, entry) % len(SETS)][0].removesuffix(".txt"),
                 )
-                for number, e in video["expressions"].items()
+                for number, entry in read_records(video)
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(Fault.RECORD, f"{file}, video {name}", f"is damaged: no {error}") from error
         if len(expressions) % len(SETS):
             message = f"{len(expressions)} expressions, expected {len(SETS)} for each object"
             raise DataError(Fault.RECORD, f"{file}, video {name}", message)
@@ -214,20 +224,43 @@ def _referformer(root: Path, split: str) -> list[Clip]:
     return clips
 
 
+def _place(number: str, entry: Record) -> int:
+    """An expression's number, of which the set is told."""
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise DataError(Fault.ID, entry.where, f"{number[:60]!r} is no number: of it the set is told")
+    return int(number)
+
+
+def _label(entry: Record) -> int:
+    """The object of an expression, the value of its pixels."""
+    number = entry.get("obj_id")
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 6:
+        number = int(number)
+    found = whole(number, entry.where, "obj_id", 1)
+    if found > 255:
+        raise DataError(Fault.ID, entry.where, f"obj_id {found} is the value of no pixel: there are 1 to 255")
+    return found
+
+
 def _only(clip: Clip, annotation: int) -> Clip:
     chosen = tuple(e for e in clip.expressions if int(e.id) % len(SETS) == annotation)
     return replace(clip, expressions=chosen)
 
 
-def _converted(folder: Path, video: Mapping[str, Any]) -> Clip:
-    frames = FrameFiles(folder / "JPEGImages", tuple(video["file_names"]))
-    expressions = tuple(
-        Expression(str(k), said if isinstance(said, str) else ". ".join(said), (str(k + 1),))
-        for k, said in enumerate(video["expressions"][0])
-    )
-    masks = folder / "Annotations" / video["video"]
+def _converted(folder: Path, name: str, video: Record) -> Clip:
+    files = video.names("file_names")
+    sets = video.list("expressions")
+    if not sets or not isinstance(sets[0], list):
+        raise DataError(Fault.RECORD, video.where, "expressions holds no list of expressions by object")
+    expressions = []
+    for k, said in enumerate(sets[0]):
+        texts = [
+            text(words, video.where, "expressions") for words in (said if isinstance(said, list) else [said])
+        ]
+        expressions.append(Expression(str(k), ". ".join(texts), (str(k + 1),)))
+    frames, masks = FrameFiles(folder / "JPEGImages", files), folder / "Annotations" / name
     truth = PaletteTruth(masks, frames.names) if masks.is_dir() else None
-    return Clip(video["video"], frames, frames.names, expressions, truth, (video["height"], video["width"]))
+    return Clip(name, frames, frames.names, tuple(expressions), truth, video.size())
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

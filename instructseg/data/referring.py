@@ -6,10 +6,10 @@ annotations are those of a COCO ``instances.json``, of which only what the refs 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from instructseg.data.dataset import (
     read_image,
     read_json,
 )
-from instructseg.masks import draw_polygons_official, segmentation_to_mask
+from instructseg.data.records import Id, Record, by_id, fault, file_name, path_name, shown
+from instructseg.masks import draw_polygons_official, mask_size, numbers, segmentation_to_mask
 from instructseg.structures import Sample, Task
 
 Sentences = Literal["each", "joined"]
@@ -37,7 +38,7 @@ _SLACK = 1.0  # pixels by which a polygon may leave its picture
 class Picture:
     """An entry of ``images``; ``height`` and ``width`` in pixels."""
 
-    id: int
+    id: Id
     file_name: str
     height: int
     width: int
@@ -51,8 +52,8 @@ class Annotation:
     is the mask.
     """
 
-    id: int
-    image_id: int
+    id: Id
+    image_id: Id
     iscrowd: bool
     segmentation: Any
 
@@ -61,12 +62,16 @@ class Annotation:
 class Ref:
     """What is meant, and the sentences that say so; no ``ann_ids``: nothing in the picture is meant."""
 
-    id: int
-    image_id: int
-    ann_ids: tuple[int, ...]
+    id: Id
+    image_id: Id
+    ann_ids: tuple[Id, ...]
     split: str
     sentences: tuple[str, ...]
-    sent_ids: tuple[int, ...]
+    sent_ids: tuple[Id, ...]
+
+
+Parsed = TypeVar("Parsed", Picture, Annotation)
+_MARK = {Picture: "file_name", Annotation: "segmentation"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +79,11 @@ class Instances:
     """The needed part of an ``instances.json``, by id."""
 
     file: Path
-    pictures: Mapping[int, Picture]
-    annotations: Mapping[int, Annotation]
+    pictures: Mapping[Id, Picture]
+    annotations: Mapping[Id, Annotation]
 
 
-def read_instances(path: Path, keep: Container[int]) -> Instances:
+def read_instances(path: Path, keep: Container[Id]) -> Instances:
     """Reads a COCO file; annotations whose id is not in ``keep`` are dropped as they are parsed.
 
     Raises:
@@ -88,32 +93,86 @@ def read_instances(path: Path, keep: Container[int]) -> Instances:
 
     def compact(entry: dict[str, Any]) -> Any:
         if "segmentation" in entry:
-            return to_annotation(entry) if entry["id"] in keep else None
-        return to_picture(entry) if "file_name" in entry else entry
+            return to_annotation(record_of(path, entry, "annotation"), keep)
+        return to_picture(record_of(path, entry, "image")) if "file_name" in entry else entry
 
-    try:
-        content = read_json(path, dict, compact)
-        pictures = {picture.id: picture for picture in content["images"]}
-        annotations = {found.id: found for found in content["annotations"] if found is not None}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(Fault.RECORD, path, f"not a COCO instances file: no {error}") from error
-    return Instances(path, pictures, annotations)
-
-
-def to_picture(entry: Mapping[str, Any]) -> Picture:
-    """From a record of ``images``."""
-    return Picture(entry["id"], entry["file_name"], entry["height"], entry["width"])
-
-
-def to_annotation(entry: Mapping[str, Any]) -> Annotation:
-    """From a record of ``annotations``: polygons, a list of RLE dictionaries, or a single one."""
-    found = entry["segmentation"]
-    packed = (
-        found
-        if isinstance(found, dict)
-        else [p if isinstance(p, dict) else np.asarray(p, float) for p in found]
+    content = Record.of(read_json(path, dict, compact), path)
+    for name in ("images", "annotations"):
+        if not isinstance(content.value.get(name), list):
+            raise DataError(Fault.RECORD, path, f"not a COCO instances file: no {name!r}")
+    return Instances(
+        path,
+        joinable(path, "image", content.list("images"), Picture),
+        joinable(path, "annotation", [a for a in content.list("annotations") if a is not None], Annotation),
     )
-    return Annotation(entry["id"], entry["image_id"], bool(entry.get("iscrowd", 0)), packed)
+
+
+def record_of(path: Path, entry: dict[str, Any], what: str) -> Record:
+    """A record of a COCO file, named by its id."""
+    return Record(entry, f"{path}, {what} {shown(entry.get('id'))}")
+
+
+def joinable(path: Path, what: str, found: Iterable[Any], kind: type[Parsed]) -> dict[Id, Parsed]:
+    """Pictures or annotations of a COCO file by id; raises :class:`DataError` where two share one."""
+    places = []
+    for number, entry in enumerate(found):
+        where = f"{path}, {what}s[{number}]"
+        if not isinstance(entry, kind):
+            raise fault(where, f"it is no {what}: it lacks {_MARK[kind]!r}")
+        places.append((entry.id, entry, where))
+    return by_id(places, what, _same)
+
+
+def _same(one: Picture | Annotation, other: Picture | Annotation) -> bool:
+    if isinstance(one, Picture) or isinstance(other, Picture):
+        return one == other
+    return (one.image_id, one.iscrowd) == (other.image_id, other.iscrowd) and _plain(one) == _plain(other)
+
+
+def _plain(annotation: Annotation) -> Any:
+    """A segmentation that can be compared."""
+    found = annotation.segmentation
+    parts = [found] if isinstance(found, dict) else found
+    return [part.tolist() if isinstance(part, np.ndarray) else part for part in parts]
+
+
+def to_picture(entry: Record, anywhere: bool = False) -> Picture:
+    """From a record of ``images``; ``anywhere``: of one's own, whose path may leave the folder.
+
+    Raises:
+        DataError: it lacks something.
+    """
+    name = entry.get("file_name")
+    checked = path_name if anywhere else file_name
+    return Picture(entry.id("id"), checked(name, entry.where, "file_name"), *entry.size())
+
+
+def to_annotation(entry: Record, keep: Container[Id] | None = None) -> Annotation | None:
+    """From a record of ``annotations``: polygons, a list of RLE dictionaries, or a single one.
+
+    Args:
+        entry: the record.
+        keep: ids; of others nothing but the id is looked at, and ``None`` is returned.
+
+    Raises:
+        DataError: it lacks something, or its segmentation is none.
+    """
+    number = entry.id("id")
+    if keep is not None and number not in keep:
+        return None
+    found = entry.get("segmentation")
+    if not isinstance(found, dict | list):
+        raise fault(entry.where, f"segmentation is neither polygons nor an RLE, but {shown(found)}", Fault.MASK)
+    crowd = entry.value.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise fault(entry.where, f"iscrowd is 0 or 1, not {shown(crowd)}")
+    packed: Any = found
+    if isinstance(found, list):
+        try:
+            packed = [p if isinstance(p, dict) else numbers(p, f"polygon {i}") for i, p in enumerate(found)]
+        except ValueError as error:
+            raise fault(entry.where, str(error), Fault.MASK) from error
+    return Annotation(number, entry.id("image_id"), bool(crowd), packed)
 
 
 def decode(annotation: Annotation, picture: Picture, where: str, official_polygons: bool = False) -> np.ndarray:
@@ -134,7 +193,7 @@ def decode(annotation: Annotation, picture: Picture, where: str, official_polygo
         if official_polygons and drawn:
             return draw_polygons_official(parts, *size).view(np.uint8)
         return segmentation_to_mask(parts, *size).view(np.uint8)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise DataError(Fault.MASK, where, str(error)) from error
 
 
@@ -179,7 +238,6 @@ class ReferringImages(Dataset):
         ref, sentence = self._locate(index)
         picture = self._picture(ref)
         pixels = read_image(self.folder / picture.file_name)
-        masks = self._masks(ref, picture)
         where = f"{self.instances.file}, ref {ref.id} on {picture.file_name}"
         meta = {
             "ref_id": ref.id,
@@ -188,12 +246,13 @@ class ReferringImages(Dataset):
             "file_name": picture.file_name,
             "sent_id": None if sentence is None else ref.sent_ids[sentence],
         }
+        fit(np.broadcast_to(np.uint8(0), (picture.height, picture.width)), pixels, where)  # before it is drawn
         return Sample(
             key_frame=pixels,
             # what reads the instruction puts a full stop behind it
             instruction=". ".join(ref.sentences) if sentence is None else ref.sentences[sentence],
             task=Task.RES,
-            masks=fit(masks, pixels, where),
+            masks=self._masks(ref, picture),
             name=f"{self.name}/{ref.id}" + ("" if sentence is None else f"/{ref.sent_ids[sentence]}"),
             meta=meta,
         )
@@ -253,7 +312,7 @@ class ReferringImages(Dataset):
         return np.stack(masks) if masks else np.zeros((0, picture.height, picture.width), np.uint8)
 
 
-def _not_joined(file: Path, ref: Ref, number: int, found: Annotation | None) -> Problem:
+def _not_joined(file: Path, ref: Ref, number: Id, found: Annotation | None) -> Problem:
     message = f"ann_id {number} is not in 'annotations'"
     if found is not None:
         message = f"ann_id {number} belongs to image {found.image_id}, not to {ref.image_id}"
@@ -267,8 +326,12 @@ def _misfit(annotation: Annotation, picture: Picture) -> str | None:
     parts = annotation.segmentation
     for part in [parts] if isinstance(parts, dict) else parts:
         if isinstance(part, dict):
-            if tuple(part["size"]) != size[::-1]:
-                return f"an RLE of {part['size'][0]} x {part['size'][1]} on {named}"
+            try:
+                height, width = mask_size(part.get("size"))
+            except ValueError as error:
+                return str(error)
+            if (width, height) != size:
+                return f"an RLE of {height} x {width} on {named}"
         elif len(part) < 6 or len(part) % 2:
             return f"a polygon of {len(part)} numbers"
         elif part.min() < -_SLACK or (part.reshape(-1, 2).max(axis=0) > np.add(size, _SLACK)).any():

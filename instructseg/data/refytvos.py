@@ -45,6 +45,7 @@ from instructseg.data.dataset import (
     check_parts,
     read_json,
 )
+from instructseg.data.records import Record, by_id, file_name, shown, text, told
 from instructseg.data.tracks import (
     FolderTruth,
     PaletteTruth,
@@ -60,6 +61,7 @@ from instructseg.data.videos import (
     expected_count,
     joined,
 )
+from instructseg.files import name_fault
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {"videos": 3471}, "valid": {"videos": 202}}
 """Split -> counts of the 2021 files."""
@@ -107,14 +109,12 @@ class RefYtVos(ReferringVideos):
         check_sentences(sentences)
         file = meta_file(root, split)
         videos = read_videos(file)
-        is_2020 = any("objects" in video for video in videos.values())
+        is_2020 = any("objects" in video.value for video in videos.values())
         if split == "valid" and not is_2020:
             expected = expected_count(root, "valid", "videos", PUBLISHED["valid"]["videos"])
             videos = validation_videos(root, videos, expected if official_count else None)
-        try:
-            clips = [_clip(root / split, *item, first_frame=first_frame) for item in videos.items()]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a meta_expressions file: no {error}") from error
+        with told(file, "not a meta_expressions file"):
+            clips = [_clip(root / split, name, video, first_frame) for name, video in videos.items()]
         if sentences == "joined":
             clips = joined(clips)
         published = None if is_2020 else PUBLISHED[split]
@@ -151,15 +151,13 @@ class RefYtVos(ReferringVideos):
         check_split(split)
         check_sentences(sentences)
         file = root / CONVERTED[split] if file is None else Path(file)
-        content = read_json(file, dict, compact_rle)
+        content = Record.of(read_json(file, dict, compact_rle), file)
         folders = {"youtube": root / split / "JPEGImages", "davis": Path(davis) if davis else None}
-        try:
+        with told(file, "not a converted Ref-YouTube-VOS file"):
             if split == "train":
                 clips = _converted_objects(file, content, folders, official_misaligned_null_frames)
             else:
                 clips = _converted_expressions(file, content, folders, root / split / "Annotations")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a converted Ref-YouTube-VOS file: no {error}") from error
         if sentences == "joined":
             clips = joined(clips)
         return cls(f"refytvos/converted/{split}", clips, **options)
@@ -169,9 +167,12 @@ class RefYtVos(ReferringVideos):
         yield from super().inspect()
         if self.meta is None or not self.meta.is_file():
             return
-        known = read_json(self.meta, dict).get("videos", {})
+        known = read_videos(self.meta)
         for clip in self.clips:
-            objects = known.get(clip.name, {}).get("objects", {})
+            video = known[clip.name].value if clip.name in known else {}
+            objects = video.get("objects")
+            if not isinstance(objects, dict):
+                objects = {}
             for expression in clip.expressions:
                 for obj in set(expression.objects) - set(objects):
                     where = f"{self.meta}, video {clip.name}"
@@ -190,20 +191,31 @@ def meta_file(root: Path, split: str) -> Path:
     return old if old.is_file() else root / "meta_expressions" / split / "meta_expressions.json"
 
 
-def read_videos(file: Path) -> dict[str, Any]:
+def read_videos(file: Path) -> dict[str, Record]:
     """The ``videos`` of a meta file, by name.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it has no ``videos``.
+        DataError: it has no ``videos``, or a name is that of no folder.
     """
     videos = read_json(file, dict).get("videos")
     if not isinstance(videos, dict) or not all(isinstance(video, dict) for video in videos.values()):
         raise DataError(Fault.RECORD, file, "holds no 'videos' by name")
-    return videos
+    return {
+        file_name(name, file, "video"): Record(video, f"{file}, video {name}") for name, video in videos.items()
+    }
 
 
-def validation_videos(root: Path, videos: Mapping[str, Any], expected: int | None) -> dict[str, Any]:
+def read_expressions(video: Record) -> Iterator[tuple[str, Record]]:
+    """Id and record of the ``expressions`` of a video; raises :class:`DataError` for an id that is no name."""
+    for number, entry in video.table("expressions").items():
+        where = f"{video.where}, expression {number}"
+        if name_fault(number, nested=False):
+            raise DataError(Fault.ID, where, f"{shown(number)} names no folder of results")
+        yield number, Record.of(entry, where)
+
+
+def validation_videos(root: Path, videos: Mapping[str, Record], expected: int | None) -> dict[str, Record]:
     """Those of the valid file's videos that the test file does not list.
 
     Raises:
@@ -222,17 +234,21 @@ def validation_videos(root: Path, videos: Mapping[str, Any], expected: int | Non
     return found
 
 
-def _clip(folder: Path, name: str, video: Mapping[str, Any], first_frame: bool) -> Clip:
-    if "objects" in video:
-        frames = tuple(sorted({frame for thing in video["objects"].values() for frame in thing["frames"]}))
+def _clip(folder: Path, name: str, video: Record, first_frame: bool) -> Clip:
+    if "objects" in video.value:
+        things = [
+            (obj, Record.of(thing, f"{video.where}, object {obj}"))
+            for obj, thing in video.table("objects").items()
+        ]
+        frames = tuple(sorted({frame for _, thing in things for frame in thing.names("frames")}))
         which = "expressions_first_frame" if first_frame else "expressions"
-        said = [(text, obj) for obj, thing in video["objects"].items() for text in thing.get(which, ())]
-        expressions = tuple(Expression(str(i), text, (obj,)) for i, (text, obj) in enumerate(said))
+        said = [(words, obj) for obj, thing in things if thing.has(which) for words in thing.texts(which)]
+        expressions = tuple(Expression(str(i), words, (obj,)) for i, (words, obj) in enumerate(said))
     else:
-        frames = tuple(video["frames"])
+        frames = video.names("frames")
         expressions = tuple(
-            Expression(number, entry["exp"], (str(entry["obj_id"]),) if "obj_id" in entry else ())
-            for number, entry in video["expressions"].items()
+            Expression(number, entry.text("exp"), (str(entry.id("obj_id")),) if "obj_id" in entry.value else ())
+            for number, entry in read_expressions(video)
         )
     expressions, truth = find_truth(folder / "Annotations" / name, frames, expressions, folder.name == "train")
     files = FrameFiles.named(folder / "JPEGImages" / name, frames)
@@ -260,62 +276,79 @@ def find_truth(
 
 
 def _converted_objects(
-    file: Path, content: Mapping[str, Any], folders: Mapping[str, Path | None], misaligned: bool
+    file: Path, content: Record, folders: Mapping[str, Path | None], misaligned: bool
 ) -> list[Clip]:
     """A clip per object of a converted training file."""
-    annotations = {entry["video_id"]: entry for entry in content["annotations"]}
-    if len(annotations) < len(content["annotations"]):
+    entries = [
+        entry.at(f"{file}, annotation {shown(entry.value.get('id'))}")
+        for entry in content.records("annotations")
+    ]
+    by_id(((entry.id("id"), entry.value, entry.where) for entry in entries), "annotation")
+    annotations = {entry.id("video_id"): entry for entry in entries}
+    if len(annotations) < len(entries):
         raise DataError(Fault.ID, file, "two annotations have the same video_id; a video is of one object here")
     clips = []
-    for video in content["videos"]:
-        where = f"{file}, video {video['id']}"
-        if video["id"] not in annotations:
-            raise DataError(Fault.ID, where, "no annotation has this video_id")
-        found = annotations[video["id"]]
-        size = (video["height"], video["width"])
-        track = to_track(found["segmentations"], *size)
+    for video in _videos(file, content):
+        if video.id("id") not in annotations:
+            raise DataError(Fault.ID, video.where, "no annotation has this video_id")
+        found = annotations[video.id("id")]
+        size = video.size()
+        track = to_track(found.list("segmentations"), *size, found.where, lenient=True)
         if misaligned:
             visible = tuple(rle for rle in track if rle is not None)
             track = visible + (None,) * (len(track) - len(visible))
-        obj = str(found["id"])
-        expressions = tuple(Expression(str(i), text, (obj,)) for i, text in enumerate(video["expressions"]))
-        frames = _converted_frames(where, video, folders)
-        name = f"{PurePosixPath(video['file_names'][0]).parent.name}/{obj}"
+        obj = str(found.id("id"))
+        expressions = tuple(
+            Expression(str(i), words, (obj,)) for i, words in enumerate(video.texts("expressions"))
+        )
+        frames = _converted_frames(video, folders)
+        name = f"{PurePosixPath(video.list('file_names')[0]).parent.name}/{obj}"
         clips.append(Clip(name, frames, frames.names, expressions, RleTruth(file, {obj: track}), size))
     return clips
 
 
+def _videos(file: Path, content: Record) -> list[Record]:
+    """The ``videos`` of a converted file, of which no two have one id."""
+    videos = [video.at(f"{file}, video {shown(video.value.get('id'))}") for video in content.records("videos")]
+    by_id(((video.id("id"), video.value, video.where) for video in videos if video.has("id")), "video")
+    return videos
+
+
 def _converted_expressions(
-    file: Path, content: Mapping[str, Any], folders: Mapping[str, Path | None], masks: Path
+    file: Path, content: Record, folders: Mapping[str, Path | None], masks: Path
 ) -> list[Clip]:
     """A clip per video of a converted validation file."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for video in content["videos"]:
-        groups.setdefault(video["video"], []).append(video)
+    groups: dict[str, list[Record]] = {}
+    for video in _videos(file, content):
+        groups.setdefault(file_name(video.get("video"), video.where, "video"), []).append(video)
     clips = []
     for name, entries in groups.items():
         where = f"{file}, video {name}"
-        frames = _converted_frames(where, entries[0], folders)
-        if any(entry["file_names"] != entries[0]["file_names"] for entry in entries):
+        first = entries[0].at(where)
+        frames = _converted_frames(first, folders)
+        if any(entry.value.get("file_names") != first.value["file_names"] for entry in entries):
             raise DataError(Fault.RECORD, where, "its expressions have different frames")
-        said = tuple(Expression(str(e["exp_id"]), ". ".join(e["expressions"])) for e in entries)
+        expressions = [
+            (str(entry.id("exp_id")), ". ".join(entry.texts("expressions")), entry.where) for entry in entries
+        ]
+        said = tuple(Expression(number, words) for number, words in by_id(expressions, "expression").items())
         said, truth = find_truth(masks / name, frames.names, said, required=False)
-        size = (entries[0]["height"], entries[0]["width"])
-        clips.append(Clip(name, frames, frames.names, said, truth, size))
+        clips.append(Clip(name, frames, frames.names, said, truth, first.size()))
     return clips
 
 
-def _converted_frames(where: str, video: Mapping[str, Any], folders: Mapping[str, Path | None]) -> FrameFiles:
+def _converted_frames(video: Record, folders: Mapping[str, Path | None]) -> FrameFiles:
     """The files of a video; a first word ``davis`` or ``youtube`` says in which folder they are."""
-    files = video["file_names"]
-    if not files or len(files) != video["length"]:
-        raise DataError(Fault.RECORD, where, f"{len(files)} file_names, but length {video['length']}")
+    files, where = [text(file, video.where, "file_names") for file in video.list("file_names")], video.where
+    if not files or len(files) != video.whole("length"):
+        raise DataError(Fault.RECORD, where, f"{len(files)} file_names, but length {video.get('length')}")
     source = "davis" if files[0].startswith("davis") else "youtube"
     folder = folders[source]
     if folder is None:
         raise DataError(Fault.RECORD, where, f"{files[0]} is a file of Ref-DAVIS17: pass its folder as davis")
     # a slash left in front would make the path absolute
-    return FrameFiles(folder, tuple(file.removeprefix(source).lstrip("/") for file in files))
+    inside = (file.removeprefix(source).lstrip("/") for file in files)
+    return FrameFiles(folder, tuple(file_name(file, where, "file_names") for file in inside))
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

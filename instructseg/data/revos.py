@@ -25,9 +25,10 @@ from types import MappingProxyType
 from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
-from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts, read_json
-from instructseg.data.refytvos import check_split, read_videos
-from instructseg.data.tracks import RleTruth, Track, compact_rle, read_tracks
+from instructseg.data.dataset import CheckReport, check_parts, read_json
+from instructseg.data.records import Record, identifier, told
+from instructseg.data.refytvos import check_split, read_expressions, read_videos
+from instructseg.data.tracks import RleTruth, Track, compact_rle, read_tracks, to_rles
 from instructseg.data.videos import ReferringVideos, every_frame
 from instructseg.structures import Task
 
@@ -68,10 +69,8 @@ class ReVos(ReferringVideos):
         check_split(split)
         file, masks = root / f"meta_expressions_{split}_.json", root / "mask_dict.json"
         pictures = root / "JPEGImages" if (root / "JPEGImages").is_dir() else root
-        try:
+        with told(file, "not a ReVOS meta file"):
             clips = [_clip(pictures, *item) for item in read_videos(file).items()]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(Fault.RECORD, file, f"not a ReVOS meta file: no {error}") from error
         tracks = read_tracks(masks, {obj for c in clips for e in c.expressions for obj in e.objects})
         behind = root / "mask_dict_foreground.json"
         if foreground is None:
@@ -82,19 +81,15 @@ class ReVos(ReferringVideos):
         return cls(f"revos/{split}", clips, **options)
 
 
-def _clip(pictures: Path, name: str, video: Mapping[str, Any]) -> Clip:
-    frames = tuple(video["frames"])
-    expressions = tuple(
-        Expression(
-            number,
-            entry["exp"],
-            tuple(str(obj) for obj in entry["anno_id"]),
-            TYPES.get(entry["type_id"], str(entry["type_id"])),
-        )
-        for number, entry in video["expressions"].items()
-    )
+def _clip(pictures: Path, name: str, video: Record) -> Clip:
+    frames = video.names("frames")
+    expressions = []
+    for number, entry in read_expressions(video):
+        meant = dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id"))
+        kind = entry.whole("type_id")
+        expressions.append(Expression(number, entry.text("exp"), tuple(meant), TYPES.get(kind, str(kind))))
     files = FrameFiles.named(pictures / name, frames)
-    return Clip(name, files, frames, expressions, None, (video["height"], video["width"]))
+    return Clip(name, files, frames, tuple(expressions), None, video.size())
 
 
 def _with_truth(clip: Clip, truth: RleTruth, file: Path, areas: Mapping[str, Track]) -> Clip:
@@ -104,11 +99,10 @@ def _with_truth(clip: Clip, truth: RleTruth, file: Path, areas: Mapping[str, Tra
 
 def _read_foreground(file: Path, names: set[str]) -> dict[str, Track]:
     """Video -> the union of its objects in each frame."""
-    try:
+    with told(file, "not a foreground file"):
         found = read_json(file, dict, compact_rle)
-        return {name: tuple(entry["masks_rle"]) for name, entry in found.items() if name in names}
-    except (KeyError, TypeError) as error:
-        raise DataError(Fault.RECORD, file, f"not a foreground file: no {error}") from error
+        entries = {n: Record.of(value, f"{file}, video {n}") for n, value in found.items() if n in names}
+        return {name: to_rles(entry.list("masks_rle"), entry.where) for name, entry in entries.items()}
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:

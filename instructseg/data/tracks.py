@@ -11,7 +11,8 @@ import numpy as np
 
 from instructseg.data.clips import Clip, Truth
 from instructseg.data.dataset import DataError, Fault, Problem, missing_files, read_json, require_file
-from instructseg.masks import load_index_png, rle_to_mask
+from instructseg.data.records import shown
+from instructseg.masks import load_index_png, mask_size, mask_to_rle, polygons_to_mask, rle_to_mask
 
 ANY_OBJECT = "any"
 """Stands for everything but the background of a :class:`PaletteTruth`."""
@@ -31,39 +32,64 @@ Track = tuple["Rle | None", ...]
 def compact_rle(entry: dict[str, Any]) -> Any:
     """An object hook for :func:`~instructseg.data.dataset.read_json`: RLE dictionaries become :class:`Rle`.
 
-    They take a third of the memory; uncompressed run lengths are compressed.
+    They take a third of the memory; uncompressed run lengths are compressed. What is no good RLE stays as it
+    is, for the error of who knows its place.
     """
-    if entry.keys() != {"size", "counts"}:
+    if not {"size", "counts"} <= entry.keys():
         return entry
-    height, width = entry["size"]
-    counts = entry["counts"]
-    if isinstance(counts, list):
-        from pycocotools import mask as coco
+    try:
+        size, counts = mask_size(entry["size"]), entry["counts"]
+        if not isinstance(counts, str):
+            counts = mask_to_rle(rle_to_mask(entry))["counts"]
+        return Rle(size, counts.encode("ascii"))
+    except ValueError:  # UnicodeEncodeError is one
+        return entry
 
-        counts = coco.frPyObjects(entry, height, width)["counts"]
-    return Rle((height, width), counts if isinstance(counts, bytes) else counts.encode())
 
-
-def to_track(segmentations: Sequence[Any], height: int, width: int) -> Track:
+def to_track(
+    segmentations: Sequence[Any], height: int, width: int, where: str | Path, lenient: bool = False
+) -> Track:
     """The track of a YTVIS annotation.
 
     Args:
-        segmentations: per frame ``None``, an :class:`Rle`, or polygons, ``x, y`` in turn. Polygons of fewer
-            than three corners are dropped; a frame of which nothing is left has no mask.
+        segmentations: per frame ``None``, an :class:`Rle`, or polygons, ``x, y`` in turn; a frame without a
+            polygon has no mask.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
-    """
-    from pycocotools import mask as coco
+        where: they stand, for errors.
+        lenient: drops polygons of fewer than three corners, as the official readers of converted files do.
 
+    Raises:
+        DataError: an entry is none of these.
+    """
     track: list[Rle | None] = []
-    for entry in segmentations:
+    for t, entry in enumerate(segmentations):
+        place = f"{where}, frame {t}"
         if isinstance(entry, list):
-            closed = [polygon for polygon in entry if len(polygon) >= 6 and len(polygon) % 2 == 0]
-            union = coco.merge(coco.frPyObjects(closed, height, width)) if closed else None
-            track.append(union and Rle((height, width), union["counts"]))
-        else:
+            kept = [p for p in entry if not lenient or not isinstance(p, list) or _is_closed(p)]
+            try:
+                found = mask_to_rle(polygons_to_mask(kept, height, width))["counts"] if kept else ""
+            except ValueError as error:
+                raise DataError(Fault.MASK, place, str(error)) from error
+            track.append(Rle((height, width), found.encode("ascii")) if kept else None)
+        elif entry is None or isinstance(entry, Rle):
             track.append(entry)
+        else:
+            raise DataError(Fault.MASK, place, f"{_why(entry)}; a segmentation is an RLE, polygons or null")
     return tuple(track)
+
+
+def _is_closed(polygon: list[Any]) -> bool:
+    return len(polygon) >= 6 and len(polygon) % 2 == 0
+
+
+def _why(entry: Any) -> str:
+    """What is wrong with a segmentation that stayed as it was in the file."""
+    try:
+        rle_to_mask(entry)
+    except ValueError as error:
+        return str(error)
+    return shown(entry)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +168,7 @@ class PaletteTruth(Truth):
         numbers = read_palette(self.folder / f"{self.names[t]}.png")
         if obj == ANY_OBJECT:
             return (numbers > 0).astype(np.uint8)
-        if not obj.isdecimal() or not 0 < int(obj) < 256:
+        if not (obj.isdecimal() and len(obj) < 6 and 0 < int(obj) < 256):
             raise DataError(Fault.ID, self.where(obj, t), f"object {obj!r} is not a number of 1 to 255")
         return (numbers == int(obj)).astype(np.uint8)
 
@@ -205,9 +231,11 @@ def read_tracks(path: Path, wanted: set[str]) -> dict[str, Track]:
         DataError: it is damaged, or holds something else.
     """
     found = read_json(path, dict, compact_rle)
-    tracks = {obj: tuple(track) for obj, track in found.items() if obj in wanted and isinstance(track, list)}
-    for obj, track in tracks.items():
-        if not all(rle is None or isinstance(rle, Rle) for rle in track):
-            message = "is not a list of nulls and {size, counts}"
-            raise DataError(Fault.RECORD, f"{path}, object {obj}", message)
-    return tracks
+    return {obj: to_rles(track, f"{path}, object {obj}") for obj, track in found.items() if obj in wanted}
+
+
+def to_rles(track: Any, where: str) -> Track:
+    """A track of run lengths alone; raises :class:`DataError` where it is anything else."""
+    if not isinstance(track, list) or not all(rle is None or isinstance(rle, Rle) for rle in track):
+        raise DataError(Fault.RECORD, where, "is not a list of nulls and {size, counts}")
+    return tuple(track)

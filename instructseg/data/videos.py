@@ -13,6 +13,8 @@ import numpy as np
 from instructseg.data.clips import Clip, Expression
 from instructseg.data.dataset import DataError, Dataset, Fault, Problem, fit, local_counts
 from instructseg.data.frames import neighbour_references, training_frames
+from instructseg.data.records import once
+from instructseg.files import name_fault
 from instructseg.structures import Sample, Task
 
 Sentences = Literal["each", "joined"]
@@ -65,6 +67,7 @@ class ReferringVideos(Dataset):
         self.name, self.task = name, task
         self.references, self.reverse = references, reverse
         self.clips = tuple(without(clips, exclude))
+        check_result_names(name, self.clips)
         self.published = {} if exclude else published or {}
         self._skipped = dict(skipped or {})
         if exclude:
@@ -146,6 +149,22 @@ class ReferringVideos(Dataset):
                 return key, neighbour_references(key, len(clip), self.references), mask
         where = f"{self.name}/{clip.name}/{expression.id}"
         raise DataError(Fault.MASK, where, f"{expression.text!r} is visible in no frame")
+
+
+def check_result_names(name: str, clips: Sequence[Clip]) -> None:
+    """Results are stored as ``<clip>/<expression>/<frame>``: each has its own, below any folder.
+
+    Raises:
+        DataError: a name leads elsewhere, or comes twice.
+    """
+    for clip in clips:
+        where = f"{name}, video {clip.name}"
+        once(tuple(expression.id for expression in clip.expressions), where, "the expression id")
+        once(clip.frame_names, where, "a frame called")
+        for label in (clip.name, *(expression.id for expression in clip.expressions), *clip.frame_names):
+            if message := name_fault(label, nested=label is clip.name):
+                raise DataError(Fault.ID, where, f"{label!r} names no place of results: {message}")
+    once(tuple(clip.name for clip in clips), name, "a video called")
 
 
 def _unfit(clip: Clip, expression: Expression, no_target: bool) -> str | None:

@@ -20,7 +20,6 @@ Each benchmark is one split, named by its file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,21 +39,23 @@ from instructseg.data.dataset import (
     missing_files,
     read_image,
     read_json,
-    require_file,
+    read_jsonl,
 )
+from instructseg.data.records import Id, Record, by_id, fault, file_name, shown, text, told
 from instructseg.structures import Sample, Task
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
 LETTER_ANSWER = "\nAnswer with the option's letter from the given choices directly."
 POPE_CATEGORIES = ("random", "popular", "adversarial")
 _IMAGE = "<image>"
+_LETTERS = "ABCDE"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question about the picture ``image``, a name; ``meta`` goes to the sample's."""
 
-    id: int | str
+    id: Id
     text: str
     image: str
     answer: str | None = None
@@ -117,42 +118,28 @@ class Questions(Dataset):
         return missing_files(self.folder / question.image for question in self.questions)
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; empty lines are passed over.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: a line is not a JSON object; names the line.
-    """
-    entries = []
-    with require_file(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    entries.append(dict(json.loads(line)))
-                except (ValueError, TypeError) as error:
-                    message = f"not a JSON object ({error})"
-                    raise DataError(Fault.RECORD, f"{path}, line {number}", message) from error
-    return entries
-
-
 def read_questions(path: Path) -> list[Question]:
     """The questions of a LLaVA ``.jsonl``; ``meta`` holds the category where there is one.
 
-    Raises: as :func:`read_jsonl`.
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: a line is no question, or two questions have one id.
     """
-    try:
-        return [
-            Question(
-                entry["question_id"],
-                entry["text"].replace(_IMAGE, "").strip(),
-                entry["image"],
-                meta={"category": entry["category"]} if "category" in entry else {},
+    questions = []
+    for where, value in read_jsonl(path):
+        entry = Record(value, where)
+        try:
+            question = Question(
+                entry.id("question_id"),
+                text(entry.text("text").replace(_IMAGE, "").strip(), where, "text"),
+                file_name(entry.get("image"), where, "image"),
+                meta={"category": entry.text("category")} if entry.has("category") else {},
             )
-            for entry in read_jsonl(path)
-        ]
-    except (KeyError, AttributeError) as error:
-        raise DataError(Fault.RECORD, path, f"not a question file ({error})") from error
+        except DataError as error:
+            message = f"not a question file ({error.problem.message.removeprefix('no ')})"
+            raise DataError(error.problem.fault, path, f"{message}, {where.rpartition(', ')[2]}") from error
+        questions.append((question.id, question, where))
+    return list(by_id(questions, "question").values())
 
 
 def vqav2(root: str | Path) -> Questions:
@@ -167,23 +154,26 @@ def vqav2_val(root: str | Path) -> Questions:
     folder = Path(root) / "vqav2"
     file = folder / "v2_OpenEnded_mscoco_val2014_questions.json"
     answers_file = folder / "v2_mscoco_val2014_annotations.json"
-    try:
-        given = {
-            entry["question_id"]: tuple(answer["answer"] for answer in entry["answers"])
-            for entry in read_json(answers_file, dict)["annotations"]
-        }
-        questions = []
-        for entry in read_json(file, dict)["questions"]:
-            number = entry["question_id"]
+    with told(answers_file, "not a file of VQA answers"):
+        answers = Record.of(read_json(answers_file, dict), answers_file)
+        said = [
+            (one.id("question_id"), tuple(a.string("answer") for a in one.records("answers")), one.where)
+            for one in answers.records("annotations")
+        ]
+        given = by_id(said, "question")
+    questions = []
+    with told(file, "not a file of VQA questions"):
+        for entry in Record.of(read_json(file, dict), file).records("questions"):
+            number = entry.id("question_id")
             if number not in given:
                 raise DataError(Fault.ID, answers_file, f"question {number} of {file.name} has no answers")
-            image = f"COCO_val2014_{entry['image_id']:012d}.jpg"
-            meta = {"answers": given[number]}
-            questions.append(Question(number, entry["question"] + SHORT_ANSWER, image, meta=meta))
-    except (KeyError, TypeError) as error:
-        raise DataError(Fault.RECORD, file, f"not a file of VQA questions or answers ({error})") from error
+            image = f"COCO_val2014_{entry.whole('image_id'):012d}.jpg"
+            asked = entry.text("question") + SHORT_ANSWER
+            question = Question(number, asked, image, meta={"answers": given[number]})
+            questions.append((number, question, entry.where))
+        kept = list(by_id(questions, "question").values())
     published = {"questions": 214354, "images": 40504}
-    return Questions("vqav2/val", questions, folder / "val2014", published=published)
+    return Questions("vqav2/val", kept, folder / "val2014", published=published)
 
 
 def gqa(root: str | Path) -> Questions:
@@ -198,10 +188,11 @@ def gqa(root: str | Path) -> Questions:
     return Questions("gqa/testdev-balanced", questions, folder / "data" / "images", published=published)
 
 
-def _answered(question: Question, entry: Mapping[str, Any] | None, file: Path) -> Question:
-    if entry is None or "answer" not in entry:
+def _answered(question: Question, entry: Any, file: Path) -> Question:
+    if entry is None or (isinstance(entry, dict) and "answer" not in entry):
         raise DataError(Fault.ID, file, f"question {question.id} has no answer")
-    return Question(question.id, question.text, question.image, entry["answer"], question.meta)
+    answer = Record.of(entry, f"{file}, question {question.id}").text("answer")
+    return Question(question.id, question.text, question.image, answer, question.meta)
 
 
 def pope(root: str | Path) -> Questions:
@@ -212,7 +203,7 @@ def pope(root: str | Path) -> Questions:
     questions: list[Question] = []
     for category in POPE_CATEGORIES:
         labels_file = folder / "coco" / f"coco_pope_{category}.json"
-        labels = [_label(entry, category, labels_file) for entry in read_jsonl(labels_file)]
+        labels = _labels(labels_file, category)
         if asked is None:
             questions += labels
             continue
@@ -234,38 +225,56 @@ def pope(root: str | Path) -> Questions:
     return Questions("pope", questions, folder / "val2014", published=published)
 
 
-def _label(entry: Mapping[str, Any], category: str, file: Path) -> Question:
-    if not {"question_id", "image", "text", "label"} <= entry.keys():
-        raise DataError(Fault.RECORD, file, f"not a POPE label: {sorted(entry)}")
-    number = f"{category}-{entry['question_id']}"  # the files count from 1 each
-    meta = {"category": category}
-    return Question(number, entry["text"] + SHORT_ANSWER, entry["image"], entry["label"], meta)
+def _labels(file: Path, category: str) -> list[Question]:
+    labels = []
+    for where, value in read_jsonl(file):
+        entry = Record(value, where)
+        with told(file, "not a POPE label"):
+            label = entry.text("label")
+            if label not in ("yes", "no"):
+                raise fault(where, f"label is yes or no, not {shown(label)}")
+            number = f"{category}-{entry.id('question_id')}"  # the files count from 1 each
+            image = file_name(entry.get("image"), where, "image")
+            asked = entry.text("text") + SHORT_ANSWER
+        labels.append((number, Question(number, asked, image, label, {"category": category}), where))
+    return list(by_id(labels, "label").values())
 
 
 def scienceqa(root: str | Path) -> Questions:
     """Questions of the test split that have a picture; ``meta`` holds ``choices`` and ``subject``."""
     folder = Path(root) / "scienceqa"
     file, problems_file = folder / "llava_test_CQM-A.json", folder / "problems.json"
-    problems = read_json(problems_file, dict)
+    problems = Record.of(read_json(problems_file, dict), problems_file)
     questions, text_only = [], 0
-    try:
-        for entry in read_json(file, list):
-            if not entry.get("image"):
+    with told(file, "not ScienceQA as LLaVA converts it"):
+        for number, value in enumerate(read_json(file, list)):
+            entry = Record.of(value, f"{file}, entry {number}")
+            if not entry.value.get("image"):
                 text_only += 1
                 continue
-            number = str(entry["id"])
-            if number not in problems:
-                raise DataError(Fault.ID, problems_file, f"there is no problem {number}")
-            problem = problems[number]
-            text = entry["conversations"][0]["value"].replace(_IMAGE, "").strip() + LETTER_ANSWER
-            meta = {"choices": tuple(problem["choices"]), "subject": problem.get("subject", "")}
-            letter = "ABCDE"[problem["answer"]]
-            questions.append(Question(number, text, entry["image"], letter, meta))
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DataError(Fault.RECORD, file, f"not ScienceQA as LLaVA converts it ({error})") from error
+            key = str(entry.id("id"))
+            if key not in problems.value:
+                raise DataError(Fault.ID, problems_file, f"there is no problem {key}")
+            question = _science(entry, Record.of(problems.get(key), f"{problems_file}, problem {key}"), key)
+            questions.append((key, question, entry.where))
+        kept = list(by_id(questions, "question").values())
     published = {"questions": 2017, "skipped: text only": 2224}
     skipped = {"text only": text_only}
-    return Questions("scienceqa/test", questions, folder / "images" / "test", skipped, published)
+    return Questions("scienceqa/test", kept, folder / "images" / "test", skipped, published)
+
+
+def _science(entry: Record, problem: Record, number: str) -> Question:
+    asked = next(entry.records("conversations"), None)
+    if asked is None:
+        raise fault(entry.where, "it has no conversations")
+    choices, right = problem.texts("choices"), problem.whole("answer")
+    if not right < len(choices) <= len(_LETTERS):
+        message = f"answer {right} of {len(choices)} choices: there are 2 to {len(_LETTERS)}, counted from 0"
+        raise fault(problem.where, message)
+    subject = problem.string("subject") if problem.has("subject") else ""
+    image = file_name(entry.get("image"), entry.where, "image")
+    words = asked.text("value").replace(_IMAGE, "").strip() + LETTER_ANSWER
+    return Question(number, words, image, _LETTERS[right], {"choices": choices, "subject": subject})
 
 
 BENCHMARKS: Mapping[str, Callable[[str | Path], Questions]] = MappingProxyType(

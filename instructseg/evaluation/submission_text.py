@@ -8,19 +8,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from instructseg.evaluation.vqa import vqa_answer
 from instructseg.evaluation.xlsx import Cell, read_xlsx, write_xlsx
-from instructseg.files import write_json_atomic
+from instructseg.files import read_json, write_json_atomic
 
 _MMBENCH_LEFT_OUT = {"hint", "category", "source", "image", "comment", "l2-category"}
 _MMBENCH_PREDICTION_AT = 6
 
 
-def write_vqav2(path: Path, texts: Mapping[int, str], question_ids: Sequence[int]) -> None:
+def write_vqav2(path: Path, texts: Mapping[Any, str], question_ids: Sequence[Any]) -> None:
     """Writes the VQAv2 upload: every question of test2015, an empty answer where there is none.
 
     Args:
@@ -32,7 +32,9 @@ def write_vqav2(path: Path, texts: Mapping[int, str], question_ids: Sequence[int
         ValueError: an answer belongs to none of the questions.
     """
     if unknown := texts.keys() - set(question_ids):
-        raise ValueError(f"question {min(unknown)} and {len(unknown) - 1} more are not in the question file")
+        raise ValueError(
+            f"question {min(unknown, key=str)} and {len(unknown) - 1} more are not in the question file"
+        )
     answers = [{"question_id": key, "answer": vqa_answer(texts.get(key, ""))} for key in question_ids]
     write_json_atomic(path, answers, indent=2)
 
@@ -44,9 +46,9 @@ def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:
         FileNotFoundError: there is no such file.
     """
     try:
-        entries = json.loads(path.read_bytes())
+        entries = read_json(path)
     except ValueError as error:
-        return [f"{path} is no JSON: {error}"]
+        return [str(error)]
     if not isinstance(entries, list):
         return [f"{path} is no list of answers"]
     faults, seen = [], set()
@@ -55,6 +57,9 @@ def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:
             faults.append(f"entry {number} is not {{question_id, answer}}")
             continue
         key = entry["question_id"]
+        if not isinstance(key, int | str) or isinstance(key, bool):
+            faults.append(f"entry {number}: question_id is no number and no text")
+            continue
         if key in seen:
             faults.append(f"question {key}: answered twice")
         if not isinstance(entry["answer"], str):
