@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import reprlib
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,10 +262,14 @@ def _load_png(path: str | Path) -> Image:
     with Path(path).open("rb") as file:
         try:
             image = Image.open(file)
+            mask_size((image.height, image.width))  # before it is unpacked
             image.load()
         except UnidentifiedImageError:
             raise ValueError(f"{path} is no picture") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{path} is too large: {error}") from error
+        # all that Pillow's decoders are known to raise on damaged files
+        except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     return image
 

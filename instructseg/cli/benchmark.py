@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.data.dataset import Dataset
 from instructseg.inference.session import BATCH_SIZE
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -48,10 +49,12 @@ class Benchmark(ABC):
 
     Attributes:
         row: name of its results; that of the paper's table where there is one.
+        dataset: that is measured.
         unit: what a :meth:`picture` is called, in the plural.
     """
 
     row: str
+    dataset: Dataset
     unit = "pictures"
 
     @abstractmethod

@@ -21,6 +21,7 @@ from instructseg.evaluation.submission import (
     DAVIS,
     ExpectedVideo,
     Layout,
+    mask_path,
     pack,
     validate,
     write_labels,
@@ -73,7 +74,8 @@ class Expressions(Benchmark):
         threshold: float = 0.0,
         references: int = REFERENCES,
     ) -> None:
-        self.row, self.dataset, self.layout = row, dataset, layout
+        self.row, self.layout = row, layout
+        self.dataset: ReferringVideos = dataset
         self.threshold, self.references = threshold, references
         self._metrics = metrics
         self._items = [(clip, expression) for clip in dataset.clips for expression in clip.expressions]
@@ -88,6 +90,7 @@ class Expressions(Benchmark):
     def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
         """See :meth:`Benchmark.run`."""
         clip = self._items[indices[0]][0]
+        clip.check_size()  # before anything is written
         expressions = [self._items[index][1] for index in indices]
         predictor = VideoPredictor(runner.model, runner.processor, self.references)
         texts = [expression.text for expression in expressions]
@@ -150,7 +153,7 @@ class Expressions(Benchmark):
 
 
 def _path(runner: Runner, clip: Clip, expression: Expression, t: int) -> Path:
-    return runner.predictions / clip.name / expression.id / f"{clip.frame_names[t]}.png"
+    return mask_path(runner.predictions, clip.name, expression.id, clip.frame_names[t])
 
 
 def _covered(clip: Clip, expression: Expression, t: int) -> np.ndarray:
@@ -212,7 +215,8 @@ class Davis(Benchmark):
         official_decay: bool = False,
         references: int = REFERENCES,
     ) -> None:
-        self.row, self.dataset, self.sets = row, dataset, sets
+        self.row, self.sets = row, sets
+        self.dataset: ReferringVideos = dataset
         self.soft, self.official_decay, self.references = soft, official_decay, references
 
     def __len__(self) -> int:
@@ -226,6 +230,7 @@ class Davis(Benchmark):
         """See :meth:`Benchmark.run`."""
         for index in indices:
             clip = self.dataset.clips[index]
+            clip.check_size()
             groups = self._groups(clip)
             self._predict(runner, clip, groups)
             scores = [] if clip.truth is None else [self._score(runner, clip, number) for number in groups]

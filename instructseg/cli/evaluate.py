@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from instructseg.cli.progress import progress
 from instructseg.config import EvalConfig, RunConfig
 from instructseg.evaluation.report import TABLE_HEADER, SampleLog, markdown_rows, read_samples
 from instructseg.evaluation.sums import merged
-from instructseg.files import write_json_atomic, write_text_atomic
+from instructseg.files import path_below, read_json, write_json_atomic, write_text_atomic
 from instructseg.inference import load
 from instructseg.log import get_logger, setup_logging
 from instructseg.media import save_image
@@ -53,6 +54,10 @@ LOG_SECONDS = 30.0
 _FREE = ("limit", "pictures", "device")
 """Fields of :class:`EvalConfig` that no record depends on."""
 _MARKED = 512
+_ENDS = 1 << 17
+"""Bytes at either end of a large picture or video that are looked at for changes."""
+_TEXTS = (".csv", ".json", ".jsonl")
+"""Files that are looked at as a whole."""
 
 
 @dataclass
@@ -86,9 +91,11 @@ def run_benchmark(config: RunConfig) -> dict[str, float]:
     given = completed(config.eval)
     with process_group():
         benchmark = open_benchmark(given)
-        folder = config.output_dir / benchmark.row
+        folder = path_below(config.output_dir, benchmark.row)
         model, processor = load(config.model.name, _device(given), given.dtype)
-        settle(folder, config.model.name, given, {"weights": weights_mark(model), "files": files_mark(given)})
+        settle(
+            folder, config.model.name, given, {"weights": weights_mark(model), "files": files_mark(benchmark)}
+        )
         runner = Runner(model, processor, folder, given.batch_size)
         wanted = range(min(given.limit or len(benchmark), len(benchmark)))
         records = collect(benchmark, runner, wanted)
@@ -126,17 +133,33 @@ def weights_mark(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def files_mark(config: EvalConfig) -> str:
-    """Differs where a file of one's own data has changed; empty for others, which do not."""
-    if not config.benchmark.startswith("own_"):
-        return ""
-    root = config.root if config.root.is_dir() else config.root.parent
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            told = path.stat()
-            digest.update(f"{path.relative_to(root)} {told.st_size} {told.st_mtime_ns}".encode())
-    return digest.hexdigest()
+def files_mark(benchmark: Benchmark) -> str:
+    """Differs where a file of one's own data has changed, those alone that are read; empty for others.
+
+    The first process looks at them for all: while it does, another may write already. The time of a file says
+    nothing, for a copy has another.
+    """
+    mark = _contents_mark(benchmark.dataset.sources()) if distributed.is_main() else ""
+    return distributed.gathered(mark)[0]
+
+
+def _contents_mark(files: Iterable[Path]) -> str:
+    digest, found = hashlib.blake2b(digest_size=8), False
+    for path in sorted(set(files)):
+        found = True
+        digest.update(f"{path.name} ".encode("utf-8", "surrogateescape"))
+        if not path.is_file():
+            digest.update(b"is missing ")
+            continue
+        size = path.stat().st_size
+        digest.update(f"{size} ".encode())
+        with path.open("rb") as file:
+            whole = path.suffix.lower() in _TEXTS or size <= 2 * _ENDS
+            for part in iter(partial(file.read, _ENDS), b""):
+                digest.update(part)
+                if not whole and file.tell() < size - _ENDS:
+                    file.seek(size - _ENDS)  # a picture or video that differs does so at its ends, or in size
+    return digest.hexdigest() if found else ""
 
 
 def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str]) -> None:
@@ -151,19 +174,31 @@ def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str
     Raises:
         ValueError: there are records that depend on something else; names it.
     """
+    fault = _settle(folder, model, config, marks) if distributed.is_main() else ""
+    if fault := distributed.gathered(fault)[0]:  # all processes stop, or none
+        raise ValueError(fault)
+
+
+def _settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str]) -> str:
+    """What does not fit the records in ``folder``; empty where all does."""
     settings = {key: value for key, value in asdict(config).items() if key not in _FREE}
     settings |= {"model": model, "root": str(config.root.resolve()), **marks}
     file = folder / "settings.json"
-    if file.is_file():
-        before = json.loads(file.read_bytes())
-        for key in settings:
-            if before.get(key) != settings[key]:
-                raise ValueError(
-                    f"{folder} holds an evaluation with {key} {before.get(key)!r}, not {settings[key]!r}: "
-                    "remove it, or choose output_dir=..."
-                )
-    elif distributed.is_main():
+    if not file.is_file():
         write_json_atomic(file, settings, indent=2)
+        return ""
+    try:
+        before = read_json(file)
+    except ValueError as error:
+        return str(error)
+    for key in settings:
+        found = before.get(key) if isinstance(before, dict) else None
+        if found != settings[key]:
+            return (
+                f"{folder} holds an evaluation with {key} {found!r}, not {settings[key]!r}: "
+                "remove it, or choose output_dir=..."
+            )
+    return ""
 
 
 def _device(config: EvalConfig) -> str | None:
@@ -198,8 +233,13 @@ def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict
 
 def read_logs(folder: Path) -> dict[int, Record]:
     """The records of all logs in ``folder`` by sample; a last line that was cut off is none."""
-    files = sorted(folder.glob("samples*.jsonl"))
-    return {record["index"]: record for file in files for record in read_samples(file).values()}
+    records: dict[int, Record] = {}
+    for file in sorted(folder.glob("samples*.jsonl")):
+        for name, record in read_samples(file).items():
+            if type(record.get("index")) is not int:
+                raise ValueError(f"{file}: the record of {name!r} has no index: it is of another program")
+            records[record["index"]] = record
+    return records
 
 
 def group(benchmark: Benchmark, wanted: Sequence[int]) -> list[list[int]]:

@@ -102,6 +102,10 @@ class Truth(ABC):
         """What is wrong and can be told without decoding anything; by default nothing."""
         return iter(())
 
+    def files(self) -> Iterator[Path]:
+        """The files that the masks are read from."""
+        return iter(())
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:

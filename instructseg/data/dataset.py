@@ -77,6 +77,10 @@ class Dataset(ABC):
         """What is wrong and can be told without decoding anything; by default nothing."""
         return iter(())
 
+    def sources(self) -> Iterator[Path]:
+        """The files that are read, where they are one's own and may change; one may come several times."""
+        return iter(())
+
     def describe(self) -> str:
         """One line for logs."""
         return f"{self.name}: " + ", ".join(f"{value:,} {what}" for what, value in self.counts().items())

@@ -136,6 +136,14 @@ class OwnImages(Dataset):
         yield from missing_files(dict.fromkeys(ref.file for ref in refs))
         yield from self._files.without_parts(refs)
 
+    def sources(self) -> Iterator[Path]:
+        """The table or COCO file, the pictures and the mask files; see :meth:`Dataset.sources`."""
+        if self.source.is_file():
+            yield self.source
+        for row in self.rows:
+            yield row.image
+            yield from (ref.file for ref in row.masks or ())
+
     def _part(self, rows: Sequence[Row], split: str) -> list[Row]:
         """The rows of a split, written or made."""
         if split not in (TRAIN, VAL) or any("split" in row.meta for row in rows):

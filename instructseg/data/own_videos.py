@@ -73,7 +73,13 @@ COLUMNS = ("video", "instruction", "mask", "object", "id", "split")
 
 
 class OwnVideos(ReferringVideos):
-    """Instructions on your own videos; see :class:`~instructseg.data.videos.ReferringVideos`."""
+    """Instructions on your own videos; see :class:`~instructseg.data.videos.ReferringVideos`.
+
+    Attributes:
+        source: the table or YTVIS file; ``None`` where the clips are not from a file.
+    """
+
+    source: Path | None = None
 
     @classmethod
     def open(
@@ -112,7 +118,21 @@ class OwnVideos(ReferringVideos):
                 Fault.RECORD, file, f"no instructions{'' if split is None else f' of split {split!r}'}"
             )
         _check_names(file, clips)
-        return cls(name, clips, task, **options)
+        found = cls(name, clips, task, **options)
+        found.source = file
+        return found
+
+    def sources(self) -> Iterator[Path]:
+        """The table or YTVIS file, the frames and the mask files; see :meth:`Dataset.sources`."""
+        if self.source is not None:
+            yield self.source
+        for clip in self.clips:
+            if isinstance(clip.frames, FrameFiles):
+                yield from (clip.frames.path(t) for t in range(len(clip.frames)))
+            elif isinstance(clip.frames, VideoFrames):
+                yield clip.frames.file
+            if clip.truth is not None:
+                yield from clip.truth.files()
 
 
 @dataclass(frozen=True)
@@ -192,6 +212,11 @@ class ManyTruths(Truth):
         """See :meth:`Truth.never_visible`."""
         truth, inside = self._locate(obj)
         return truth.never_visible(inside)
+
+    def files(self) -> Iterator[Path]:
+        """See :meth:`Truth.files`."""
+        for truth in self.places.values():
+            yield from truth.files()
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
         """What is wrong at any place."""

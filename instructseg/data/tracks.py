@@ -143,6 +143,10 @@ class RleTruth(Truth):
                 )
                 yield Problem(Fault.MASK, where, message)
 
+    def files(self) -> Iterator[Path]:
+        """See :meth:`Truth.files`."""
+        yield self.file
+
     def _track(self, obj: str) -> Track:
         if obj not in self.tracks:
             raise DataError(
@@ -178,7 +182,11 @@ class PaletteTruth(Truth):
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
         """The files that are missing."""
-        return missing_files(self.folder / f"{name}.png" for name in self.names)
+        return missing_files(self.files())
+
+    def files(self) -> Iterator[Path]:
+        """See :meth:`Truth.files`."""
+        return (self.folder / f"{name}.png" for name in self.names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from instructseg.files import parse_json
+
 _RES = "InstructSeg, table of RES and ReasonSeg (imgs/exp_res.jpg of its repository)"
 _RVOS = "InstructSeg, table of R-VOS (imgs/exp_rvos.jpg of its repository)"
 _REVOS = "InstructSeg, table of ReVOS (imgs/exp_revos.jpg of its repository)"
@@ -140,11 +142,13 @@ def read_samples(path: Path) -> dict[str, dict[str, Any]]:
     """
     records: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        where = f"{path}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_json(line, where)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number} is damaged: {error}") from error
-        if not isinstance(record, dict) or "name" not in record:
+            told = str(error).removeprefix(f"{where} ")
+            raise ValueError(f"{where} is damaged: {told}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("name"), str):
             raise ValueError(f"{path}, line {number} is no record of a sample: it has no 'name'")
         if record["name"] in records:
             raise ValueError(f"{path}, line {number} repeats sample '{record['name']}'")

@@ -12,7 +12,9 @@ For the text benchmarks see :mod:`instructseg.evaluation.submission_text`.
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.files import atomic_path
-from instructseg.masks import save_binary_png, save_palette_png
+from instructseg.files import atomic_path, path_below
+from instructseg.masks import MAX_PIXELS, save_binary_png, save_palette_png
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,15 @@ class ExpectedVideo:
             yield from (f"{folder}/{frame}.png" for frame in self.frames)
 
 
+def mask_path(folder: Path, video: str, expression: str, frame: str) -> Path:
+    """``<folder>/<video>/<expression>/<frame>.png``, of names out of a data set.
+
+    Raises:
+        ValueError: one of them would lead out of the folder.
+    """
+    return path_below(folder, f"{video}/{expression}/{frame}.png")
+
+
 def write_mask(folder: Path, video: str, expression: str, frame: str, mask: np.ndarray) -> None:
     """Writes ``<folder>/<video>/<expression>/<frame>.png``, 255 inside.
 
@@ -70,13 +81,20 @@ def write_mask(folder: Path, video: str, expression: str, frame: str, mask: np.n
         expression: id.
         frame: name without suffix.
         mask: ``bool[H, W]``.
+
+    Raises:
+        ValueError: as :func:`mask_path`.
     """
-    save_binary_png(folder / video / expression / f"{frame}.png", mask)
+    save_binary_png(mask_path(folder, video, expression, frame), mask)
 
 
 def write_labels(folder: Path, video: str, frame: str, labels: np.ndarray) -> None:
-    """Writes ``<folder>/<video>/<frame>.png`` with the DAVIS palette; ``labels`` is ``uint8[H, W]``."""
-    save_palette_png(folder / video / f"{frame}.png", labels)
+    """Writes ``<folder>/<video>/<frame>.png`` with the DAVIS palette; ``labels`` is ``uint8[H, W]``.
+
+    Raises:
+        ValueError: a name would lead out of the folder.
+    """
+    save_palette_png(path_below(folder, f"{video}/{frame}.png"), labels)
 
 
 def pack(folder: Path, target: Path, layout: Layout) -> None:
@@ -151,8 +169,10 @@ def _read(content: bytes, palette: bool) -> tuple[tuple[int, ...], str]:
 
     try:
         image = Image.open(BytesIO(content))
+        if image.width * image.height > MAX_PIXELS:
+            return (), f"{image.height}x{image.width} pixels, larger than any mask"
         values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError):
         return (), "damaged"
     mode = "P" if palette else "L"
     if image.format != "PNG" or image.mode != mode:
@@ -174,7 +194,15 @@ class _Pictures:
             self.names = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
 
     def read(self, name: str) -> bytes:
-        return self._archive.read(name) if self._archive else (self._folder / name).read_bytes()
+        """The content; nothing where it cannot be unpacked, or is larger than any mask."""
+        if self._archive is None:
+            return (self._folder / name).read_bytes()
+        if self._archive.getinfo(name).file_size > MAX_PIXELS:
+            return b""
+        try:
+            return self._archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError):
+            return b""  # damaged, or encrypted
 
     def __enter__(self) -> _Pictures:
         return self

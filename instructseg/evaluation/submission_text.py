@@ -48,7 +48,7 @@ def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:
     try:
         entries = read_json(path)
     except ValueError as error:
-        return [str(error)]
+        return [f"{path} is no JSON: {str(error).removeprefix(f'{path} ')}"]
     if not isinstance(entries, list):
         return [f"{path} is no list of answers"]
     faults, seen = [], set()

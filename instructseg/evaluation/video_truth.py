@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.files import name_fault, read_json
 from instructseg.masks import load_index_png, rle_to_mask
 
 Rle = Mapping[str, Any]
@@ -97,18 +97,26 @@ def rle_expressions(meta: Path, masks: Path, foreground: Path | None = None) -> 
         FileNotFoundError: a file is missing.
         ValueError: an expression has no truth.
     """
-    known = _read(masks)
-    everything = _read(foreground) if foreground else {}
+    known = read_table(masks)
+    everything = read_table(foreground) if foreground else {}
     for video, name, frames, record in _records(meta):
+        place = f"{meta}, {video}/{name}"
         if "anno_id" not in record:
             raise ValueError(f"{meta} has no anno_id for {video}/{name}: this split has no public truth")
-        if unknown := [number for number in record["anno_id"] if str(number) not in known]:
+        numbers = _list(record["anno_id"], f"{place}: anno_id")
+        if unknown := [number for number in numbers if str(number) not in known]:
             raise ValueError(f"{masks} has no masks of anno_id {unknown[0]}, which {video}/{name} means")
         if foreground and video not in everything:
             raise ValueError(f"{foreground} has no masks of video {video}")
-        annotations = tuple(tuple(known[str(number)]) for number in record["anno_id"])
-        objects = tuple(everything[video]["masks_rle"]) if foreground else ()
-        yield Expression(video, name, frames, record.get("type_id", 0), annotations, objects)
+        annotations = tuple(tuple(_list(known[str(number)], f"{masks}, object {number}")) for number in numbers)
+        objects: tuple[Masks, ...] = ()
+        if foreground:
+            entry = _table(everything[video], f"{foreground}, video {video}")
+            objects = tuple(_list(entry.get("masks_rle"), f"{foreground}, video {video}: masks_rle"))
+        kind = record.get("type_id", 0)
+        if type(kind) is not int:
+            raise ValueError(f"{place}: type_id is no whole number, but {kind!r}")
+        yield Expression(video, name, frames, kind, annotations, objects)
 
 
 def picture_expressions(meta: Path, annotations: Path) -> Iterator[Expression]:
@@ -130,25 +138,47 @@ def picture_expressions(meta: Path, annotations: Path) -> Iterator[Expression]:
         if "obj_id" not in record:
             raise ValueError(f"{meta} has no obj_id for {video}/{name}: this split has no public truth")
         found = True
-        yield Expression(video, name, frames, pictures=annotations / video, label=int(record["obj_id"]))
+        label = str(record["obj_id"])
+        if not (label.isascii() and label.isdecimal() and 0 < int(label[:6]) < 256):
+            raise ValueError(f"{meta}, {video}/{name}: obj_id is no number of 1 to 255, but {label[:60]!r}")
+        yield Expression(video, name, frames, pictures=annotations / video, label=int(label))
     if not found:
         raise FileNotFoundError(f"{annotations} holds none of the videos of {meta}")
 
 
 def _records(meta: Path) -> Iterator[tuple[str, str, tuple[str, ...], dict[str, Any]]]:
-    videos = _read(meta).get("videos")
+    videos = read_table(meta).get("videos")
     if not isinstance(videos, dict):
         raise ValueError(f"{meta} has no 'videos': it is no file of expressions")
-    for video, content in videos.items():
-        for name, record in content["expressions"].items():
-            yield video, name, tuple(content["frames"]), record
+    for video, value in videos.items():
+        content = _table(value, f"{meta}, video {video}")
+        frames = _list(content.get("frames"), f"{meta}, video {video}: frames")
+        said = _table(content.get("expressions"), f"{meta}, video {video}: expressions")
+        for label in (video, *said, *frames):
+            if message := name_fault(label):
+                raise ValueError(f"{meta}, video {video}: {label!r} names no file below the data: {message}")
+        for name, record in said.items():
+            yield video, name, tuple(frames), _table(record, f"{meta}, {video}/{name}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is no table by name")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where} is no list")
+    return value
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON file of an object; raises ``FileNotFoundError`` and ``ValueError``."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {str(error).removeprefix(f'{path} ')}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a table by name")
     return content
