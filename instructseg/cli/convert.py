@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +15,36 @@ convert_app = typer.Typer(help="Convert checkpoints.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(help="A folder, or a repository of the Hugging Face hub.")]
 Target = Annotated[Path, typer.Argument(help="The folder to make.")]
+_WRITTEN = re.compile(
+    r"[\w-]+\.safetensors(\.index\.json)?|pytorch_model[\w-]*\.bin(\.index\.json)?|(\w*_)?config\.json|"
+    r"(\w*_)?tokenizer(_\w*)?\.(json|model|txt)|vocab\.(json|txt)|merges\.txt|special_tokens\w*\.json|"
+    r"added_tokens\.json|chat_template\.jinja|README\.md"
+)
+"""Files of a checkpoint."""
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")]
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Makes sure that what is to be replaced is a checkpoint and nothing else.
+
+    Raises:
+        ValueError: the target holds something that no conversion writes, or is a file or a link.
+    """
+    if not overwrite or not os.path.lexists(target):
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise ValueError(f"{target} is no folder: choose another target")
+    for path in target.iterdir():
+        if path.is_dir() or not _WRITTEN.fullmatch(path.name):
+            raise ValueError(f"{target} holds {path.name}, which no conversion wrote: choose another target")
 
 
 @convert_app.command()
 def official(source: Source, target: Target, overwrite: Overwrite = False) -> None:
     """The published InstructSeg to this package's layout."""
     with reported():
+        check_target(target, overwrite)
         from instructseg.convert import convert_official
 
         plan = convert_official(source, target, overwrite)
@@ -32,6 +57,7 @@ def official(source: Source, target: Target, overwrite: Overwrite = False) -> No
 def export(source: Path, target: Target, overwrite: Overwrite = False) -> None:
     """This package's layout to the official one, which the released code loads."""
     with reported():
+        check_target(target, overwrite)
         from instructseg.convert import export_official
 
         export_official(source, target, overwrite)
@@ -47,11 +73,12 @@ def start(
         str | None,
         typer.Option(help="Another SigLIP of the same shape; without it Mipha's own, as released."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the parts that no source fills.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the parts that no source fills.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """What training starts from: Mipha-3B and Mask2Former joined."""
     with reported():
+        check_target(target, overwrite)
         from instructseg.convert import assemble_training_start
 
         made = assemble_training_start(mipha, siglip, mask2former, target, overwrite, seed)
@@ -66,6 +93,8 @@ def mask2former(source: Path, target: Path, overwrite: Overwrite = False) -> Non
             raise ValueError(f"{target}: let the name end in .safetensors")
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists: choose another name, or add --overwrite")
+        if target.exists() and (target.is_dir() or (source.exists() and target.samefile(source))):
+            raise ValueError(f"{target} is a folder, or the source: choose another name")
         from safetensors.torch import save_file
 
         from instructseg.convert import load_mask2former

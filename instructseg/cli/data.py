@@ -53,7 +53,9 @@ def check_command(
         bool, typer.Option("--deep", help="Also read every picture and decode every mask.")
     ] = False,
     images: Images = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Problems of each kind to print.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10**9, help="Problems of each kind to print.")
+    ] = 20,
 ) -> None:
     """Say what is missing or wrong in a data set; exit code 1 where something is.
 
@@ -73,7 +75,7 @@ def check_command(
 def show_command(
     name: Name,
     root: Root,
-    index: Annotated[int, typer.Option("--index", "-i", min=0, help="Of the sample, from 0.")] = 0,
+    index: Annotated[int, typer.Option("--index", "-i", min=0, max=10**12, help="Of the sample, from 0.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("sample.png"),
     split: Annotated[str | None, typer.Option("--split", help="Default: the usual one.")] = None,
     images: Images = None,

@@ -13,6 +13,7 @@ import typer
 from instructseg.cli import checks
 from instructseg.cli.errors import BAD_INPUT
 from instructseg.cli.outputs import MAX_PALETTE, Format
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
 from instructseg.structures import MaskPrediction, Task
 
 _PLACES = ("output", "overwrite", "formats", "device", "max_memory", "compile", "recursive", "threads", "model")
@@ -207,11 +208,9 @@ def check_options(job: Job) -> None:
 
 def _model_mark(model: str | None) -> list[Any]:
     """What weights are recognized by: the name, and of a folder the sizes and times of its files of weights."""
-    folder = Path(model) if model and Path(model).is_dir() else Path(__file__).parents[1] / "weights" / "nano"
-    local = model in (None, "nano", "bundled") or Path(model or "").is_dir()
-    files = sorted(folder.glob("*.safetensors")) if local else []
-    marks = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    return [
-        str(folder.resolve()) if local and model not in (None, "nano", "bundled") else model or "nano",
-        *marks,
-    ]
+    folder = DEFAULT_MODEL if is_bundled(model) else Path(model or "")
+    if not folder.is_dir():
+        return [model]
+    files = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
+    name = BUNDLED if is_bundled(model) else str(folder.resolve())
+    return [name, *([file, status.st_size, status.st_mtime_ns] for file, status in files)]

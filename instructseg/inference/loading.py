@@ -164,9 +164,11 @@ def choose_device(name: torch.device | str | None = None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device '{name}' cannot be used ({reason}): try cpu or auto") from error
+    if device.type == "meta":
+        raise ValueError(f"device '{name}' cannot be used (it holds no values): try cpu or auto")
     return device
 
 

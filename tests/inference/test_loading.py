@@ -116,7 +116,7 @@ def test_the_bundled_model_is_the_default(checkpoint: Path, monkeypatch: pytest.
         assert model.config.num_queries == 10
 
 
-@pytest.mark.parametrize("name", ["warp", "cuda:99", "meta9"])
+@pytest.mark.parametrize("name", ["warp", "cuda:99", "meta9", "meta", "hpu"])
 def test_unknown_devices(checkpoint: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"device '{name}' cannot be used .*: try cpu or auto") as caught:
         load(checkpoint, name)
