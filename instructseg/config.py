@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from instructseg.criterion.criterion import CriterionConfig
 from instructseg.engine.settings import TrainConfig
+from instructseg.engine.stages import check_stage_name
 from instructseg.structures import Task
 from instructseg.typed_yaml import Origins, Tree, build, merge, read_tree, read_words, resolve
 
@@ -92,6 +93,22 @@ class DatasetConfig:
     also: tuple[str, ...] = ()
     sentences: Literal["each", "joined"] | None = None
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.ratio <= 10**6:
+            raise ValueError(f"ratio must be at least 1 and at most a million, got {self.ratio}")
+
+
+_MOST = {
+    "batch_size": 65_536,
+    "switch_bs": 10**9,
+    "val_samples": 10**9,
+    "length": 10**12,
+    "images_per_batch": 4096,
+    "expressions_per_scene": 4096,
+    "patches": 10**6,
+}
+"""Numbers of :class:`DataConfig` are at least 1 and at most so many."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -155,11 +172,17 @@ class DataConfig:
         for task in self.text_tasks or ():
             if task not in tasks:
                 raise ValueError(f"text_tasks: no task '{task}'; there are {', '.join(tasks)}")
-        for name in ("val_samples", "length", "images_per_batch", "expressions_per_scene"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.clips_per_batch is not None and self.clips_per_batch < 1:
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                asked = "at least 1" if getattr(self, name) < 1 else f"at most {most:,}"
+                raise ValueError(f"{name} must be {asked}, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.clips_per_batch is not None and not 1 <= self.clips_per_batch <= _MOST["images_per_batch"]:
             raise ValueError(f"clips_per_batch must be at least 1, or none, got {self.clips_per_batch}")
+        for name in ("kinds", "clip_kinds"):
+            if any(weight < 0 for weight in getattr(self, name).values()):
+                raise ValueError(f"{name} must not have negative weights, got {getattr(self, name)}")
         if not 0 <= self.clip_share <= 1:
             raise ValueError(f"clip_share must be in [0, 1], got {self.clip_share}")
 
@@ -239,6 +262,7 @@ class RunConfig:
         export_dtype: of the weights in ``output_dir/model``, what a finished run hands to its users.
         export_official: whether ``output_dir/official`` gets them too, as the released code reads them.
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
+        allow_changes: whether ``--resume`` goes on although settings differ that change what is learned.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
         eval: the benchmark that ``--eval-only`` runs; ``None`` for ``drawn``.
         drawn: what ``--eval-only`` measures on held-out drawn scenes.
@@ -253,12 +277,17 @@ class RunConfig:
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     export_official: bool = False
     seed: int = 0
+    allow_changes: bool = False
     check: dict[str, float] = field(default_factory=dict)
     stages: dict[str, RunConfig] = field(default_factory=dict)
     eval: EvalConfig | None = None
     drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        for name in self.stages:
+            check_stage_name(name)
         if self.lesson != "whole" and self.data.kind == "mixture":
             raise ValueError(f"lesson '{self.lesson}' is learned on kind 'synthetic', not on a mixture")
 
@@ -288,16 +317,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     for name in late.keys() - stages.keys():
         raise ValueError(f"command line: stages.{name}: no such stage; there are {', '.join(stages) or 'none'}")
     run = merge(files, words)
-    whole = {name: _stage(name, (files, stages[name], words, late.get(name, {})), origins) for name in stages}
+    whole = {
+        name: _stage(name, (files, stages[name], words, late.get(name, {})), origins, str(path))
+        for name in stages
+    }
     return build(
-        RunConfig, {**resolve(run), "stages": {n: stage for n, stage in whole.items() if stage}}, origins
+        RunConfig,
+        {**resolve(run, str(path)), "stages": {n: stage for n, stage in whole.items() if stage}},
+        origins,
     )
 
 
-_OF_THE_RUN = {"output_dir", "export_dtype", "export_official", "eval", "drawn"}
+_OF_THE_RUN = {"output_dir", "allow_changes", "export_dtype", "export_official", "eval", "drawn"}
 
 
-def _stage(name: str, layers: tuple[Tree, ...], origins: Origins) -> Tree | None:
+def _stage(name: str, layers: tuple[Tree, ...], origins: Origins, where: str) -> Tree | None:
     if layers[1] is None or layers[3] is None:
         return None
     stage: Tree = {}
@@ -311,4 +345,4 @@ def _stage(name: str, layers: tuple[Tree, ...], origins: Origins) -> Tree | None
                 at = f"stages.{name}.{key}"
                 raise ValueError(f"{origins.of(at)}: {at}: it is of the whole run; say it outside of stages")
         stage = merge(stage, layer)
-    return resolve(stage)
+    return resolve(stage, where)

@@ -6,6 +6,7 @@ interpolations of omegaconf. An error names the file, the full dotted key and th
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -13,10 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from instructseg.yaml_text import DEEPEST, fill, parse, read_text
 
+LARGEST = 1 << 63
+"""Whole numbers are smaller."""
 T = TypeVar("T")
 Tree = dict[str, Any]
 
@@ -52,10 +53,21 @@ def read_words(words: Sequence[str], origins: Origins) -> Tree:
     """Reads ``dotted.key=value`` words; a value is written as in YAML."""
     tree: Tree = {}
     for word in words:
-        key, equals, _ = word.partition("=")
-        if not equals or not key:
-            raise ValueError(f"command line: expected KEY=VALUE, got '{word}'")
-        tree = merge(tree, _plain(OmegaConf.from_dotlist([word])))
+        key, equals, value = word.partition("=")
+        parts = key.split(".")
+        if not equals or not all(part and not set(part) & set("[]{}$") for part in parts):
+            raise ValueError(f"command line: expected KEY=VALUE, got {_short(word)}")
+        if len(parts) > DEEPEST:
+            raise ValueError(f"command line: {_short(key)}: no key has more than {DEEPEST} parts")
+        # as the value of a file, so that "a b", 1e-3 and [x] mean the same in both
+        entries: Any = parse(f"- {value}", f"command line: {key}")
+        if not isinstance(entries, list) or len(entries) != 1:
+            raise ValueError(f"command line: {key}: expected one value, got {_short(value)}")
+        (made,) = entries
+        _check_values(made, "command line", key)
+        for part in reversed(parts):
+            made = {part: made}
+        tree = merge(tree, made)
     origins.note(tree, "command line")
     return tree
 
@@ -69,13 +81,13 @@ def merge(base: Tree, top: Mapping[str, Any]) -> Tree:
     return merged
 
 
-def resolve(tree: Tree) -> Tree:
-    """Fills in the interpolations."""
-    try:
-        resolved: Tree = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(f"cannot fill in an interpolation: {' '.join(str(error).split())}") from error
-    return resolved
+def resolve(tree: Tree, where: str) -> Tree:
+    """Fills in the interpolations; ``where`` names the file.
+
+    Raises:
+        ValueError: one cannot be filled in.
+    """
+    return fill(tree, where)
 
 
 def build(cls: type[T], tree: Tree, origins: Origins) -> T:
@@ -98,7 +110,7 @@ class _Builder:
 
     def make(self, cls: Any, tree: Any, key: str) -> Any:
         if not isinstance(tree, dict):
-            raise self.error(key, f"expected a mapping, got {tree!r}")
+            raise self.error(key, f"expected a mapping, got {_short(tree)}")
         hints = get_type_hints(cls)
         required = {entry.name for entry in fields(cls) if entry.default is entry.default_factory is MISSING}
         for name in tree:
@@ -111,12 +123,13 @@ class _Builder:
         values = {name: self.convert(hints[name], value, _join(key, name)) for name, value in tree.items()}
         try:
             return cls(**values)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise self.error(key, str(error)) from error
 
     def convert(self, hint: Any, value: Any, key: str) -> Any:
         """``value`` as the type ``hint``; YAML has neither tuples, paths nor whole floats."""
         origin, arguments = get_origin(hint), get_args(hint)
+        self.check_numbers(value, key)
         if hint is Any:
             return value
         if is_dataclass(hint):
@@ -150,7 +163,17 @@ class _Builder:
         if isinstance(hint, type) and type(value) is hint:
             return value
         wanted = hint.__name__ if isinstance(hint, type) and not arguments else str(hint).replace("typing.", "")
-        raise self.error(key, f"expected {wanted}, got {value!r}")
+        raise self.error(key, f"expected {wanted}, got {_short(value)}")
+
+    def check_numbers(self, value: Any, key: str) -> None:
+        """Refuses what no setting can be: infinity, what is no number, and whole numbers beyond 64 bits."""
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(key, f"expected a finite number, got {value}")
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise self.error(key, "a whole number of more than 64 bits is too large")
+        items = value.items() if isinstance(value, dict) else enumerate(value) if type(value) is list else ()
+        for name, item in items:
+            self.check_numbers(item, f"{key}.{name}")
 
     def closest(self, key: str) -> str:
         """A key of the same name elsewhere, or else the one that is spelt most alike."""
@@ -167,22 +190,37 @@ def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:
             f"no configuration file {path}" + (f", the base of {above[-1]}" if above else "")
         )
     if path.resolve() in [file.resolve() for file in above]:
-        raise ValueError(f"{path}: inherits from itself")
-    try:
-        loaded = OmegaConf.load(path)
-    except YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    tree = _plain(loaded) if OmegaConf.is_dict(loaded) else None
-    if tree is None:
-        raise ValueError(f"{path}: expected a mapping")
+        raise ValueError(f"{path}: inherits from itself, by way of {above[-1]}: take a _base_ out")
+    if len(above) >= DEEPEST:
+        raise ValueError(f"{path}: the {DEEPEST}th _base_ in a row: inherit from fewer files")
+    tree = parse(read_text(path), str(path))
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: expected a mapping, got {_short(tree)}")
+    _check_values(tree, path, "")
     base = tree.pop("_base_", None)
+    if not (base is None or isinstance(base, str)):
+        raise ValueError(f"{path}: _base_: expected the name of a file, got {_short(base)}")
     below = _read(path.parent / base, origins, (*above, path)) if base else {}
     origins.note(tree, str(path))
     return merge(below, tree)
 
 
-def _plain(loaded: Any) -> Tree:
-    return OmegaConf.to_container(loaded, resolve=False)  # type: ignore[return-value]
+def _check_values(value: Any, path: Path | str, key: str) -> None:
+    """Raises ``ValueError`` where a key of a mapping is no word."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                where = f"{path}: {key}" if key else str(path)
+                raise ValueError(f"{where}: the key {_short(name)} is no word: put it in quotes, or correct it")
+            _check_values(item, path, _join(key, name))
+    for place, item in enumerate(value if isinstance(value, list) else ()):
+        _check_values(item, path, f"{key}.{place}")
+
+
+def _short(value: Any) -> str:
+    """The value as it is shown in an error, in one line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _join(key: str, name: str) -> str:

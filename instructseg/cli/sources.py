@@ -52,8 +52,16 @@ def build_model(
         return _trained(str(join_start(source, seed, folder)), source, seed)
     if source.preset is not None:
         torch.manual_seed(seed)
-        config = preset(source.preset, **source.overrides)
-        return InstructSeg(config), new_processor(config)
+        try:
+            config = preset(source.preset, **source.overrides)
+            return InstructSeg(config), new_processor(config)
+        except Exception as error:  # sizes that make no model end wherever they are used first
+            if not source.overrides:
+                raise
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ValueError(
+                f"model.overrides make no model of the preset {source.preset}: {reason}"
+            ) from error
     if source.name in PRESETS and not is_bundled(source.name):
         raise ValueError(
             f"model.name: {source.name} is no trained model; for random weights: preset:{source.name}"

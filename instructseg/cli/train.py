@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,14 @@ import torch
 import typer
 
 from instructseg.cli.build import build_model, build_trainer
+from instructseg.cli.record import compare_record, write_record
 from instructseg.cli.sources import join_start
 from instructseg.config import ModelSource, RunConfig, load_config
-from instructseg.distributed import barrier, is_main
+from instructseg.distributed import from_main, is_main
 from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
+from instructseg.engine.disk import check_writable, clear_temporaries
+from instructseg.engine.metrics import read_metrics
 from instructseg.engine.trainer import FINAL
 from instructseg.hub import BUNDLED, is_bundled
 from instructseg.log import get_logger, setup_logging
@@ -43,31 +45,39 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
 
     Raises:
         FileNotFoundError: no such configuration.
-        ValueError: a wrong configuration, or a run in ``output_dir`` without ``resume``.
+        ValueError: a wrong configuration, a run in ``output_dir`` without ``resume``, or one that began with
+            other settings.
+        OSError: ``output_dir`` cannot be written.
     """
     config = load_config(config_file, overrides)
     output = config.output_dir
-    if not resume and output.is_dir() and any(output.iterdir()):
-        raise ValueError(f"{output} already holds a run: add --resume to go on, or choose output_dir=...")
     join_processes()  # what is read from here on depends on how many there are
     setup_logging("INFO" if is_main() else "WARNING")
-
-    if is_main():  # the others read what it joins
-        for stage in config.plan().values():
-            if stage.model.start is not None:
-                join_start(stage.model, stage.seed, output)
-    barrier()
+    from_main(lambda: _settle(config, resume))  # the others look at the folder when it is as it will be
     logger.info("starting from %s", _in_words(next(iter(config.plan().values())).model))
 
     def build(stage: RunConfig, folder: Path) -> Trainer:
         model, processor = build_model(stage.model, stage.seed, output)
-        return build_trainer(stage, folder, processor, model)
+        trainer = build_trainer(stage, folder, processor, model)
+        from_main(lambda: write_record(config))  # now that all of it can be built
+        return trainer
 
     final = run_stages(config.plan(), build, output, check_stage)
-    if is_main():
-        export(config, final)
-    barrier()
+    from_main(lambda: export(config, final))
     return output / MODEL_FOLDER
+
+
+def _settle(config: RunConfig, resume: bool) -> None:
+    """Looks at the folder of a run before anything is computed, and joins its first weights in it."""
+    output = config.output_dir
+    check_writable(output)
+    clear_temporaries(output)
+    if not resume and any(output.iterdir()):
+        raise ValueError(f"{output} already holds a run: add --resume to go on, or choose output_dir=...")
+    compare_record(config)
+    for stage in config.plan().values():
+        if stage.model.start is not None:
+            join_start(stage.model, stage.seed, output)
 
 
 def _in_words(source: ModelSource) -> str:
@@ -86,13 +96,13 @@ def check_stage(name: str, stage: RunConfig, folder: Path) -> None:
     Raises:
         ValueError: a figure is missing, or the mean of its last lines is too small.
     """
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines, _ = read_metrics(folder / "metrics.jsonl")
     ended, most = lines[-1]["step"] if lines else 0, stage.train.max_steps
     if ended < most:
         further = f"to train it further, delete {folder / FINAL} and go on with --resume"
         logger.info("stage %s ended at step %d of at most %d; %s", name, ended, most, further)
     for figure, least in stage.check.items():
-        values = [line[figure] for line in lines if figure in line][-_CHECKED_LINES:]
+        values = [line[figure] for line in lines if type(line.get(figure)) in (int, float)][-_CHECKED_LINES:]
         if not values:
             raise ValueError(f"stage {name}: check: {folder / 'metrics.jsonl'} has no '{figure}'")
         reached = sum(values) / len(values)

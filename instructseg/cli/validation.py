@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -11,18 +11,20 @@ from instructseg import distributed
 from instructseg.cli.mixture import open_dataset
 from instructseg.config import DataConfig
 from instructseg.data.dataset import Dataset
+from instructseg.engine.watch import Evaluation
 from instructseg.evaluation import IouSums
 from instructseg.evaluation.sums import merged
 from instructseg.inference.postprocess import postprocess
 from instructseg.processing import InstructSegProcessor
 
 
-def validation(config: DataConfig, processor: InstructSegProcessor) -> Callable[[nn.Module], dict[str, float]]:
+def validation(config: DataConfig, processor: InstructSegProcessor) -> Evaluation:
     """An evaluation on ``config.val``.
 
     Returns:
-        A function of the model; its values are ``<data set>/<ciou|giou|n>`` and ``mean/<ciou|giou>`` over the
-        data sets, 0..1 but for the counts. A clip counts with the one frame that its sample shows.
+        A function of the model, with the names of its values: ``<data set>/<ciou|giou|n>``, and
+        ``mean/<ciou|giou>`` over the data sets, 0..1 but for the counts. A clip counts with the one frame that
+        its sample shows.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`~instructseg.cli.mixture.open_dataset`; two have one name.
@@ -42,7 +44,8 @@ def validation(config: DataConfig, processor: InstructSegProcessor) -> Callable[
             values |= {f"{name}/ciou": sums.ciou, f"{name}/giou": sums.giou, f"{name}/n": sums.count}
         return {**values, **_means(values, list(datasets))}
 
-    return run
+    keys = [f"{name}/{key}" for name in datasets for key in ("ciou", "giou", "n")]
+    return Evaluation(run, frozenset([*keys, "mean/ciou", "mean/giou"]))
 
 
 def spread(length: int, count: int) -> list[int]:

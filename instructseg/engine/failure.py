@@ -18,6 +18,10 @@ FAILURE = "failure.json"
 """Says which samples stopped the run."""
 
 
+class Diverged(FloatingPointError, ValueError):
+    """A loss or a gradient is not finite, or far too large: what the user can put right, by data or rates."""
+
+
 def fail(
     output_dir: Path, source: BatchSource, step: int, what: str, value: float, indices: Iterable[int], why: str
 ) -> NoReturn:
@@ -33,7 +37,7 @@ def fail(
         why: what is wrong with the value, where that does not speak for itself.
 
     Raises:
-        FloatingPointError: always; in one line.
+        Diverged: always; in one line.
     """
     names = [name for index in indices for name in source.names(index)]
     kept = latest(output_dir)
@@ -44,6 +48,4 @@ def fail(
     except OSError as error:  # what happened to the numbers is worth more than its note
         logger.warning("%s could not be written: %s", output_dir / FAILURE, error)
     behind = f"; the last checkpoint is {kept}" if kept else ""
-    raise FloatingPointError(
-        f"{what}{whose} is {value} at step {step}{why}; samples: {', '.join(names)}{behind}"
-    )
+    raise Diverged(f"{what}{whose} is {value} at step {step}{why}; samples: {', '.join(names)}{behind}")

@@ -62,6 +62,11 @@ class OptimConfig:
             raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio}")
         if self.weight_decay < 0 or self.clip_norm < 0:
             raise ValueError("weight_decay and clip_norm must not be negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be in [0, 1), got {self.betas}")
+        for part, factor in self.lr_scale.items():
+            if factor < 0:
+                raise ValueError(f"lr_scale must not be negative, got {factor} for '{part}'")
 
 
 def select_trainable(model: nn.Module, config: OptimConfig) -> None:

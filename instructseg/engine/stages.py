@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,19 @@ from instructseg.engine.trainer import FINAL, Trainer
 logger = logging.getLogger(__name__)
 
 Stage = TypeVar("Stage")
+
+RESERVED = frozenset({"model", "official", "start"})
+"""Other folders of a run."""
+_NAME = re.compile(r"\w(?:[\w .-]{0,98}[\w-])?")
+
+
+def check_stage_name(name: str) -> None:
+    """Raises ``ValueError`` where a stage's name is not that of one folder below the run's own."""
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(
+            f"stage {name!r}: a stage is a folder of the run: take letters, digits, blanks, '-', '_' and '.' "
+            f"behind a letter or digit, and none of {', '.join(sorted(RESERVED))}"
+        )
 
 
 def run_stages(
@@ -37,10 +51,13 @@ def run_stages(
         The folder of the last stage's final weights.
 
     Raises:
-        ValueError: when there is no stage, or a model cannot take the weights of the stage before.
+        ValueError: when there is no stage, a name is no folder's, or a model cannot take the weights of the
+            stage before.
     """
     if not stages:
         raise ValueError("no stage to run")
+    for name in stages:
+        check_stage_name(name)
     final: Path | None = None
     for name, stage in stages.items():
         folder = Path(output_dir) / name

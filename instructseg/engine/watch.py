@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+
+from torch import nn
 
 SETTLED = 20
 """Batches of a task before its loss has a level to compare with."""
 _MEMORY = 0.98
 """Decay of the level: about the last fifty batches count."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A measurement of a model while it is trained, which knows beforehand what it measures.
+
+    Attributes:
+        run: takes the model; returns numbers by name.
+        names: of all numbers that it may return, so that a wrong ``best`` is refused before the first step.
+    """
+
+    run: Callable[[nn.Module], Mapping[str, float]]
+    names: frozenset[str]
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Measures the model."""
+        return dict(self.run(model))
 
 
 class BestWatch:
@@ -49,7 +69,7 @@ class BestWatch:
     def check(self, names: Collection[str]) -> None:
         """Raises ``ValueError`` where the number to watch is not among those that an evaluation gives."""
         if self.metric is not None and self.metric not in names:
-            close = get_close_matches(self.metric, names, n=1, cutoff=0.0)
+            close = get_close_matches(self.metric, sorted(names), n=1, cutoff=0.0)
             there = f"the closest is '{close[0]}'" if close else "it gives none"
             raise ValueError(f"best: the evaluation gives no number '{self.metric}'; {there}")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from instructseg.config import DataConfig
+from instructseg.engine.watch import Evaluation
 from instructseg.evaluation.sums import mean
 from instructseg.structures import Task
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
+from recipes.nano.scenes.options import check_scene
 from recipes.nano.scenes.photos import read_photos
 from recipes.nano.scenes.scenes import SceneConfig
 from recipes.nano.synthetic import SceneBatches, SyntheticDataset
@@ -46,6 +48,7 @@ def synthetic_dataset(
     Raises:
         FileNotFoundError, ValueError: an option is wrong, or there are no photographs.
     """
+    check_scene(config.scene, bool(config.photos))
     photos = read_photos(config.photos) if config.photos else ()
     drawn = SceneConfig(**{"photos": photos, **config.scene, "frames": 5 if clips else 1, **(scene or {})})
     return SyntheticDataset(
@@ -74,7 +77,7 @@ def scene_batches(config: DataConfig) -> SceneBatches:
 
 def held_out(
     config: DataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
-) -> Callable[[nn.Module], dict[str, float]]:
+) -> Evaluation:
     """An evaluation while training: ``scenes`` of each kind that is trained on, key frames alone.
 
     Args:
@@ -84,7 +87,8 @@ def held_out(
         scenes: of a kind, with at most ``config.expressions_per_scene`` instructions each.
 
     Returns:
-        A function of the model; its values are ``<image|clip>/<kind>/<metric>``, 0..1. The metric is ``giou``,
+        A function of the model, with the names of its values:
+        ``<image|clip>/<kind>/<metric>``, 0..1. The metric is ``giou``,
         for questions ``accuracy``, for instructions that nothing answers ``n_acc`` where at least 95 % of the
         others are answered. ``<image|clip>/all/ciou`` and ``giou`` are of all that have a mask.
     """
@@ -100,7 +104,17 @@ def held_out(
             values |= {f"{name}/{key}": value for key, value in _figures(found).items()}
         return values
 
-    return run
+    return Evaluation(run, frozenset(_names("image", config.kinds) | _names("clip", config.clip_kinds)))
+
+
+def _names(name: str, kinds: Mapping[str, float]) -> set[str]:
+    """What an evaluation on these kinds may give."""
+    measured = [kind for kind in kinds if kind in (CLIP_KINDS if name == "clip" else IMAGE_KINDS)]
+    keys = {{"question": "question/accuracy"}.get(kind, f"{kind}/giou") for kind in measured}
+    keys |= {f"{kind}/n_acc" for kind in measured if kind in ("absent", "unknown")}
+    keys -= {f"{kind}/giou" for kind in ("absent", "unknown")}
+    joint = {"all/giou", "all/ciou"} if any(key.endswith("/giou") for key in keys) else set()
+    return {f"{name}/{key}" for key in keys | joint}
 
 
 def _figures(found: Mapping[str, list[Outcome]]) -> dict[str, float]:

@@ -109,6 +109,6 @@ def test_the_shipped_recipe_runs_through_all_its_stages(tmp_path: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=True,
     )
-    assert {path.name for path in tmp_path.iterdir()} == {*plan, "model"}
+    assert {path.name for path in tmp_path.iterdir()} == {*plan, "model", "settings.json"}
     assert (tmp_path / "wider" / "start" / "model.safetensors").is_file()  # a mean with the stage before
     assert (tmp_path / "model" / "model.safetensors").stat().st_size < 16e6

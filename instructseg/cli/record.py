@@ -1,0 +1,141 @@
+"""The settings that a run began with, kept in its folder: resumed with others, it learns something else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from instructseg.config import RunConfig
+from instructseg.distributed import world_size
+from instructseg.files import read_json, write_json_atomic
+from instructseg.log import get_logger
+
+logger = get_logger(__name__)
+
+RECORD = "settings.json"
+"""Of the run: stages in order -> all their settings; and the number of processes."""
+
+_OF_THE_RUN = {"output_dir", "export_dtype", "export_official", "allow_changes", "stages", "eval", "drawn"}
+_HARMLESS = {
+    "check",
+    "data.val",
+    "data.val_samples",
+    *(
+        f"train.{name}"
+        for name in (
+            *(
+                "max_steps",
+                "max_minutes",
+                "workers",
+                "log_every",
+                "eval_every",
+                "save_every",
+                "keep_checkpoints",
+            ),
+            *("best", "best_mode", "patience", "final", "start_share", "max_loss_ratio", "trackers", "project"),
+            *("sharding", "compile", "gradient_checkpointing"),
+        )
+    ),
+}
+"""What may differ: how long, how often and where, not what a step learns."""
+
+
+_FREE = ("model.overrides.", "data.scene.", "data.kinds.", "data.clip_kinds.", "train.optim.lr_scale.")
+"""Where names are the user's."""
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """What is recorded of a run."""
+    stages = {name: _plain(stage) for name, stage in config.plan().items()}
+    for stage in stages.values():
+        for key in _OF_THE_RUN:
+            stage.pop(key)
+    return {"processes": world_size(), "stages": stages}
+
+
+def compare_record(config: RunConfig) -> None:
+    """Compares a run that goes on with what it began with; tells what may differ.
+
+    Stages that have not begun may be other ones. A folder without a record, of an earlier version, is taken as
+    it is.
+
+    Raises:
+        ValueError: a setting differs that changes what is learned, and ``allow_changes`` is false; names it
+            with both values.
+    """
+    path = config.output_dir / RECORD
+    if not path.is_file():
+        return
+    kept, now = read_json(path), settings_of(config)
+    if not isinstance(kept, dict) or not isinstance(kept.get("stages"), dict):
+        raise ValueError(f"{path} is no record of settings: delete it to go on without a comparison")
+    begun = [name for name in kept["stages"] if _has_begun(config.output_dir / name)]
+    changes = list(_stage_changes(begun, kept["stages"], now["stages"]))
+    if kept.get("processes") != now["processes"]:
+        logger.info("%s processes, before it were %s", now["processes"], kept.get("processes"))
+    for key, _, old, new in (change for change in changes if change[1]):
+        logger.info("%s is now %s, it was %s", key, new, old)
+    serious = [f"{key} was {old} and is {new}" for key, harmless, old, new in changes if not harmless]
+    if not serious:
+        return
+    told = "; ".join(serious[:5]) + (f"; and {len(serious) - 5} more" if len(serious) > 5 else "")
+    if not config.allow_changes:
+        raise ValueError(
+            f"{config.output_dir} began with other settings: {told}; set them back, choose another output_dir, "
+            "or add allow_changes=true to go on all the same"
+        )
+    logger.warning("going on with other settings: %s", told)
+
+
+def write_record(config: RunConfig) -> None:
+    """Notes the settings that the run has from now on."""
+    write_json_atomic(config.output_dir / RECORD, settings_of(config), indent=1)
+
+
+def _has_begun(folder: Path) -> bool:
+    return any((folder / "final").glob("*")) or any(folder.glob("checkpoint-*"))
+
+
+def _stage_changes(
+    begun: list[str], kept: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, bool, str, str]]:
+    """Key, whether it is harmless, old and new value of what differs in stages that have begun."""
+    if begun != list(now)[: len(begun)]:
+        yield "stages", False, ", ".join(begun), ", ".join(now)
+        return
+    for name in begun:
+        if not isinstance(kept[name], dict):
+            yield f"stages.{name}", False, _shown(kept[name]), "a mapping"
+            continue
+        for key, old, new in _differences(kept[name], now[name], ""):
+            harmless = any(key == one or key.startswith(f"{one}.") for one in _HARMLESS)
+            yield (key if len(now) == 1 else f"stages.{name}.{key}"), harmless, _shown(old), _shown(new)
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted(old.keys() | new.keys()):
+        if (name in old) != (name in new) and not prefix.startswith(_FREE):
+            continue  # a setting that another version of the package lacks
+        mine, theirs = old.get(name), new.get(name)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            yield from _differences(mine, theirs, f"{prefix}{name}.")
+        elif mine != theirs:
+            yield f"{prefix}{name}", mine, theirs
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(value: Any) -> Any:
+    """As it is read back from JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
