@@ -1,4 +1,4 @@
-"""A web page: a picture or a clip, what to look for, and the masks drawn over it.
+"""A web page: an image or a video, what to look for, and the masks drawn over it.
 
 python -m pip install -e ".[app]" && python demo/app.py [--model FOLDER_OR_REPOSITORY] [--port 7860]
 """
@@ -6,82 +6,249 @@ python -m pip install -e ".[app]" && python demo/app.py [--model FOLDER_OR_REPOS
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import sys
 import tempfile
+import time
 import uuid
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from instructseg.cli.errors import reported
+from instructseg.questions import wants_words
 
 MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
 """Shown on the page: bad input, and memory that runs out."""
-TASKS = {"what is named": "res", "what answers a question": "reason_seg"}
+MOST_LINES = 16
+"""Instructions of one request."""
+MOST_PIXELS = 4096 * 4096
+"""Of an image, or of one frame."""
+MOST_FRAMES = 1800
+"""Of a video: a minute at 30 per second."""
+UPLOAD, LOOKED, KEPT = "200mb", 600, 3600
+"""Largest upload; how often, in seconds, uploads and results are looked through, and how long they are kept."""
+WAITING, SECONDS = 16, 600
+"""Requests that may wait, and how long a video may take."""
+AUTO = "questions in words, the rest as masks"
+TASKS = {
+    AUTO: None,
+    "masks of what is named": "res",
+    "masks that answer a question": "reason_seg",
+    "words": "vqa",
+}
+ABOUT_BUNDLED = (
+    "**These weights know drawn shapes only**: circle, square, triangle, star, cross, ring, heart and diamond, "
+    "in red, orange, yellow, green, blue, purple, white and black. What they say of photographs means nothing: "
+    "start the page with `--model weic22/InstructSeg` for those."
+)
 
 
 def lines(text: str) -> list[str]:
-    """One instruction per line."""
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    """One instruction per line.
+
+    Raises:
+        ValueError: there is none, or more than :data:`MOST_LINES`.
+    """
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ValueError("no instruction: say what to look for, one per line")
+    if len(found) > MOST_LINES:
+        raise ValueError(f"{len(found)} instructions are too many at once: give at most {MOST_LINES}")
+    return found
 
 
-def build(model: str | None) -> Any:
-    """The page, with the model loaded once for pictures and video."""
+def opened_image(path: str | None) -> Any:
+    """The image of an upload, ``uint8[H, W, 3]``.
+
+    Raises:
+        ValueError: there is none, it is damaged, or too large.
+    """
+    from instructseg.media import image_size, load_image
+
+    if not path:
+        raise ValueError("no image yet: choose one first")
+    height, width = image_size(path)
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"the image of {height} x {width} pixels is too large: make it smaller")
+    return load_image(path)
+
+
+def opened_video(path: str | None) -> Any:
+    """The video of an upload.
+
+    Raises:
+        ValueError: there is none, it cannot be read, or it is too large or too long.
+    """
+    from instructseg.media import open_video
+
+    if not path:
+        raise ValueError("no video yet: choose one first")
+    video = open_video(path)
+    height, width = video.size
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"the video of {height} x {width} pixels is too large: make it smaller")
+    if video.about is not None and video.about > MOST_FRAMES:
+        raise ValueError(f"the video has {video.about} frames: cut it to at most {MOST_FRAMES}")
+    return video
+
+
+class Page:
+    """What the buttons do, with one model for all and a predictor for each request.
+
+    Args:
+        network: the model.
+        processor: of that model.
+        results: a folder for videos, deleted by whoever made it.
+        bundled: whether they are the bundled weights.
+    """
+
+    def __init__(self, network: Any, processor: Any, results: Path, bundled: bool) -> None:
+        self.network, self.processor, self.results, self.bundled = network, processor, results, bundled
+
+    def segment_image(self, path: str | None, text: str, kind: str, threshold: float) -> tuple[Any, str]:
+        """The image with its masks, and what is said of each line."""
+        from instructseg.inference import ImagePredictor
+        from instructseg.structures import Task
+        from instructseg.visualization import draw_predictions
+
+        prompts, task = lines(text), TASKS[kind]
+        predictor = ImagePredictor(self.network, self.processor)
+        predictor.set_image(opened_image(path))
+        in_words = [task == "vqa" or (task is None and wants_words(prompt)) for prompt in prompts]
+        marked = [prompt for prompt, words in zip(prompts, in_words, strict=True) if not words]
+        kept = Task(task) if task is not None and task != "vqa" else Task.RES
+        found = predictor.predict(marked, kept, threshold=threshold) if marked else []
+        masks = iter(found)
+        said = [
+            f"{prompt} **{predictor.answer(prompt) or 'no reply'}**" if words else _line(next(masks))
+            for prompt, words in zip(prompts, in_words, strict=True)
+        ]
+        return draw_predictions(predictor.frame, found), self._told(prompts, said)
+
+    def segment_video(self, path: str | None, text: str, threshold: float, follow: Any) -> tuple[str, str]:
+        """A video with masks, and what is said of each line; ``follow`` shows the progress over an iterable."""
+        from instructseg.inference import VideoPredictor
+        from instructseg.media import VideoWriter
+        from instructseg.visualization import draw_predictions
+
+        prompts = lines(text)
+        asked = next((prompt for prompt in prompts if wants_words(prompt)), None)
+        if asked is not None:
+            raise ValueError(f"'{asked}' asks for words, which are written about images only")
+        video = opened_video(path)
+        self._forget()
+        target, seen, end = (
+            self.results / f"{uuid.uuid4().hex}.mp4",
+            [0] * len(prompts),
+            time.monotonic() + SECONDS,
+        )
+        frames = VideoPredictor(self.network, self.processor).predict(video, prompts, threshold=threshold)
+
+        def drawn(frame: Any) -> Any:
+            if frame.index >= MOST_FRAMES:  # a file that does not announce its length
+                raise ValueError(f"the video has more than {MOST_FRAMES} frames: cut it")
+            if time.monotonic() > end:
+                raise ValueError(f"not done after {SECONDS} seconds: cut the video, or give fewer instructions")
+            for place, one in enumerate(frame.predictions):
+                seen[place] += one.found
+            return draw_predictions(frame.frame, frame.predictions)
+
+        shown = (drawn(one) for one in follow(frames, total=video.length))
+        first = next(shown)
+        with VideoWriter(target, video.fps, first.shape[:2]) as writer:
+            for frame in chain([first], shown):
+                writer.write(frame)
+            count = writer.count
+        said = [
+            f"{prompt} – found in {some} of {count} frames" if some else f"{prompt} – nothing found"
+            for prompt, some in zip(prompts, seen, strict=True)
+        ]
+        return str(target), self._told(prompts, said)
+
+    def _forget(self) -> None:
+        """Deletes results that are old."""
+        for file in self.results.glob("*.mp4"):
+            if time.time() - file.stat().st_mtime > KEPT:
+                file.unlink(missing_ok=True)
+
+    def _told(self, prompts: list[str], said: list[str]) -> str:
+        """Lines of Markdown; words that the bundled weights do not know come first."""
+        strange = self.processor.strange_words(prompts) if self.bundled else []
+        told = [f"These weights do not know these words: {', '.join(strange)}."] if strange else []
+        return "\n\n".join([*told, *said])
+
+
+def _line(found: Any) -> str:
+    result = f"score {found.score:.2f}" if found.found else "nothing found"
+    return f"{found.instruction} – {result}, presence {found.presence:.2f}"
+
+
+def build(model: str | None, results: Path) -> Any:
+    """The page, with the model loaded once.
+
+    Args:
+        model: a folder or a hub repository; ``None`` for the bundled model.
+        results: a folder for videos.
+
+    Raises:
+        ValueError: gradio is missing, or as of :func:`instructseg.inference.load`.
+    """
     try:
         import gradio as gr
     except ImportError as error:
         raise ValueError("the page needs an extra package: pip install 'instructseg[app]'") from error
 
-    from instructseg.inference import ImagePredictor, VideoPredictor, load
-    from instructseg.media import VideoWriter, open_video
-    from instructseg.structures import Task
-    from instructseg.visualization import draw_masks
+    from instructseg.inference import is_bundled, load
 
-    network, processor = load(model)
-    results = tempfile.TemporaryDirectory(prefix="instructseg-")  # gone when the page is
-    pictures, clips = ImagePredictor(network, processor), VideoPredictor(network, processor)
+    page_of = Page(*load(model), results, is_bundled(model))
 
-    def drawn(frame: Any, found: list[Any]) -> Any:
-        return draw_masks(
-            frame,
-            [one.mask for one in found],
-            [one.instruction for one in found],
-            scores=[one.score for one in found],
-            below=True,
-        )
-
-    def segment_picture(picture: Any, text: str, task: str, threshold: float) -> Any:
+    def on_page(work: Any, *given: Any) -> Any:
         try:
-            found = pictures.segment(picture, lines(text), Task(TASKS[task]), threshold=threshold or None)
+            return work(*given)
         except MISTAKES as error:
-            raise gr.Error(str(error)) from error
-        return drawn(picture, found)
+            # one sentence on the page, without the server's folders; no traceback on the server
+            said = " ".join(str(error).split()) or type(error).__name__
+            if given[0]:
+                said = said.replace(f"{Path(given[0]).parent}{os.sep}", "")
+            raise gr.Error(said, print_exception=False) from None
 
-    def segment_clip(path: str, text: str, threshold: float, progress: Any = gr.Progress()) -> str:  # noqa: B008
-        target = Path(results.name) / f"{uuid.uuid4().hex}.mp4"
-        try:
-            clip = open_video(path)
-            found = clips.predict(clip, lines(text), threshold=threshold or None)
-            shown = (drawn(one.frame, one.predictions) for one in progress.tqdm(found, total=clip.length))
-            first = next(shown)
-            with VideoWriter(target, clip.fps, first.shape[:2]) as writer:
-                for frame in chain([first], shown):
-                    writer.write(frame)
-        except MISTAKES as error:
-            raise gr.Error(str(error)) from error
-        return str(target)
+    def segment_image(path: str | None, text: str, kind: str, threshold: float) -> Any:
+        return on_page(page_of.segment_image, path, text, kind, threshold)
 
-    with gr.Blocks(title="InstructSeg") as page:
+    def segment_video(
+        path: str | None,
+        text: str,
+        threshold: float,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> Any:
+        return on_page(page_of.segment_video, path, text, threshold, progress.tqdm)
+
+    own = page_of.processor.config.presence_threshold or 0.0
+    with gr.Blocks(title="InstructSeg", delete_cache=(LOOKED, KEPT)) as page:
         gr.Markdown("# InstructSeg\nSay what you mean, one instruction per line.")
-        words = gr.Textbox("the red circle", label="instructions", lines=2)
-        presence = gr.Slider(0, 1, 0, label="presence below which nothing is marked (0: always mark)")
-        with gr.Tab("picture"):
-            kind = gr.Radio(list(TASKS), value="what is named", label="segment")
-            shown = gr.Image(type="numpy", label="picture")
-            gr.Button("segment").click(segment_picture, [shown, words, kind, presence], gr.Image(label="masks"))
-        with gr.Tab("video"):
-            clip_in = gr.Video(label="clip")
-            gr.Button("segment").click(segment_clip, [clip_in, words, presence], gr.Video(label="masks"))
-    return page
+        if page_of.bundled:
+            gr.Markdown(ABOUT_BUNDLED)
+        words = gr.Textbox("the red circle", label="Instructions", lines=2, max_length=4000)
+        with gr.Tab("Image"):
+            image = gr.Image(type="filepath", label="Image", height=320)
+            # gradio's own reading fails on a damaged file before anything here could say so
+            image.preprocess = lambda upload: None if upload is None else upload.path  # type: ignore[method-assign]
+            kind = gr.Radio(list(TASKS), value=AUTO, label="Answer with")
+            segment = gr.Button("Segment", variant="primary")
+            painted, told = gr.Image(label="Masks", format="png"), gr.Markdown()
+        with gr.Tab("Video"):
+            video = gr.Video(label="Video", height=320)
+            segment_all = gr.Button("Segment", variant="primary")
+            played, told_of = gr.Video(label="Masks"), gr.Markdown()
+        presence = gr.Slider(
+            0, 1, own, step=0.001, label="Presence below which nothing is marked (0: always mark)"
+        )
+        one_by_one = {"concurrency_limit": 1, "concurrency_id": "model"}
+        segment.click(segment_image, [image, words, kind, presence], [painted, told], **one_by_one)
+        segment_all.click(segment_video, [video, words, presence], [played, told_of], **one_by_one)
+    return page.queue(max_size=WAITING)
 
 
 def main() -> None:
@@ -90,8 +257,14 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7860)
     arguments = parser.parse_args()
-    with reported():
-        build(arguments.model).launch(server_name=arguments.host, server_port=arguments.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leaves the block below, which deletes the results
+    with reported(), tempfile.TemporaryDirectory(prefix="instructseg-", ignore_cleanup_errors=True) as folder:
+        results = Path(folder) / "results"
+        results.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")  # so that they go with the page
+        page = build(arguments.model, results)
+        host, port, allowed = arguments.host, arguments.port, [str(results)]
+        page.launch(server_name=host, server_port=port, max_file_size=UPLOAD, allowed_paths=allowed)
 
 
 if __name__ == "__main__":
