@@ -85,6 +85,8 @@ def show_command(
     instructseg data show mevis --root data/mevis --index 3 --out sample.png
     """
     with reported():
+        if out.exists() and root.resolve() in out.resolve().parents:
+            raise ValueError(f"{out} is a file of the data set: choose another --out")
         from instructseg.data.catalogue import open_split
         from instructseg.media import save_image
 

@@ -45,9 +45,11 @@ def _copied(job: Job, name: str) -> Iterator[Path]:
     path = job.output / name
     if not job.overwrite:
         check_free([path])
-    existed = path.exists()
+    existed, asset = path.exists(), (ASSETS / name).read_bytes()
+    if existed and (not path.is_file() or path.read_bytes() != asset):
+        raise ValueError(f"{path} is not the demo's: move it away, or choose another --output")
     try:
-        write_bytes_atomic(path, (ASSETS / name).read_bytes())
+        write_bytes_atomic(path, asset)
         yield path
     except Exception:
         if not existed:

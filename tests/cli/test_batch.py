@@ -111,3 +111,11 @@ def test_names_that_are_no_text() -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert "error" not in rows[0] and "UTF-8" in rows[1]["error"]
     assert files() == ["a.json"]
+
+
+def test_a_demo_replaces_no_file_of_the_user() -> None:
+    Path("out").mkdir()
+    shutil.copy("clip.mp4", "out/demo.mp4")
+    for words in ([], ["--overwrite"]):
+        refused("demo", *words)
+    assert Path("out/demo.mp4").read_bytes() == Path("clip.mp4").read_bytes()
