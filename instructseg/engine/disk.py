@@ -94,7 +94,7 @@ def explained(target: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if "os error 28" in text or "No space left" in text:
             number, text = errno.ENOSPC, "no space left on the device"
-        todo = "free some space there" if number in _FULL else "make it writable"
+        todo = "free some space there" if number in _FULL else "put that right"
         raise OSError(
             number or errno.EIO, f"cannot write {target} ({text}): {todo}, then the same command with --resume "
             "goes on from the last checkpoint"
