@@ -141,6 +141,7 @@ def _parse(file: Path) -> CocoFile | Record:
     annotations = joinable(file, "annotation", [to_annotation(entry) for entry in entries], Annotation)
     names = read_categories(file, content)
     said = {entry.id("id"): instructions(entry, names) for entry in entries}
+    by_id(((entry.id("id"), entry.value, entry.where) for entry in entries), "annotation")  # its words, too
     # an object is named by a text
     by_id(((str(number), number, f"{file}, annotation {number!r}") for number in annotations), "annotation")
     by_name: dict[str, list[Picture]] = {}
