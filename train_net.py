@@ -5,29 +5,27 @@
 ``KEY=VALUE`` changes a field of the configuration: ``train.max_steps=500 output_dir=runs/mine``.
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
 
-from instructseg.cli.errors import reported
+from instructseg.cli.arguments import Evaluate, Train, run_command
 
 
-def main() -> int:
-    """Reads the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="YAML, see configs/")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in output_dir")
-    parser.add_argument("--eval-only", action="store_true", help="measure the configured model, train nothing")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="fields that differ from the file")
-    arguments = parser.parse_intermixed_args()
-    with reported():
-        from instructseg.cli.train import evaluate, train
+def choose(config_file: str, overrides: Sequence[str]) -> tuple[Train, Evaluate]:
+    """What trains and what evaluates by a file: the package, or the recipe that the file names."""
+    from instructseg.config import recipe_of
 
-        if arguments.eval_only:
-            evaluate(arguments.config_file, arguments.overrides)
-        else:
-            train(arguments.config_file, arguments.overrides, arguments.resume)
-    return 0
+    recipe = recipe_of(config_file, overrides)
+    if recipe == "nano":
+        from recipes.nano import train as nano
+
+        return nano.train, nano.evaluate
+    if recipe:
+        raise ValueError(f"{config_file}: recipe: there is no '{recipe}'; there is nano")
+    from instructseg.cli import train as package
+
+    return package.train, package.evaluate
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(__doc__, choose))

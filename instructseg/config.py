@@ -18,16 +18,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from instructseg.criterion.criterion import CriterionConfig
 from instructseg.engine.settings import TrainConfig
 from instructseg.engine.stages import check_stage_name
 from instructseg.structures import Task
 from instructseg.typed_yaml import Origins, Tree, build, merge, read_tree, read_words, resolve
+
+Run = TypeVar("Run", bound="RunConfig")
 
 
 @dataclass(frozen=True)
@@ -98,50 +100,29 @@ class DatasetConfig:
             raise ValueError(f"ratio must be at least 1 and at most a million, got {self.ratio}")
 
 
-_MOST = {
-    "batch_size": 65_536,
-    "switch_bs": 10**9,
-    "val_samples": 10**9,
-    "length": 10**12,
-    "images_per_batch": 4096,
-    "expressions_per_scene": 4096,
-    "patches": 10**6,
-}
+_MOST = {"batch_size": 65_536, "switch_bs": 10**9, "val_samples": 10**9}
 """Numbers of :class:`DataConfig` are at least 1 and at most so many."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What the batches are made of.
+    """What the batches are made of: data sets on disk. A recipe may have other data, see ``recipes/``.
 
     Attributes:
-        kind: ``synthetic`` draws scenes of simple shapes as it goes; ``mixture`` reads data sets from disk.
-        mixture: the data sets, for ``mixture``; each batch is of one of them (see ``data.mixture``).
-        batch_size: samples of a batch of a mixture.
+        kind: ``mixture``.
+        mixture: the data sets; each batch is of one of them (see ``data.mixture``).
+        batch_size: samples of a batch.
         switch_bs: samples of a slot before the next data set takes over, a multiple of ``batch_size``.
-        val: data sets that a run on a mixture is measured on while it trains, see ``train.eval_every``.
+        val: data sets that a run is measured on while it trains, see ``train.eval_every``.
         val_samples: samples of each, spread evenly over it.
         text_tasks: tasks whose reply is learned as text (``res``, ``reason_seg``, ``rvos``, ``reason_vos``,
             ``vqa``); ``None`` for those of the processor, as released ``reason_seg`` and ``vqa``.
         wording: of what is said around an instruction in training: as ``released``, or ``varied``, which
             teaches a model not to depend on the words (see ``processing.templates``).
-        length: different scenes; later ones repeat them.
-        seed: of the scenes and of their order.
-        images_per_batch: scenes in a batch.
-        clips_per_batch: scenes in a batch of clips, which take longer; ``None`` for as many.
-        expressions_per_scene: instructions asked about each scene, one row of the batch each.
-        clip_share: share of the batches that are clips instead of images, 0..1.
-        scene: options of the scene generator.
-        kinds: of instructions on images -> weight, names of ``data.expressions.IMAGE_KINDS``.
-        clip_kinds: of instructions on clips -> weight, names of ``CLIP_KINDS``.
-        any_key: whether clips to train on may have any of their frames as the key frame, see
-            :class:`~recipes.nano.synthetic.SyntheticDataset`.
-        photos: folder of photographs that stand behind some scenes; empty for none.
-        seen: whether the SigLIP side says the patches of the lesson ``reading`` instead of the truth.
-        patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
+        seed: of the order, and of whatever else is drawn.
     """
 
-    kind: Literal["synthetic", "mixture"] = "synthetic"
+    kind: str = "mixture"
     mixture: tuple[DatasetConfig, ...] = ()
     batch_size: int = 4
     switch_bs: int = 16
@@ -149,66 +130,31 @@ class DataConfig:
     val_samples: int = 200
     text_tasks: tuple[str, ...] | None = None
     wording: Literal["released", "varied"] = "released"
-    length: int = 10_000
     seed: int = 0
-    images_per_batch: int = 5
-    clips_per_batch: int | None = None
-    expressions_per_scene: int = 6
-    clip_share: float = 0.0
-    scene: dict[str, Any] = field(default_factory=dict)
-    kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
-    clip_kinds: dict[str, float] = field(default_factory=lambda: {"attribute": 1.0})
-    any_key: bool = False
-    photos: str = ""
-    seen: bool = False
-    patches: int = 64
 
     def __post_init__(self) -> None:
-        if (self.kind == "mixture") != bool(self.mixture):
-            raise ValueError("kind 'mixture' and a list of data sets in 'mixture' go together")
-        if self.val and self.kind != "mixture":
-            raise ValueError("val belongs to kind 'mixture'; generated scenes have held-out ones of their own")
+        self.check_kind()
         tasks = [task.value for task in Task]
         for task in self.text_tasks or ():
             if task not in tasks:
                 raise ValueError(f"text_tasks: no task '{task}'; there are {', '.join(tasks)}")
-        for name, most in _MOST.items():
-            if not 1 <= getattr(self, name) <= most:
-                asked = "at least 1" if getattr(self, name) < 1 else f"at most {most:,}"
-                raise ValueError(f"{name} must be {asked}, got {getattr(self, name)}")
+        self.check_numbers(_MOST)
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.clips_per_batch is not None and not 1 <= self.clips_per_batch <= _MOST["images_per_batch"]:
-            raise ValueError(f"clips_per_batch must be at least 1, or none, got {self.clips_per_batch}")
-        for name in ("kinds", "clip_kinds"):
-            if any(weight < 0 for weight in getattr(self, name).values()):
-                raise ValueError(f"{name} must not have negative weights, got {getattr(self, name)}")
-        if not 0 <= self.clip_share <= 1:
-            raise ValueError(f"clip_share must be in [0, 1], got {self.clip_share}")
 
+    def check_kind(self) -> None:
+        """Raises ``ValueError`` where these are other data than this class describes."""
+        if self.kind != "mixture":
+            raise ValueError(f"kind must be 'mixture', got '{self.kind}'; scenes are drawn with 'recipe: nano'")
+        if self.val and not self.mixture:
+            raise ValueError("val is measured while a model trains: name the data sets of 'mixture', too")
 
-@dataclass(frozen=True)
-class DrawnConfig:
-    """What is measured on drawn scenes that are kept from training.
-
-    Attributes:
-        instructions: of each row; a row that joins several kinds has as many of each.
-        split: ``test``, or ``val`` for choices that are still open.
-        tables: only these parts of the table, such as ``res`` or ``rvos``; empty for all.
-        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, as predictors
-            do, 0 for always a mask.
-    """
-
-    instructions: int = 300
-    split: Literal["val", "test"] = "test"
-    tables: tuple[str, ...] = ()
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.instructions < 1:
-            raise ValueError(f"instructions must be at least 1, got {self.instructions}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold {self.threshold} is outside 0..1")
+    def check_numbers(self, most: Mapping[str, int]) -> None:
+        """Raises ``ValueError`` where a field is below 1 or above its limit."""
+        for name, limit in most.items():
+            if not 1 <= getattr(self, name) <= limit:
+                asked = "at least 1" if getattr(self, name) < 1 else f"at most {limit:,}"
+                raise ValueError(f"{name} must be {asked}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -250,9 +196,6 @@ class RunConfig:
 
     Attributes:
         model: what is trained.
-        lesson: ``whole`` trains the model end to end; the others teach a part of a small one on generated
-            scenes (see :mod:`recipes.nano.lessons`): the SigLIP side its ``patches``, the mask branch
-            ``names`` and then ``masks``, the language side ``reading``.
         check: figures of ``metrics.jsonl`` and the least they must have reached at the end of the stage, as
             means of its last lines; a stage that fell short stops the run.
         data: on what.
@@ -264,12 +207,10 @@ class RunConfig:
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
         allow_changes: whether ``--resume`` goes on although settings differ that change what is learned.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
-        eval: the benchmark that ``--eval-only`` runs; ``None`` for ``drawn``.
-        drawn: what ``--eval-only`` measures on held-out drawn scenes.
+        eval: the benchmark that ``--eval-only`` runs.
     """
 
     model: ModelSource
-    lesson: Literal["whole", "patches", "names", "masks", "reading"] = "whole"
     data: DataConfig = field(default_factory=DataConfig)
     criterion: CriterionConfig = field(default_factory=CriterionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -281,22 +222,31 @@ class RunConfig:
     check: dict[str, float] = field(default_factory=dict)
     stages: dict[str, RunConfig] = field(default_factory=dict)
     eval: EvalConfig | None = None
-    drawn: DrawnConfig = field(default_factory=DrawnConfig)
+
+    # fields that a stage cannot have; no annotation, so that it is no field itself
+    OF_THE_RUN = frozenset({"output_dir", "allow_changes", "export_dtype", "export_official", "eval"})
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         for name in self.stages:
             check_stage_name(name)
-        if self.lesson != "whole" and self.data.kind == "mixture":
-            raise ValueError(f"lesson '{self.lesson}' is learned on kind 'synthetic', not on a mixture")
 
-    def plan(self) -> dict[str, RunConfig]:
+    def plan(self: Run) -> dict[str, Run]:
         """The stages, or the run itself as the only one, named ``train``."""
-        return self.stages or {"train": self}
+        stages: dict[str, Any] = self.stages
+        return stages or {"train": self}
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig: ...
+
+
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], kind: type[Run]) -> Run: ...
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Any] = RunConfig) -> Any:
     """Reads a configuration file.
 
     Args:
@@ -304,10 +254,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             ``stages.<name>: null`` drops an inherited stage.
         overrides: ``dotted.key=value``; applies to every stage, unless the key starts with
             ``stages.<name>``. The command line has the last word.
+        kind: what is made of it; a recipe has fields of its own.
 
     Raises:
         FileNotFoundError: when the file or a base of it is missing.
-        ValueError: on an unknown key or a wrong value; names the file and the key.
+        ValueError: on an unknown key or a wrong value, which are named with the file; it is of another recipe.
     """
     origins = Origins()
     files, words = read_tree(Path(path), origins), read_words(overrides, origins)
@@ -317,21 +268,37 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     for name in late.keys() - stages.keys():
         raise ValueError(f"command line: stages.{name}: no such stage; there are {', '.join(stages) or 'none'}")
     run = merge(files, words)
+    if "recipe" in run and "recipe" not in {entry.name for entry in fields(kind)}:
+        raise ValueError(
+            f"{origins.of('recipe')}: recipe: '{run['recipe']}' is no part of the package: in a clone of the "
+            f"repository, run python train_net.py --config-file {path}"
+        )
     whole = {
-        name: _stage(name, (files, stages[name], words, late.get(name, {})), origins, str(path))
+        name: _stage(
+            name, (files, stages[name], words, late.get(name, {})), kind.OF_THE_RUN, origins, str(path)
+        )
         for name in stages
     }
     return build(
-        RunConfig,
+        kind,
         {**resolve(run, str(path)), "stages": {n: stage for n, stage in whole.items() if stage}},
         origins,
     )
 
 
-_OF_THE_RUN = {"output_dir", "allow_changes", "export_dtype", "export_official", "eval", "drawn"}
+def recipe_of(path: str | Path, overrides: Sequence[str] = ()) -> str:
+    """Which recipe a configuration belongs to; empty where the package itself trains by it.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_config`, of what is read as YAML alone.
+    """
+    origins = Origins()
+    return str(merge(read_tree(Path(path), origins), read_words(overrides, origins)).get("recipe") or "")
 
 
-def _stage(name: str, layers: tuple[Tree, ...], origins: Origins, where: str) -> Tree | None:
+def _stage(
+    name: str, layers: tuple[Tree, ...], of_the_run: Collection[str], origins: Origins, where: str
+) -> Tree | None:
     if layers[1] is None or layers[3] is None:
         return None
     stage: Tree = {}
@@ -341,7 +308,7 @@ def _stage(name: str, layers: tuple[Tree, ...], origins: Origins, where: str) ->
                 f"{origins.of(f'stages.{name}')}: stages.{name}: expected what differs, without stages"
             )
         if layer is layers[1] or layer is layers[3]:
-            for key in layer.keys() & _OF_THE_RUN:
+            for key in layer.keys() & set(of_the_run):
                 at = f"stages.{name}.{key}"
                 raise ValueError(f"{origins.of(at)}: {at}: it is of the whole run; say it outside of stages")
         stage = merge(stage, layer)

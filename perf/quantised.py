@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.config import load_config
 from instructseg.inference import load
 from perf.workload import save, weights_digest
+from recipes.nano.config import load_config
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.held_out import synthetic_dataset

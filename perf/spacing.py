@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from instructseg.config import load_config
 from instructseg.inference import VideoPredictor
 from perf.stride import compared, draw_clip, measure
 from perf.workload import save, weights_digest
+from recipes.nano.config import load_config
 from recipes.nano.scenes.scenes import SceneConfig
 
 SPACINGS = (1, 2, 3, 4, 5)

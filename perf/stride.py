@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.config import load_config
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.inference import Stride, VideoPredictor
 from perf.workload import save, weights_digest
+from recipes.nano.config import load_config
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.language.expressions import draw_expressions, meanings
 from recipes.nano.scenes.scenes import SceneConfig, draw_scene

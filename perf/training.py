@@ -14,14 +14,15 @@ from pathlib import Path
 
 import torch
 
-from instructseg.cli.build import Batches, SyntheticSamples, build_model
-from instructseg.config import load_config
+from instructseg.cli.build import Batches, build_model
 from instructseg.criterion import SegCriterion
 from instructseg.engine.optim import build_optimizer, select_trainable, train_mode
 from instructseg.engine.trainer import seed_everything
 from instructseg.structures import MaskTargets, ModelInputs
 from perf.workload import Clock, save, seconds
+from recipes.nano.config import load_config
 from recipes.nano.evaluation.held_out import scene_batches
+from recipes.nano.synthetic import SyntheticSamples
 
 
 def main() -> None:

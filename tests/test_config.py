@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.config import RunConfig, load_config
+from instructseg.config import RunConfig, load_config, recipe_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -20,6 +20,12 @@ def write(folder: Path, text: str, name: str = "run.yaml") -> Path:
 )
 def test_every_file_of_configs_is_valid(path: Path) -> None:
     overrides = ["model.name=any"] if path.parent.name == "base" else []
+    if recipe_of(path):
+        with pytest.raises(
+            ValueError, match=r"recipe: '\w+' is no part of the package: in a clone .* train_net.py"
+        ):
+            load_config(path, overrides)
+        return
     config = load_config(path, overrides)
     assert isinstance(config, RunConfig) and config.plan()
 
@@ -34,7 +40,7 @@ def test_defaults_base_file_stage_and_command_line_in_this_order(tmp_path: Path)
         train: {workers: 2, save_every: 2, log_every: 2}
         stages:
           one: {train: {save_every: 3, log_every: 3}}
-          two: {data: {length: 7}, train: {optim: {frozen: [backbone], lr: 1e-3}}}
+          two: {data: {batch_size: 7}, train: {optim: {frozen: [backbone], lr: 1e-3}}}
         """,
     )
     config = load_config(path, ["train.log_every=4", "stages.two.train.log_every=5", "model.overrides.depth=3"])
@@ -49,7 +55,7 @@ def test_defaults_base_file_stage_and_command_line_in_this_order(tmp_path: Path)
     assert steps(config.stages["two"]) == (1, 1, 2, 2, 5)
     assert config.stages["two"].train.optim.frozen == ("backbone",)
     assert config.stages["two"].train.optim.lr == 0.001
-    assert config.stages["two"].data.length == 7
+    assert config.stages["two"].data.batch_size == 7
     assert config.stages["one"].model.overrides == {"depth": 3}
 
 
@@ -95,12 +101,14 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
         ("train: {optim: {lr_scale: {head: a}}}", [], r"run.yaml: train.optim.lr_scale.head: expected float"),
         ("train: 3", [], r"run.yaml: train: expected a mapping, got 3"),
         ("", ["train.optim.lr=-1"], r"command line: train.optim: lr must be positive"),
+        ("data: {val_samples: 0}", [], "run.yaml: data: val_samples must be at least 1, got 0"),
         (
-            "data: {clips_per_batch: 0}",
+            "data: {kind: synthetic}",
             [],
-            "run.yaml: data: clips_per_batch must be at least 1, or none, got 0",
+            r"run.yaml: data: kind must be 'mixture', got 'synthetic'; .*recipe: nano",
         ),
-        ("data: {clip_share: 2}", [], r"run.yaml: data: clip_share must be in \[0, 1\]"),
+        ("data: {val: [{name: refcoco, root: x}]}", [], "run.yaml: data: val is measured while a model trains"),
+        ("data: {scene: {}}", [], r"run.yaml: data.scene: unknown key"),
         (
             "stages: {a: {train: {optm: {}}}}",
             [],
@@ -118,11 +126,9 @@ def test_interpolation_sees_the_command_line_and_the_stage(tmp_path: Path) -> No
             ["stages.a.output_dir=x"],
             r"command line: stages.a.output_dir: it is of the whole run",
         ),
-        (
-            "lesson: patches\ndata: {kind: mixture, mixture: [{name: refcoco, root: x}]}",
-            [],
-            r"lesson 'patches' is learned on kind 'synthetic'",
-        ),
+        ("lesson: patches", [], r"run.yaml: lesson: unknown key"),
+        ("recipe: nano", [], r"run.yaml: recipe: 'nano' is no part of the package"),
+        ("", ["recipe=nano"], r"command line: recipe: 'nano' is no part of the package"),
         ("stages: {a: 3}", [], r"run.yaml: stages.a: expected what differs"),
         ("", ["seed"], r"command line: expected KEY=VALUE, got 'seed'"),
         ("seed: ${sed}", [], r"cannot fill in an interpolation: .*sed"),

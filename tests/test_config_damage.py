@@ -49,7 +49,7 @@ RELATIVE = "s:\n  x0: abcdefghij\n" + "".join(f"  x{i}: '${{.x{i - 1}}}${{.x{i -
             r"criterion: num_points times oversample_ratio must be at most",
         ),
         ("data: {batch_size: 0}", r"run.yaml: data: batch_size must be at least 1, got 0"),
-        ("data: {expressions_per_scene: 1000000000}", r"expressions_per_scene must be at most 4,096"),
+        ("data: {batch_size: 1000000000}", r"batch_size must be at most 65,536"),
         ("data: {seed: -1}", r"run.yaml: data: seed must not be negative"),
         ("train: {optim: {betas: [2, 3]}}", r"train.optim: betas must be in \[0, 1\)"),
         ("seed: !!int x", r"run.yaml: not YAML: invalid literal"),
@@ -99,10 +99,10 @@ def test_words_mean_what_they_mean_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(MODEL + "stages: {first words: {}}\n")
     words = ["train.optim.lr=1e-3", "stages.first words.train.max_steps=3", "train.optim.betas=[0.5, 0.6]"]
-    run = load_config(path, [*words, "train.best=", "output_dir=a b=c", "data.scene={objects: [2, 3]}"])
+    run = load_config(path, [*words, "train.best=", "output_dir=a b=c", "model.overrides={objects: [2, 3]}"])
     assert run.train.optim.lr == 1e-3 and run.stages["first words"].train.max_steps == 3
     assert run.train.optim.betas == (0.5, 0.6) and run.train.best is None
-    assert run.output_dir == Path("a b=c") and run.data.scene == {"objects": [2, 3]}
+    assert run.output_dir == Path("a b=c") and run.model.overrides == {"objects": [2, 3]}
 
 
 def test_bases_in_a_circle_and_other_encodings(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_changed_configurations_are_read_or_told_in_one_line(tmp_path: Path, see
     rng = random.Random(seed)
     whole = (
         MODEL
-        + "data: {batch_size: 2, scene: {objects: [2, 3], textures: {plain: 1}}, kinds: {attribute: 1.0}}\n"
+        + "data: {batch_size: 2, val_samples: 3, text_tasks: [res], mixture: [{name: x, root: y, also: [z]}]}\n"
         "train: {max_steps: 3, seed: '${seed}', optim: {lr: 1e-3, betas: [0.9, 0.99], lr_scale: {head: 1}}}\n"
         "criterion: {num_points: 64}\nseed: 3\nstages: {one: {train: {workers: 1}}, two: null}\n"
     )
@@ -146,7 +146,7 @@ def test_changed_configurations_are_read_or_told_in_one_line(tmp_path: Path, see
             text = text[:start] + rng.choice(PIECES) + text[end:]
         path.write_text(text, encoding="utf-8")
         try:
-            load_config(path, [f"data.kinds={rng.choice(PIECES)}{rng.choice(PIECES)}"] * rng.randrange(2))
+            load_config(path, [f"model.overrides={rng.choice(PIECES)}{rng.choice(PIECES)}"] * rng.randrange(2))
         except (ValueError, FileNotFoundError) as error:
             assert "\n" not in str(error), text
 

@@ -141,6 +141,12 @@ def test_the_rule_itself(file: str, source: str, allowed: bool) -> None:
     assert (violation(found) is None) == allowed
 
 
+def test_the_package_imports_nothing_that_stands_beside_it() -> None:
+    beside = {"recipes", "perf", "tests", "demo", "benchmarks"}
+    found = [str(entry) for file in FILES for entry in imports_of(file) if entry.module.split(".")[0] in beside]
+    assert not found, "\n".join(found)
+
+
 def test_no_file_imports_torchvision() -> None:
     found = [
         str(entry)

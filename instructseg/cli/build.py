@@ -12,18 +12,15 @@ from torch import nn
 from instructseg.cli.mixture import MixtureSamples, mixture_of
 from instructseg.cli.sources import build_model, new_processor
 from instructseg.cli.validation import validation
-from instructseg.config import RunConfig
+from instructseg.config import DataConfig, RunConfig
 from instructseg.criterion import SegCriterion
 from instructseg.engine import Trainer
 from instructseg.log import get_logger
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
-from recipes.nano.evaluation.held_out import held_out, scene_batches
-from recipes.nano.lessons.trainer import lesson_trainer
-from recipes.nano.synthetic import SceneBatches
 
-__all__ = ["Batches", "SyntheticSamples", "build_model", "build_trainer", "new_processor"]
+__all__ = ["Batches", "Samples", "build_model", "build_trainer", "joint_trainer", "new_processor", "worded"]
 
 logger = get_logger(__name__)
 
@@ -31,35 +28,19 @@ logger = get_logger(__name__)
 class Samples(Protocol):
     """Which samples stand in a batch, as a function of its number alone."""
 
-    def samples(self, index: int) -> list[Sample]: ...
-
-    def names(self, index: int) -> Sequence[str]: ...
-
-    def task(self, index: int) -> str: ...
-
-
-@dataclass(frozen=True)
-class SyntheticSamples:
-    """Batch ``i`` holds the ``i``-th scenes, each with several instructions."""
-
-    batches: SceneBatches
-
     def samples(self, index: int) -> list[Sample]:
-        """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
-        return [sample for scene in self.batches.scenes(index) for sample in scene.samples()]
+        """The samples of batch ``index``."""
 
     def names(self, index: int) -> Sequence[str]:
-        """Names of the samples of batch ``index``."""
-        return [sample.name for sample in self.samples(index)]
+        """Their names."""
 
     def task(self, index: int) -> str:
-        """``clip`` or ``image``."""
-        return "clip" if self.batches.are_clips(index) else "image"
+        """What the losses of batch ``index`` are logged by."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Samples, generated or of a mixture, as the model takes them (see ``engine.BatchSource``)."""
+    """Samples, drawn or of a mixture, as the model takes them (see ``engine.BatchSource``)."""
 
     source: Samples
     processor: InstructSegProcessor
@@ -79,25 +60,47 @@ class Batches:
 
 
 def build_trainer(run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg) -> Trainer:
-    """The trainer of one stage; a mixture is measured on ``data.val`` while it is trained on.
+    """The trainer of one stage on a mixture, measured on ``data.val`` while it is trained on.
 
     Raises:
         FileNotFoundError, ValueError: data or settings are missing or do not fit.
     """
-    said = InstructSegProcessor(processor.tokenizer, replace(processor.config, wording=run.data.wording))
-    if run.lesson != "whole":
-        return lesson_trainer(run, folder, said, model)
-    source: Samples
-    evaluate: Callable[[nn.Module], Mapping[str, float]] | None
-    if run.data.kind == "mixture":
-        mixture = mixture_of(run)
-        source = MixtureSamples(mixture, tuple(part.name for part in run.data.mixture))
-        evaluate = validation(run.data, processor) if run.data.val else None
-        logger.info("data: %s", mixture.describe())
-    else:
-        source, evaluate = SyntheticSamples(scene_batches(run.data)), held_out(run.data, processor)
+    mixture = mixture_of(run)
+    source = MixtureSamples(mixture, tuple(part.name for part in run.data.mixture))
+    evaluate = validation(run.data, processor) if run.data.val else None
+    logger.info("data: %s", mixture.describe())
+    return joint_trainer(run, folder, processor, model, source, evaluate)
+
+
+def joint_trainer(
+    run: RunConfig,
+    folder: Path,
+    processor: InstructSegProcessor,
+    model: InstructSeg,
+    source: Samples,
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None,
+) -> Trainer:
+    """Trains all of a model by the losses of ``run.criterion``, on any samples.
+
+    Args:
+        run: the stage.
+        folder: of the stage.
+        processor: of the model; samples are worded as ``run.data`` says.
+        model: to train.
+        source: of the samples.
+        evaluate: measures the model while it trains; ``None`` to measure nothing.
+
+    Raises:
+        ValueError: settings do not fit.
+    """
+    said = worded(processor, run.data)
     if run.data.text_tasks is not None:
         tasks = tuple(Task(task) for task in run.data.text_tasks)
         said.config = replace(said.config, text_tasks=tasks)
     criterion = SegCriterion(run.criterion)
     return Trainer(model, criterion, Batches(source, said), run.train, folder, evaluate=evaluate)
+
+
+def worded(processor: InstructSegProcessor, data: DataConfig) -> InstructSegProcessor:
+    """A processor that says around instructions what ``data.wording`` asks for."""
+    return InstructSegProcessor(processor.tokenizer, replace(processor.config, wording=data.wording))

@@ -97,6 +97,8 @@ def mixture_of(run: RunConfig) -> Mixture:
         FileNotFoundError, ValueError: as :func:`open_dataset`; the shares do not fit together.
     """
     parts = run.data.mixture
+    if not parts:
+        raise ValueError("data.mixture: name the data sets to train on")
     return Mixture(
         [open_dataset(part) for part in parts],
         [part.ratio for part in parts],

@@ -17,7 +17,6 @@ logger = get_logger(__name__)
 RECORD = "settings.json"
 """Of the run: stages in order -> all their settings; and the number of processes."""
 
-_OF_THE_RUN = {"output_dir", "export_dtype", "export_official", "allow_changes", "stages", "eval", "drawn"}
 _HARMLESS = {
     "check",
     "data.val",
@@ -50,7 +49,7 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
     """What is recorded of a run."""
     stages = {name: _plain(stage) for name, stage in config.plan().items()}
     for stage in stages.values():
-        for key in _OF_THE_RUN:
+        for key in config.OF_THE_RUN | {"stages"}:
             stage.pop(key)
     return {"processes": world_size(), "stages": stages}
 

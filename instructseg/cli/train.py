@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-import typer
 
 from instructseg.cli.build import build_model, build_trainer
 from instructseg.cli.record import compare_record, write_record
 from instructseg.cli.sources import join_start
-from instructseg.config import ModelSource, RunConfig, load_config
+from instructseg.config import ModelSource, Run, RunConfig, load_config
 from instructseg.distributed import from_main, is_main
 from instructseg.engine import Trainer, join_processes, run_stages
 from instructseg.engine.checkpoint import load_weights
@@ -21,7 +20,8 @@ from instructseg.engine.metrics import read_metrics
 from instructseg.engine.trainer import FINAL
 from instructseg.hub import BUNDLED, is_bundled
 from instructseg.log import get_logger, setup_logging
-from recipes.nano.evaluation import drawn_report
+from instructseg.model import InstructSeg
+from instructseg.processing import InstructSegProcessor
 
 logger = get_logger(__name__)
 
@@ -50,13 +50,29 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
         OSError: ``output_dir`` cannot be written.
     """
     config = load_config(config_file, overrides)
+    for stage in config.plan().values():
+        if not stage.data.mixture:
+            raise ValueError(f"{config_file}: data.mixture: name the data sets to train on")
+    return train_run(config, build_trainer, resume)
+
+
+def train_run(
+    config: Run, build_trainer: Callable[[Run, Path, InstructSegProcessor, InstructSeg], Trainer], resume: bool
+) -> Path:
+    """Trains every stage of a run and exports the model; a recipe hands in trainers of its own.
+
+    Args:
+        config: of the run.
+        build_trainer: makes the trainer of a stage from the stage, its folder, and a model with its processor.
+        resume: see :func:`train`, as are what is returned and raised.
+    """
     output = config.output_dir
     join_processes()  # what is read from here on depends on how many there are
     setup_logging("INFO" if is_main() else "WARNING")
     from_main(lambda: _settle(config, resume))  # the others look at the folder when it is as it will be
     logger.info("starting from %s", _in_words(next(iter(config.plan().values())).model))
 
-    def build(stage: RunConfig, folder: Path) -> Trainer:
+    def build(stage: Run, folder: Path) -> Trainer:
         model, processor = build_model(stage.model, stage.seed, output)
         trainer = build_trainer(stage, folder, processor, model)
         from_main(lambda: write_record(config))  # now that all of it can be built
@@ -142,23 +158,11 @@ def export(config: RunConfig, weights: Path) -> Path:
 
 
 def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Measures a model; prints the results.
+    """Measures the model of a configuration on the benchmark of its section ``eval``; prints the results.
 
-    With a section ``eval``, the model that the configuration names, on that benchmark
-    (:func:`~instructseg.cli.evaluate.run_benchmark`). Without, what the run exported to ``output_dir``, or the
-    model that the configuration names where the run has not finished, on drawn scenes that are kept from
-    training (:func:`~recipes.nano.evaluation.drawn_report.evaluate`); the table is left in ``output_dir`` too.
+    Raises:
+        FileNotFoundError, ValueError: as :func:`~instructseg.cli.evaluate.run_benchmark`.
     """
-    config = load_config(config_file, overrides)
-    if config.eval is not None:
-        from instructseg.cli.evaluate import run_benchmark
+    from instructseg.cli.evaluate import run_benchmark
 
-        return run_benchmark(config)
-    exported = config.output_dir / MODEL_FOLDER
-    source = ModelSource(str(exported)) if exported.is_dir() else config.model
-    model, processor = build_model(source, config.seed, config.output_dir)
-    setup_logging()
-    logger.info("measuring %s", source.name)
-    values = drawn_report.evaluate(model.eval(), processor, config.data, config.drawn, config.output_dir)
-    typer.echo((config.output_dir / drawn_report.TABLE).read_text(encoding="utf-8"))
-    return values
+    return run_benchmark(load_config(config_file, overrides))

@@ -261,6 +261,25 @@ class SceneBatches:
         return [drawn.scene((index * count + number) % len(drawn)) for number in range(count)]
 
 
+@dataclass(frozen=True)
+class SyntheticSamples:
+    """Batch ``i`` holds the ``i``-th scenes, each with several instructions."""
+
+    batches: SceneBatches
+
+    def samples(self, index: int) -> list[Sample]:
+        """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
+        return [sample for scene in self.batches.scenes(index) for sample in scene.samples()]
+
+    def names(self, index: int) -> Sequence[str]:
+        """Names of the samples of batch ``index``."""
+        return [sample.name for sample in self.samples(index)]
+
+    def task(self, index: int) -> str:
+        """``clip`` or ``image``."""
+        return "clip" if self.batches.are_clips(index) else "image"
+
+
 def _denser(
     steps: int,
     painted: Render | None,

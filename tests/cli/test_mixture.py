@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from instructseg.cli.build import build_model, build_trainer
+from instructseg.cli.train import train
 from instructseg.config import RunConfig, load_config
 from recipes.nano.layouts.copies import write_copies
 
@@ -56,6 +57,9 @@ def test_a_split_that_is_not_named_is_an_error(root: Path, tmp_path: Path) -> No
         build_trainer(run, tmp_path / "out", processor, model)
 
 
-def test_a_mixture_without_data_sets_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="go together"):
-        run_of(tmp_path, tmp_path, "model: {{name: preset:nano}}\ndata: {{kind: mixture}}\n")
+def test_a_run_without_data_sets_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"model: {{name: preset:nano}}\noutput_dir: {tmp_path / 'run'}\n")
+    with pytest.raises(ValueError, match=r"data.mixture: name the data sets to train on"):
+        train(file)
+    assert not (tmp_path / "run").exists()

@@ -14,11 +14,12 @@ import pytest
 
 from instructseg.cli import train as module
 from instructseg.cli.record import RECORD, compare_record, write_record
-from instructseg.cli.train import train
-from instructseg.config import load_config
+from recipes.nano.config import load_config
+from recipes.nano.train import train
 
 ROOT = Path(__file__).parents[2]
 TEXT = """
+recipe: nano
 model: {name: "preset:nano"}
 output_dir: OUT
 data: {images_per_batch: 1, expressions_per_scene: 1, scene: {height: [64, 72], width: [64, 72]}}

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from instructseg.cli.sources import build_model
-from instructseg.cli.train import train
 from instructseg.config import ModelSource, StartConfig
 from instructseg.inference.loading import DEFAULT_MODEL
 from recipes.nano.language.word_tokenizer import build_tokenizer
+from recipes.nano.train import train
 from tests.convert.conftest import GOLDEN
 from tests.convert.test_mask2former import detectron2, write
 
@@ -79,7 +79,8 @@ def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_p
     file = tmp_path / "run.yaml"
     overrides = json.dumps({**SIZES, "lora": LORA})
     file.write_text(
-        f"model: {{name: preset:instructseg-3b, overrides: {overrides}, start: {{mipha: {start.mipha}, "
+        f"recipe: nano\nmodel: {{name: preset:instructseg-3b, overrides: {overrides}, "
+        f"start: {{mipha: {start.mipha}, "
         f"mask2former: {start.mask2former}}}}}\n"
         f"output_dir: {tmp_path / 'run'}\n"
         "data: {images_per_batch: 1, expressions_per_scene: 1, scene: {objects: [2, 2]}}\n"
@@ -109,7 +110,7 @@ def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_p
 def test_export_merges_the_adapters(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(
-        f"model: {{name: {DEFAULT_MODEL}, overrides: {{lora: {json.dumps(LORA)}}}}}\n"
+        f"recipe: nano\nmodel: {{name: {DEFAULT_MODEL}, overrides: {{lora: {json.dumps(LORA)}}}}}\n"
         f"output_dir: {tmp_path / 'run'}\n"
         "data: {images_per_batch: 1, expressions_per_scene: 1}\n"
         "criterion: {num_points: 64}\n"

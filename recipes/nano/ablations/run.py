@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from instructseg.cli.build import Batches, SyntheticSamples, build_trainer
+from instructseg.cli.build import Batches
 from instructseg.cli.progress import progress
-from instructseg.config import DataConfig, RunConfig
 from instructseg.engine import Trainer
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.trainer import FINAL
@@ -26,9 +25,12 @@ from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets, ModelInputs
 from perf.workload import machine
 from recipes.nano.ablations.variants import FULL, VARIANTS, Variant
+from recipes.nano.config import NanoDataConfig, NanoRunConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.drawn_report import REASON_SEG_KINDS, REASON_VOS_KINDS, RES_KINDS, Figure, figure
 from recipes.nano.evaluation.held_out import synthetic_dataset
+from recipes.nano.synthetic import SyntheticSamples
+from recipes.nano.train import build_trainer
 
 NEW = ("vmtf.",)
 """Parts that start from random weights, as in the paper. OVP does not: to follow things takes it thousands of
@@ -57,8 +59,8 @@ class Settings:
 
     model: Path
     weights: str
-    stage: RunConfig
-    held_out: DataConfig
+    stage: NanoRunConfig
+    held_out: NanoDataConfig
     steps: int
     instructions: int
 

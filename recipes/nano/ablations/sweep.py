@@ -21,13 +21,13 @@ from pathlib import Path
 
 import torch
 
-from instructseg.config import load_config
 from instructseg.files import write_json_atomic
 from instructseg.inference.loading import DEFAULT_MODEL
 from instructseg.log import setup_logging
 from perf.workload import weights_digest
 from recipes.nano.ablations.run import Settings, run
 from recipes.nano.ablations.variants import VARIANTS
+from recipes.nano.config import load_config
 
 RESULTS = Path(__file__).parent / "results"
 STAGE = "whole"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from instructseg.config import DataConfig
+from recipes.nano.config import NanoDataConfig
 from recipes.nano.evaluation.drawn_report import REASON_SEG_KINDS, REASON_VOS_KINDS
 
 
@@ -40,7 +40,7 @@ class Variant:
             return {kind: weight for kind, weight in kinds.items() if kind in reasoning}
         return {kind: weight for kind, weight in kinds.items() if kind not in {*reasoning, "question"}}
 
-    def data(self, data: DataConfig) -> dict[str, Any]:
+    def data(self, data: NanoDataConfig) -> dict[str, Any]:
         """The fields of ``data`` that differ."""
         share = data.clip_share if self.clip_share is None else self.clip_share
         kinds = {"kinds": self.chosen(data.kinds), "clip_kinds": self.chosen(data.clip_kinds)}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructseg.cli.progress import progress
-from instructseg.config import DataConfig, DrawnConfig
 from instructseg.evaluation.sums import mean
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.log import get_logger
 from instructseg.processing.templates import Wording
+from recipes.nano.config import DrawnConfig, NanoDataConfig
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.held_out import ANSWERED, presence_threshold, synthetic_dataset
@@ -110,7 +110,7 @@ class Answers:
     """The outcomes of sources, measured when they are first asked for."""
 
     def __init__(
-        self, model: Any, processor: InstructSegProcessor, data: DataConfig, threshold: float | None = None
+        self, model: Any, processor: InstructSegProcessor, data: NanoDataConfig, threshold: float | None = None
     ) -> None:
         self.model, self.processor, self.data = model, processor, data
         self.threshold = (processor.config.presence_threshold or 0.0) if threshold is None else threshold
@@ -288,7 +288,7 @@ def _renderer(answers: Answers, image: Source, whole: Source) -> dict[str, Figur
 def evaluate(
     model: Any,
     processor: InstructSegProcessor,
-    data: DataConfig | None = None,
+    data: NanoDataConfig | None = None,
     config: DrawnConfig | None = None,
     folder: Path | None = None,
 ) -> dict[str, float]:
@@ -307,7 +307,7 @@ def evaluate(
     Raises:
         ValueError: there is no such part.
     """
-    data, config = data or DataConfig(), config or DrawnConfig()
+    data, config = data or NanoDataConfig(), config or DrawnConfig()
     unknown = set(config.tables) - set(TABLES)
     if unknown:
         raise ValueError(f"unknown table {sorted(unknown)[0]!r}: there are {', '.join(TABLES)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from instructseg.config import DataConfig
 from instructseg.engine.watch import Evaluation
 from instructseg.evaluation.sums import mean
 from instructseg.structures import Task
+from recipes.nano.config import NanoDataConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
 from recipes.nano.scenes.options import check_scene
@@ -26,7 +26,7 @@ ANSWERED = 0.95
 
 
 def synthetic_dataset(
-    config: DataConfig,
+    config: NanoDataConfig,
     split: str,
     clips: bool,
     length: int | None = None,
@@ -64,7 +64,7 @@ def synthetic_dataset(
     )
 
 
-def scene_batches(config: DataConfig) -> SceneBatches:
+def scene_batches(config: NanoDataConfig) -> SceneBatches:
     """The batches that are trained on.
 
     Raises:
@@ -76,7 +76,7 @@ def scene_batches(config: DataConfig) -> SceneBatches:
 
 
 def held_out(
-    config: DataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
+    config: NanoDataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
 ) -> Evaluation:
     """An evaluation while training: ``scenes`` of each kind that is trained on, key frames alone.
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from instructseg.config import RunConfig
 from instructseg.engine import Trainer
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
+from recipes.nano.config import NanoRunConfig
 from recipes.nano.evaluation.held_out import scene_batches
 from recipes.nano.lessons.pages import PageSource
 from recipes.nano.lessons.pictures import PictureSource
@@ -20,7 +20,7 @@ from recipes.nano.lessons.seeing import LessonOutput, MaskLesson, PatchLesson
 
 
 def lesson_trainer(
-    run: RunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg
+    run: NanoRunConfig, folder: Path, processor: InstructSegProcessor, model: InstructSeg
 ) -> Trainer:
     """The trainer of a stage whose ``lesson`` is not ``whole``; what it hands on is the model without heads.
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from instructseg.config import RunConfig, load_config
 from instructseg.engine import Interrupted, Trainer
 from instructseg.inference import load
 from instructseg.inference.loading import DEFAULT_MODEL
@@ -23,18 +22,19 @@ from recipes.nano.ablations import run as ablation_run
 from recipes.nano.ablations import sweep as ablations
 from recipes.nano.ablations.run import NEW, Settings, VariantBatches, build, trainer
 from recipes.nano.ablations.variants import MEASURES, TABLES, VARIANTS
+from recipes.nano.config import NanoRunConfig, load_config
 from recipes.nano.evaluation.held_out import synthetic_dataset
 
 SEED = 1
 
 
 @pytest.fixture(scope="module")
-def stage() -> RunConfig:
+def stage() -> NanoRunConfig:
     return load_config("configs/nano.yaml").stages["whole"]
 
 
 @pytest.fixture(scope="module")
-def settings(stage: RunConfig) -> Settings:
+def settings(stage: NanoRunConfig) -> Settings:
     """Two steps of two rows each."""
     data = replace(stage.data, images_per_batch=1, clips_per_batch=1, expressions_per_scene=2, photos="")
     small = {"backgrounds": {"white": 1}, "height": [64, 64], "width": [64, 64]}
@@ -93,7 +93,7 @@ def test_training_speaks_as_the_stage_says(settings: Settings, tmp_path: Path) -
             assert set(places.tolist()) <= {frames * queries}
 
 
-def test_what_a_variant_is_trained_on(stage: RunConfig) -> None:
+def test_what_a_variant_is_trained_on(stage: NanoRunConfig) -> None:
     data = {name: variant.data(stage.data) for name, variant in VARIANTS.items()}
     assert data["full"] == {
         "clip_share": stage.data.clip_share,

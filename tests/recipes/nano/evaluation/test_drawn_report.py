@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from instructseg.cli.build import build_model
-from instructseg.config import DataConfig, DrawnConfig, ModelSource
+from instructseg.config import ModelSource
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.inference.postprocess import postprocess
 from instructseg.structures import Sample
+from recipes.nano.config import DrawnConfig, NanoDataConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.drawn_report import RES_KINDS, TABLES, Answers, evaluate, figure, markdown, part
 from recipes.nano.evaluation.held_out import synthetic_dataset
 
-DATA = DataConfig(scene={"objects": [2, 3]}, expressions_per_scene=2)
+DATA = NanoDataConfig(scene={"objects": [2, 3]}, expressions_per_scene=2)
 
 
 @pytest.mark.parametrize("copies", [False, True])

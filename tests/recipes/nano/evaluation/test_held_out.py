@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from instructseg.cli.build import new_processor
-from instructseg.config import DataConfig
 from instructseg.model import preset
 from instructseg.structures import ModelInputs, SegOutput
+from recipes.nano.config import NanoDataConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.held_out import held_out, presence_threshold, synthetic_dataset
 
-CONFIG = DataConfig(
+CONFIG = NanoDataConfig(
     scene={"objects": [2, 3]},
     expressions_per_scene=2,
     kinds={"attribute": 2.0, "question": 1.0, "absent": 1.0},

@@ -13,11 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from instructseg.cli.sources import build_model
-from instructseg.cli.train import check_stage, train
-from instructseg.config import ModelSource, RunConfig, load_config
+from instructseg.cli.train import check_stage
+from instructseg.config import ModelSource, RunConfig
+from recipes.nano.config import load_config
 from recipes.nano.lessons.trainer import lesson_trainer
+from recipes.nano.train import train
 
 CONFIG = """
+recipe: nano
 model: {name: preset:nano}
 output_dir: OUT
 data:
