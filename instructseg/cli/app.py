@@ -331,7 +331,7 @@ def demo_command(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Draw a short clip and segment it with the bundled model."""
+    """Segment the short video that comes with the package, with the bundled model."""
     job = Job(output, model, device, overwrite=overwrite)
     with reported(), stoppable(), demo_video(job) as (source, instruction):
         summary = segment_video(source, prompt or [instruction], job)
