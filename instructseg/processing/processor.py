@@ -171,6 +171,9 @@ class InstructSegProcessor:
 
         Small models never heard them; a tokenizer of a large vocabulary has many a known word in pieces.
         """
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None and backend.normalizer is not None:  # some words are read as others
+            texts = [backend.normalizer.normalize_str(text) for text in texts]
         words = dict.fromkeys(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
         split = self.tokenizer.tokenize
         return [word for word in words if len(split(f" {word}")) > 1 and len(split(word)) > 1]

@@ -42,6 +42,8 @@ class NanoDataConfig(DataConfig):
             :class:`~recipes.nano.synthetic.SyntheticDataset`.
         photos: folder of photographs that stand behind some scenes; empty for none.
         seen: whether the SigLIP side says the patches of the lesson ``reading`` instead of the truth.
+        guided: whether the lesson ``reading`` also teaches where to look and how each thing stands, by heads of
+            its own that begin at random; false spares a model that has learned it.
         patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
     """
 
@@ -57,6 +59,7 @@ class NanoDataConfig(DataConfig):
     any_key: bool = False
     photos: str = ""
     seen: bool = False
+    guided: bool = True
     patches: int = 64
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from instructseg.evaluation.sums import mean
 from instructseg.inference.postprocess import postprocess, predictions
 from instructseg.inference.session import Session
 from instructseg.structures import MaskPrediction, Sample
+from recipes.nano.evaluation.plain_drawings import Drawing, PlainDrawings
 from recipes.nano.synthetic import DrawnScene, SyntheticDataset
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Outcome:
 def measure(
     model: Any,
     processor: InstructSegProcessor,
-    dataset: SyntheticDataset,
+    dataset: SyntheticDataset | PlainDrawings,
     instructions: int | None = None,
     whole_clips: bool = False,
     copies: bool = False,
@@ -82,7 +83,8 @@ def measure(
         copies: of the key frame stand in for the references; with ``whole_clips``.
         threshold: presence (0..1) below which a mask is empty.
     """
-    asked, waiting = 0, []
+    asked = 0
+    waiting: list[DrawnScene | Drawing] = []
     for index in range(len(dataset)):
         drawn = dataset.scene(index)
         asked += len(drawn.expressions)
@@ -90,6 +92,7 @@ def measure(
         done = index + 1 == len(dataset) or (instructions is not None and asked >= instructions)
         if done or sum(len(scene.expressions) for scene in waiting) >= BATCH_ROWS:
             for scene in waiting if whole_clips else ():
+                assert isinstance(scene, DrawnScene), "a drawing is no clip"
                 yield from _on_clip(Session(model, processor), scene, copies, threshold)
             if not whole_clips:
                 yield from _on_key_frames(model, processor, waiting, threshold)
@@ -100,7 +103,7 @@ def measure(
 
 @torch.inference_mode()
 def _on_key_frames(
-    model: Any, processor: InstructSegProcessor, scenes: Sequence[DrawnScene], threshold: float
+    model: Any, processor: InstructSegProcessor, scenes: Sequence[DrawnScene | Drawing], threshold: float
 ) -> list[Outcome]:
     rows = [(scene, number, sample) for scene in scenes for number, sample in enumerate(scene.samples())]
     questions = [row for row in rows if not row[2].task.has_mask]
@@ -122,7 +125,7 @@ def _on_key_frames(
     return found
 
 
-def _outcome(scene: DrawnScene, sample: Sample, prediction: MaskPrediction) -> Outcome:
+def _outcome(scene: DrawnScene | Drawing, sample: Sample, prediction: MaskPrediction) -> Outcome:
     """Of one mask on the key frame."""
     assert sample.masks is not None and sample.distractors is not None
     kind, form = sample.meta["kind"], sample.meta["form"]

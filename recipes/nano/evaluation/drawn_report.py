@@ -17,7 +17,8 @@ from recipes.nano.config import DrawnConfig, NanoDataConfig
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.held_out import ANSWERED, presence_threshold, synthetic_dataset
-from recipes.nano.synthetic import RENDERERS
+from recipes.nano.evaluation.plain_drawings import PlainDrawings
+from recipes.nano.synthetic import RENDERERS, SPLITS
 
 if TYPE_CHECKING:
     from instructseg.processing import InstructSegProcessor
@@ -40,10 +41,12 @@ TABLES = (
     "composition",
     "wording",
     "renderer",
+    "drawings",
 )
 TABLE, RESULTS = "drawn.md", "drawn.json"
 """Files that an evaluation leaves."""
 _MANY = 10**6  # scenes, more than are ever asked for
+_DRAWINGS = 7, 4  # drawings to the instructions of a row: not all can be asked for all
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def tables(answers: Answers, config: DrawnConfig) -> dict[str, Callable[[], dict
         "composition": composition,
         "wording": lambda: _wording(answers, image, clip),
         "renderer": lambda: _renderer(answers, image, whole),
+        "drawings": lambda: _drawings(answers, image, clip),
     }
 
 
@@ -283,6 +287,28 @@ def _renderer(answers: Answers, image: Source, whole: Source) -> dict[str, Figur
                 outcomes = answers[replace(whole, kind=kind, renderer=renderer)]
                 rows[f"renderer/{renderer}, {name}"] = figure(outcomes, "J&F")
     return rows
+
+
+def _drawings(answers: Answers, image: Source, clip: Source) -> dict[str, Figure]:
+    """Images made without the generator, see :mod:`recipes.nano.evaluation.plain_drawings`; forms are radii."""
+    drawings = PlainDrawings(-(-image.count * _DRAWINGS[0] // _DRAWINGS[1]), SPLITS.index(image.split))
+    outcomes = list(measure(answers.model, answers.processor, drawings, threshold=answers.threshold))
+    threshold = _threshold(answers, image, clip)
+    of = {kind: [one for one in outcomes if one.kind == kind] for kind in sorted({o.kind for o in outcomes})}
+    rows = {}
+    for kind, some in of.items():
+        if kind != "absent":
+            metric = "gIoU" if some[0].has_target else "accuracy"
+            rows[f"drawings/{kind}"] = figure(some, metric)
+    for answer in ("yes", "no"):
+        some = [one for one in of["is there"] if one.answer == answer]
+        rows[f"drawings/is there, {answer}"] = replace(figure(some, "accuracy"), chance=0.5)
+    rows["drawings/absent"] = part(of["absent"], "N-acc", lambda one: one.presence < threshold, 1 - ANSWERED)
+    present = [one for one in outcomes if one.has_target and one.kind.startswith("mask")]
+    rows["drawings/absent, with target"] = part(
+        present, "T-acc", lambda one: one.presence >= threshold, ANSWERED
+    )
+    return dict(sorted(rows.items()))
 
 
 def evaluate(

@@ -30,8 +30,8 @@ UNSEEN_THINGS = (
     "pizza", "banjo", "guitar", "piano", "hat", "sock", "parrot", "squirrel", "tulip", "kettle", "toaster",
     "bolt", "screw", "pentagram", "cylinder", "zeppelin", "xylophone", "walrus",
 )  # fmt: skip
-HUES = ("brown", "pink", "turquoise", "beige", "magenta", "cyan", "silver", "golden", "khaki", "maroon")
-UNSEEN_HUES = ("teal", "bronze", "crimson", "olive", "ivory")
+HUES = ("brown", "pink", "turquoise", "beige", "magenta", "cyan", "silver", "copper", "khaki", "maroon")
+UNSEEN_HUES = ("teal", "bronze", "ochre", "olive", "ivory")
 
 _PLACES = (
     "on the sofa",

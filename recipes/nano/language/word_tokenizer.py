@@ -12,17 +12,20 @@ from instructseg.processing.special_tokens import SEG_TOKEN
 _BYTES = 256
 
 
-def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    corpus: Iterable[str], vocab_size: int, synonyms: Iterable[tuple[str, str]] = ()
+) -> PreTrainedTokenizerFast:
     """Learns a lower-casing byte-level BPE: every text has tokens, and equal arguments give equal tokenizers.
 
     Args:
         corpus: texts as the model will read them.
         vocab_size: the most tokens it may have, all bytes, Phi's end of text and ``[SEG]`` included.
+        synonyms: regular expressions, in lower case, and what is read in place of what they find, in order.
 
     Raises:
         ValueError: ``vocab_size`` has no room for the bytes.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     special = [CHAT.end, SEG_TOKEN]
     if vocab_size < _BYTES + len(special):
@@ -30,7 +33,9 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
             f"vocab_size {vocab_size} is too small: {_BYTES + len(special)} tokens are always there"
         )
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Lowercase()
+    lower = normalizers.Lowercase()
+    replacements = [normalizers.Replace(Regex(pattern), word) for pattern, word in synonyms]
+    tokenizer.normalizer = normalizers.Sequence([lower, *replacements]) if replacements else lower
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

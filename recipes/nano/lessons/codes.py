@@ -41,6 +41,10 @@ PATCH_DIM = CODE_DIM + PLACE_DIM + 1
 MIN_SHARE = 0.15
 """Share of a patch that a thing covers at least where the patch is said to show it."""
 
+MIN_PART = 0.2
+"""Part of a thing that lies in a patch at least where the patch is said to show it, however little it covers: a
+small thing in the corner of four patches is shown, too."""
+
 NOTHING = np.zeros(CODE_DIM, np.float32)
 NOTHING[:2] = (-1, 1)
 """The code that no thing has: column 0 says -1 instead of 1."""
@@ -90,8 +94,8 @@ def patch_things(scene: Scene, t: int, grid: int) -> tuple[np.ndarray, np.ndarra
     """The thing that each patch of frame ``t`` shows ``int64[grid * grid]``, -1 for none; and the share of
     the patch which the thing that has most of it covers ``float64[grid * grid]``."""
     things = patch_shares(scene.ids[t], grid, len(scene.objects))[:, 1:]
-    covered = things.max(1)
-    return np.where(covered > MIN_SHARE, things.argmax(1), -1), covered
+    fits = (things > MIN_SHARE) | (things > MIN_PART * things.sum(0).clip(min=1e-9))
+    return np.where(fits.any(1), (things * fits).argmax(1), -1), things.max(1)
 
 
 def patch_shares(ids: np.ndarray, grid: int, things: int) -> np.ndarray:

@@ -22,8 +22,8 @@ _CLIPS = ("motion", "leading", "leaving", "parked", "speed", "absent")
 def spoken_corpus() -> Iterator[str]:
     """The vocabulary, the wording of all tasks, and instructions and replies as they are drawn.
 
-    ``build_tokenizer(spoken_corpus(), VOCABULARY)`` is the tokenizer of a model that is trained anew; the
-    bundled one was learned before the last phrases came.
+    ``build_tokenizer(spoken_corpus(), VOCABULARY, SYNONYMS)`` is the tokenizer of a model that is trained
+    anew; the bundled one was learned before the last phrases came.
     """
     yield from vocabulary_corpus()
     for _ in range(_REPEATS):

@@ -42,13 +42,16 @@ class ReadingLesson(nn.Module):
         model: to be taught; its encoders and decoders do not run.
         patches: of a frame that are read; those of things come first, the background's by chance. Fewer are
             faster, all are what is met later.
+        guided: whether perceiver tokens, looks and standings are taught, too; the heads that do it begin at
+            random, and would disturb a model that knows them already.
     """
 
-    def __init__(self, model: InstructSeg, patches: int) -> None:
+    def __init__(self, model: InstructSeg, patches: int, guided: bool = True) -> None:
         super().__init__()
         if model.config.vmtf_mode == "off":
             raise ValueError("vmtf_mode is off: the lesson of reading needs the fusion's classifier")
         self.model, self.patches = model, min(patches, model.config.num_image_tokens)
+        self.guided = guided
         dim, layers = model.config.text_config.hidden_size, model.config.text_config.num_hidden_layers
         self.looks = tuple(min(layer, layers - 1) for layer in LOOKS)
         self.says = min(LOOKS[-1] + 1, layers - 1)
@@ -75,7 +78,8 @@ class ReadingLesson(nn.Module):
         figures = self._select(batch, read, losses)
         last = ends(read.roles, labels)
         losses["point"] = point(model.language.model, batch, read, last, (self.says, self.points))
-        losses["asked"] = self._asked(batch, read, last)
+        if self.guided:
+            losses["asked"] = self._asked(batch, read, last)
         if slots is not None:
             losses["standing"] = self._standing(batch, read)
             looking, right = look(model.language.model, batch, read, slots, self.looks)
@@ -111,16 +115,23 @@ class ReadingLesson(nn.Module):
             text.repeat_interleave(references, 0),
             text_mask.repeat_interleave(references, 0),
         )
+        slots = self._slots(batch, picture, temporal, losses) if self.guided else None
+        number = torch.zeros_like(packing.group)
+        number[packing.group[rows]] = torch.arange(len(picture), device=number.device)
+        temporal = temporal.reshape(len(picture), -1, temporal.shape[-1])[number[packing.group[has_references]]]
+        return temporal.flatten(0, 1), None if slots is None else slots.unflatten(0, (-1, references))
+
+    def _slots(
+        self, batch: Pages, picture: torch.Tensor, temporal: torch.Tensor, losses: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Which token says each thing in sight, whichever fits best, ``int64[F * R, N]``."""
         wanted, real = batch.shown[picture].flatten(0, 1), batch.in_sight[picture].flatten(0, 1)
         said = self.slot_head(temporal)
         slots = assign(said, wanted, real)
         row, thing = (slots >= 0).nonzero(as_tuple=True)
         off = (said[row, slots[row, thing]] - wanted[row, thing]).square().sum(-1)
         losses["slots"] = 0.1 * off.sum() / max(1, len(off))
-        number = torch.zeros_like(packing.group)
-        number[packing.group[rows]] = torch.arange(len(picture), device=number.device)
-        temporal = temporal.reshape(len(picture), -1, temporal.shape[-1])[number[packing.group[has_references]]]
-        return temporal.flatten(0, 1), slots.unflatten(0, (-1, references))
+        return slots
 
     def _kept(self, batch: Pages, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions that are read ``int64[B, L']`` and which of them are real: the chosen patches, and of what

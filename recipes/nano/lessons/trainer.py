@@ -34,7 +34,7 @@ def lesson_trainer(
     if run.lesson == "patches":
         module = PatchLesson(model)
     elif run.lesson == "reading":
-        module = ReadingLesson(model, data.patches)
+        module = ReadingLesson(model, data.patches, data.guided)
         source = PageSource(processor, batches, data.seen)
     else:
         module = MaskLesson(model, propose=run.lesson == "masks")

@@ -100,7 +100,7 @@ class Looks:
 
 def crowd(looks: Looks) -> list[Role]:
     """Several things that share their shape, their colour or both, and others that stand alone."""
-    count = looks.count(3, 6)
+    count = looks.count(3, 8)
     alike = int(looks.rng.integers(2, count + 1)) if count < 4 or looks.chance(0.3) else count - 1
     lead = looks.pick()
     same = ("shape", "colour", "both")[int(looks.rng.choice(3, p=[0.45, 0.25, 0.3]))]

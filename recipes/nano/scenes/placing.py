@@ -17,6 +17,8 @@ _LAYOUTS, _PLACES = 20, 60
 # perceptual distance (CIE Lab) within which a colour gets lost before another, and the share of a
 # background that may lie so close to an object's colour
 _LOST, _LOST_SHARE = 30.0, 0.04
+# in a fine scene: share of things that are small, and ratio of their radii to that of the scene
+_ALIKE, _SPREAD = 0.9, (0.8, 1.25)
 
 
 def place_objects(rng: np.random.Generator, config: SceneConfig, background: np.ndarray) -> list[SceneObject]:
@@ -129,9 +131,8 @@ def _draw_object(
     """An object on a path inside the frame, or as its role says; none where the frame is too small."""
     role = role or Role(colour, shape)
     side = min(size)
-    size_name = role.size or choice(rng, {"small": 0.35, "medium": 0.4, "big": 0.25})
-    band = rng.uniform(*SIZES[size_name])
-    radius = side * config.radius[0] * (config.radius[1] / config.radius[0]) ** band
+    size_name, share = _size(rng, config, role.size)
+    radius = side * share
     if twin is not None:
         radius = twin.radius
     motion, step = "still", (0.0, 0.0)
@@ -166,6 +167,15 @@ def _draw_object(
         angle=float(rng.uniform(-tilt, tilt)),
         centres=centres,
     )
+
+
+def _size(rng: np.random.Generator, config: SceneConfig, given: str | None) -> tuple[str, float]:
+    """Name of a size, ``given`` where there is one, and a radius of it as a share of the shorter side."""
+    if config.around and given is None and rng.random() < _ALIKE:
+        return "small", float(np.clip(config.around * rng.uniform(*_SPREAD), config.finest, config.small_end))
+    name = given or choice(rng, {"small": 0.35, "medium": 0.4, "big": 0.25})
+    band = rng.uniform(*SIZES[name])
+    return name, float(config.radius[0] * (config.radius[1] / config.radius[0]) ** band)
 
 
 def _own_colour(rng: np.random.Generator, colour: str) -> tuple[float, float, float]:

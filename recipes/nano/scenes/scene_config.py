@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from recipes.nano.scenes.casting import CLIP_PLOTS, PLOTS
-from recipes.nano.scenes.objects import COLOURS, HELD_OUT, SHAPES, TEXTURES
+from recipes.nano.scenes.objects import COLOURS, HELD_OUT, SHAPES, SIZES, TEXTURES
 from recipes.nano.scenes.painting import BACKGROUNDS
 
 MIN_SPAN = 2.5
@@ -39,6 +39,11 @@ class SceneConfig:
         photos: ``uint8[h, w, 3]`` RGB each.
         digital: share of scenes that look as if made with a drawing program: an even ground, colours on the
             way to those of CSS, no light, and lines around half of what stands on a bright ground.
+        fine: share of scenes whose things are nearly all small and of about one size, between ``finest`` and
+            the upper end of ``small``, so that there is room for many.
+        finest: smallest radius in such scenes, as a share of the shorter side.
+        around: radius about which the small things of a scene are drawn, likewise; 0 for any that counts as
+            small.
         purpose: what the scene is for: ``any``, or a name of :data:`~recipes.nano.scenes.casting.PLOTS`, which
             settle looks and motions; ``objects`` then bounds how many where the purpose leaves a choice.
         held_out: false never draws a pair of :data:`~recipes.nano.scenes.objects.HELD_OUT`; true draws one
@@ -66,6 +71,9 @@ class SceneConfig:
     )
     photos: Sequence[np.ndarray] = field(default=(), repr=False, compare=False)
     digital: float = 0.0
+    fine: float = 0.0
+    finest: float = 0.04
+    around: float = 0.0
     purpose: str = "any"
     held_out: bool = False
 
@@ -76,8 +84,11 @@ class SceneConfig:
                 raise ValueError(f"{name} must be two rising numbers of at least {lowest}, got {value}")
         if self.radius[1] < MIN_SPAN * self.radius[0]:
             raise ValueError(f"the largest radius must be {MIN_SPAN} times the smallest, got {self.radius}")
-        if not 0 <= self.digital <= 1:
-            raise ValueError(f"digital must be a share of 0 to 1, got {self.digital}")
+        for name in ("digital", "fine"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share of 0 to 1, got {getattr(self, name)}")
+        if self.fine and not 0.02 <= self.finest < self.small_end:
+            raise ValueError(f"finest must lie between 0.02 and {self.small_end:.3f}, got {self.finest}")
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
         if self.objects[1] > 254:
@@ -102,6 +113,11 @@ class SceneConfig:
         if not self.pairs(self.held_out):
             where = "in" if self.held_out else "outside"
             raise ValueError(f"the colours and shapes leave no pair {where} HELD_OUT")
+
+    @property
+    def small_end(self) -> float:
+        """The largest radius of a small thing, as a share of the shorter side."""
+        return self.radius[0] * (self.radius[1] / self.radius[0]) ** SIZES["small"][1]
 
     def background_weights(self) -> dict[str, float]:
         """Those of ``backgrounds`` that can be painted."""

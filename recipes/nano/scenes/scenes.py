@@ -99,6 +99,9 @@ def draw_scene(
         background = paint_background(rng, kind, height, width, config.photos)
     else:
         background = background_of(rng, kind, height, width)
+    if config.fine and rng.random() < config.fine:
+        ends = np.log((config.finest, config.small_end))
+        config = replace(config, around=float(np.exp(rng.uniform(*ends))))
     objects = place_objects(rng, config, background)
     if digital:
         objects = as_programs_draw(rng, objects, float(background.mean()))

@@ -33,3 +33,10 @@ def test_too_small_a_vocabulary_is_refused() -> None:
     assert len(build_tokenizer([], 258)) == 258
     with pytest.raises(ValueError, match="vocab_size 257 is too small: 258"):
         build_tokenizer([], 257)
+
+
+def test_synonyms_are_read_as_the_word_that_is_known() -> None:
+    synonyms = ((r"\bfurthest\b", "farthest"), (r"\bplus\b(?! sign)", "cross"))
+    tokenizer = build_tokenizer(["the farthest cross", "a plus sign"] * 5, 400, synonyms)
+    assert tokenizer.tokenize("The FURTHEST plus") == tokenizer.tokenize("the farthest cross")
+    assert tokenizer.tokenize("a plus sign") != tokenizer.tokenize("a cross sign")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from recipes.nano.lessons.codes import (
     object_codes,
     patch_codes,
     patch_shares,
+    patch_things,
     place,
 )
 from recipes.nano.scenes.objects import COLOURS, SHAPES
@@ -63,3 +66,14 @@ def test_a_patch_says_the_thing_that_covers_it(scene: Scene) -> None:
         expected = codes[share.argmax()] if share.max() > 0.15 else NOTHING
         np.testing.assert_allclose(patch[:CODE_DIM], expected)
         assert patch[-1] == pytest.approx(share.max(), abs=1e-6)
+
+
+def test_a_small_thing_in_the_corner_of_four_patches_is_shown() -> None:
+    """Though it covers too little of each: else it would be nowhere, and could not be counted."""
+    ids = np.zeros((1, 96, 96), np.uint8)
+    ids[0, 22:26, 22:26] = 1  # 4 of the 144 pixels of each patch
+    ids[0, 50:51, 24:48] = 2  # a line through two patches, and none of it in a third one
+    scene = replace(draw_scene(np.random.default_rng(0), SceneConfig(objects=(2, 2))), ids=ids)
+    which = patch_things(scene, 0, 8)[0].reshape(8, 8)
+    assert np.argwhere(which == 0).tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    assert np.argwhere(which == 1).tolist() == [[4, 2], [4, 3]]

@@ -8,6 +8,7 @@ from instructseg.inference.loading import DEFAULT_MODEL
 from instructseg.processing.storage import load_tokenizer
 from instructseg.structures import Task
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
+from recipes.nano.language.synonyms import SYNONYMS
 from recipes.nano.language.unknown import THINGS, UNSEEN_THINGS
 from recipes.nano.language.word_tokenizer import build_tokenizer
 from recipes.nano.lessons.corpus import VOCABULARY, spoken_corpus
@@ -20,12 +21,31 @@ UNKNOWN = (*THINGS, *UNSEEN_THINGS)
 @pytest.mark.slow
 def test_the_bundled_tokenizer_can_be_learned_again() -> None:
     """But for what phrases change that came later: the numbers of tokens, and pieces of words."""
-    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY), load_tokenizer(DEFAULT_MODEL)
+    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY, SYNONYMS), load_tokenizer(DEFAULT_MODEL)
     words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
     other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
     assert len(words) > 1000 and not other
     text = "the second largest orange diamond from the left, unheard-of words too"
     assert again.tokenize(text) == bundled.tokenize(text)
+
+
+def test_the_bundled_tokenizer_reads_synonyms_as_the_words_it_knows() -> None:
+    bundled = load_tokenizer(DEFAULT_MODEL)
+    built = build_tokenizer(["the red circle"], 300, SYNONYMS)
+    assert (
+        bundled.backend_tokenizer.normalizer.__getstate__() == built.backend_tokenizer.normalizer.__getstate__()
+    )
+    for said, known in (
+        ("the shape Furthest to the right", "the shape farthest to the right"),
+        ("how many discs are there?", "how many circles are there?"),
+        ("the plus beside a plus sign", "the cross beside a plus sign"),
+        ("the tiniest navy blue symbol", "the smallest blue shape"),
+        ("the last star in the row", "the last star from the left"),
+        ("the surplus, a discord, marigold", "the surplus, a discord, marigold"),
+    ):
+        assert bundled.tokenize(said) == bundled.tokenize(known)
+    for _, word in SYNONYMS:
+        assert all(len(bundled.tokenize(f" {part}")) == 1 for part in word.split())
 
 
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])

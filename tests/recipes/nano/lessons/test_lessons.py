@@ -111,6 +111,18 @@ def test_reading_what_the_siglip_side_says(model: InstructSeg, pages: PageSource
     assert "vision" not in without_gradient(lesson)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_reading_without_heads_of_its_own(model: InstructSeg, pages: PageSource, index: int) -> None:
+    """A model that knows where to look is not disturbed by heads that know nothing yet."""
+    lesson = ReadingLesson(model, patches=20, guided=False)
+    output = lesson(pages.batch(index)[0])
+    assert {"select", "point"} <= set(output.losses)
+    assert not {"slots", "look", "standing", "asked"} & set(output.losses)
+    output.total.backward()
+    heads = [*lesson.slot_head.parameters(), *lesson.standing_head.parameters()]
+    assert all(weight.grad is None for weight in heads)
+
+
 def test_what_is_taught_is_where_it_is_looked_for(
     model: InstructSeg, pages: PageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

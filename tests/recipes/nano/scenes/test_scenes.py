@@ -177,3 +177,18 @@ def test_a_configuration_that_cannot_be_drawn_is_refused(options, message):
 def test_too_many_objects_for_the_frame_are_refused():
     with pytest.raises(ValueError, match="no room for 30 objects in a frame of 96 x 96"):
         draw(0, height=(96, 96), width=(96, 96), objects=(30, 30))
+
+
+def test_a_fine_scene_holds_many_small_things_of_about_one_size() -> None:
+    config = SceneConfig(radius=(0.09, 0.28), objects=(8, 8), fine=1.0)
+    radii = []
+    for seed in range(20):
+        scene = draw_scene(np.random.default_rng(seed), config)
+        side = min(scene.ids.shape[1:])
+        small = np.array([thing.radius / side for thing in scene.objects if thing.size == "small"])
+        assert len(scene.objects) == 8 and len(small) >= 4
+        assert config.finest <= small.min() and small.max() <= config.small_end + 1e-9
+        radii += small.tolist()
+    assert min(radii) < 0.05 and max(radii) > 0.1
+    with pytest.raises(ValueError, match=r"finest must lie between 0\.02 and 0\.113, got 0\.2"):
+        SceneConfig(radius=(0.09, 0.28), fine=0.5, finest=0.2)
