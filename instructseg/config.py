@@ -223,8 +223,10 @@ class RunConfig:
     stages: dict[str, RunConfig] = field(default_factory=dict)
     eval: EvalConfig | None = None
 
-    # fields that a stage cannot have; no annotation, so that it is no field itself
+    # fields that a stage cannot have, and those in which names are the user's; without an annotation, so that
+    # they are no fields themselves
     OF_THE_RUN = frozenset({"output_dir", "allow_changes", "export_dtype", "export_official", "eval"})
+    FREE = frozenset({"model.overrides.", "train.optim.lr_scale."})
 
     def __post_init__(self) -> None:
         if self.seed < 0:

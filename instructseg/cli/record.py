@@ -41,10 +41,6 @@ _HARMLESS = {
 """What may differ: how long, how often and where, not what a step learns."""
 
 
-_FREE = ("model.overrides.", "data.scene.", "data.kinds.", "data.clip_kinds.", "train.optim.lr_scale.")
-"""Where names are the user's."""
-
-
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """What is recorded of a run."""
     stages = {name: _plain(stage) for name, stage in config.plan().items()}
@@ -71,7 +67,7 @@ def compare_record(config: RunConfig) -> None:
     if not isinstance(kept, dict) or not isinstance(kept.get("stages"), dict):
         raise ValueError(f"{path} is no record of settings: delete it to go on without a comparison")
     begun = [name for name in kept["stages"] if _has_begun(config.output_dir / name)]
-    changes = list(_stage_changes(begun, kept["stages"], now["stages"]))
+    changes = list(_stage_changes(begun, kept["stages"], now["stages"], tuple(config.FREE)))
     if kept.get("processes") != now["processes"]:
         logger.info("%s processes, before it were %s", now["processes"], kept.get("processes"))
     for key, _, old, new in (change for change in changes if change[1]):
@@ -98,7 +94,7 @@ def _has_begun(folder: Path) -> bool:
 
 
 def _stage_changes(
-    begun: list[str], kept: Mapping[str, Any], now: Mapping[str, Any]
+    begun: list[str], kept: Mapping[str, Any], now: Mapping[str, Any], free: tuple[str, ...]
 ) -> Iterator[tuple[str, bool, str, str]]:
     """Key, whether it is harmless, old and new value of what differs in stages that have begun."""
     if begun != list(now)[: len(begun)]:
@@ -108,18 +104,20 @@ def _stage_changes(
         if not isinstance(kept[name], dict):
             yield f"stages.{name}", False, _shown(kept[name]), "a mapping"
             continue
-        for key, old, new in _differences(kept[name], now[name], ""):
+        for key, old, new in _differences(kept[name], now[name], "", free):
             harmless = any(key == one or key.startswith(f"{one}.") for one in _HARMLESS)
             yield (key if len(now) == 1 else f"stages.{name}.{key}"), harmless, _shown(old), _shown(new)
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str, free: tuple[str, ...]
+) -> Iterator[tuple[str, Any, Any]]:
     for name in sorted(old.keys() | new.keys()):
-        if (name in old) != (name in new) and not prefix.startswith(_FREE):
+        if (name in old) != (name in new) and not prefix.startswith(free):
             continue  # a setting that another version of the package lacks
         mine, theirs = old.get(name), new.get(name)
         if isinstance(mine, dict) and isinstance(theirs, dict):
-            yield from _differences(mine, theirs, f"{prefix}{name}.")
+            yield from _differences(mine, theirs, f"{prefix}{name}.", free)
         elif mine != theirs:
             yield f"{prefix}{name}", mine, theirs
 

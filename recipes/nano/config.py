@@ -127,6 +127,7 @@ class NanoRunConfig(RunConfig):
     drawn: DrawnConfig = field(default_factory=DrawnConfig)
 
     OF_THE_RUN = RunConfig.OF_THE_RUN | {"recipe", "drawn"}
+    FREE = RunConfig.FREE | {"data.scene.", "data.kinds.", "data.clip_kinds."}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> NanoRunConfig:
