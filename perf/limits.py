@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference.frame_window import spacing_of
 from instructseg.inference.memory import gaining_chunk, plan_memory
-from instructseg.inference.window import spacing_of
 from perf.memory import status
 from perf.workload import INSTRUCTIONS, build, configuration, pictures, save
 

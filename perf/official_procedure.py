@@ -22,7 +22,7 @@ import torch
 
 from instructseg.data.frames import neighbour_references
 from instructseg.inference.postprocess import all_masks
-from instructseg.inference.session import KeyFrame, Prompt, Session
+from instructseg.inference.predictor import KeyFrame, Prompt, Session
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.pixel_decoder import DeformableAttention

@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from instructseg.inference.postprocess import all_masks, best_masks
-from instructseg.inference.session import Session
+from instructseg.inference.predictor import Session
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.quantised import quantise_language

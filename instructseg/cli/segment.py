@@ -147,8 +147,8 @@ def _video_predictor(
 ) -> VideoPredictor:
     """The model, for the largest of the videos."""
     from instructseg.inference import VideoPredictor
+    from instructseg.inference.frame_window import REFERENCE_FPS
     from instructseg.inference.memory import Workload
-    from instructseg.inference.window import REFERENCE_FPS
 
     clips = [clip for clip in opened if isinstance(clip, VideoSource)]
     rates = [clip.fps if clip.timed else REFERENCE_FPS for clip in clips]
@@ -168,7 +168,7 @@ def _segment_clip(
 ) -> None:
     """Asks about a video, and writes."""
     from instructseg.inference import Stride
-    from instructseg.inference.threads import WriteBehind, read_ahead
+    from instructseg.inference.prefetch import WriteBehind, read_ahead
 
     found = predictor.predict(
         clip.passed_through(read_ahead),
@@ -250,7 +250,7 @@ def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[Non
 @contextmanager
 def _kept(summary: Summary) -> Iterator[None]:
     """Adds to an interruption how many frames are done, and where they are."""
-    from instructseg.inference.faults import is_out_of_memory
+    from instructseg.inference.out_of_memory import is_out_of_memory
 
     try:
         yield

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.inference.faults import memory_told
-from instructseg.inference.frames import take_image, take_instructions
+from instructseg.inference.out_of_memory import memory_told
 from instructseg.inference.postprocess import predictions
-from instructseg.inference.session import KeyFrame, Session, batches, check_task
+from instructseg.inference.predictor import KeyFrame, Session, batches, check_task
+from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor

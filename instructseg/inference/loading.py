@@ -11,7 +11,7 @@ import torch
 
 from instructseg import hub
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
-from instructseg.inference.faults import free_memory, gib, is_out_of_memory, out_of_memory
+from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, out_of_memory
 from instructseg.inference.weights import weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import FOREIGN_LAYOUTS, read_config, read_model_type, stored_dtype

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from instructseg.inference.faults import gib
+from instructseg.inference.frame_window import most_held, spacing_of
 from instructseg.inference.loading import choose_device, choose_dtype, fastest_dtype, read_model_config
+from instructseg.inference.out_of_memory import gib
 from instructseg.inference.weights import choices, in_words, weight_bytes
-from instructseg.inference.window import most_held, spacing_of
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import trunk_class

@@ -11,12 +11,12 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from instructseg.inference.frames import take_image
+from instructseg.inference.encoder import Pairs
+from instructseg.inference.frame_window import REFERENCES, Window
 from instructseg.inference.instructions import Anchor, Instruction, States
-from instructseg.inference.pairs import Pairs
-from instructseg.inference.session import BATCH_SIZE, check_batch_size, check_task
+from instructseg.inference.predictor import BATCH_SIZE, check_batch_size, check_task
 from instructseg.inference.stride import Stride
-from instructseg.inference.window import REFERENCES, Window
+from instructseg.inference.user_input import take_image
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -31,7 +31,7 @@ class StreamOptions:
         task: selects the prompt, also by its name; for a question whose answer is a mask ``Task.REASON_VOS``.
         references: frames beside the key frame that the model looks at.
         spacing: frames from one reference to the next. 1 is the released rule; for what it means at other
-            frame rates see :func:`~instructseg.inference.window.spacing_of`.
+            frame rates see :func:`~instructseg.inference.frame_window.spacing_of`.
         delay: frames that are read behind a frame before its result comes; ``None`` for half of the
             references, the released rule. 0 answers at once and looks at the past alone. With more than
             half of the references, a fixed stride may take the nearest key frame instead of the previous.

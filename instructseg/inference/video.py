@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.inference.frames import take_instructions, take_video
+from instructseg.inference.frame_window import REFERENCES, spacing_of
 from instructseg.inference.memory import gaining_chunk
-from instructseg.inference.session import Session
+from instructseg.inference.predictor import Session
 from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
-from instructseg.inference.window import REFERENCES, spacing_of
+from instructseg.inference.user_input import take_instructions, take_video
 from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -97,7 +97,7 @@ class VideoPredictor(Session):
                 ``Task.REASON_VOS``.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
                 ``llm_stride``, ``spacing``, ``delay``, ``chunk``. By default the references of a clip that
-                tells its frames per second are spaced as :func:`~instructseg.inference.window.spacing_of`
+                tells its frames per second are spaced as :func:`~instructseg.inference.frame_window.spacing_of`
                 says, those of other clips are the nearest frames; the delay of a fixed ``llm_stride`` is long
                 enough to take the nearest key frame, and the chunk is :attr:`chunk` where the frames lie
                 ready; without a limit on memory 4, where they are small or on a GPU.

@@ -6,7 +6,7 @@ from collections import Counter
 
 import torch
 
-from instructseg.inference.faults import gib
+from instructseg.inference.out_of_memory import gib
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.quantised import GROUP, is_block_weight
 

@@ -24,7 +24,7 @@ from instructseg.cli import app
 from instructseg.cli.manifest import NAME
 from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
-from instructseg.inference.window import spacing_of
+from instructseg.inference.frame_window import spacing_of
 from instructseg.masks import load_index_png, rle_to_mask
 from instructseg.media import VideoWriter, open_video, save_image
 from instructseg.model import InstructSeg

@@ -11,8 +11,8 @@ import torch
 
 from instructseg.data.frames import neighbour_references
 from instructseg.inference import VideoPredictor
+from instructseg.inference.frame_window import spacing_of
 from instructseg.inference.postprocess import postprocess
-from instructseg.inference.window import spacing_of
 from instructseg.media import TruncatedVideoError, open_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from instructseg.inference.faults import gib
+from instructseg.inference.out_of_memory import gib
 from instructseg.inference.weights import choices, in_words, weight_bytes, weights_advice
 from instructseg.model import preset
 

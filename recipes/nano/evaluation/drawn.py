@@ -15,7 +15,7 @@ from instructseg.evaluation.iou import intersection_union
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.evaluation.sums import mean
 from instructseg.inference.postprocess import postprocess, predictions
-from instructseg.inference.session import Session
+from instructseg.inference.predictor import Session
 from instructseg.structures import MaskPrediction, Sample
 from recipes.nano.evaluation.plain_drawings import Drawing, PlainDrawings
 from recipes.nano.synthetic import DrawnScene, SyntheticDataset

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import pytest
 
-from instructseg.inference.threads import WriteBehind, read_ahead
+from instructseg.inference.prefetch import WriteBehind, read_ahead
 
 
 def test_reading_keeps_order_and_does_not_run_away() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instructseg.data.frames import neighbour_references
-from instructseg.inference.window import Window, most_held, spacing_of
+from instructseg.inference.frame_window import Window, most_held, spacing_of
 
 FRAME = np.zeros((1, 1, 3), np.uint8)
 

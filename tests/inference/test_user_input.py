@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from instructseg.inference import ImagePredictor, VideoPredictor, VideoSession
-from instructseg.inference.frames import take_video
+from instructseg.inference.user_input import take_video
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import torch
 
-from instructseg.inference.faults import is_out_of_memory, out_of_memory
+from instructseg.inference.frame_window import Shown, Window
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
+from instructseg.inference.out_of_memory import is_out_of_memory, out_of_memory
 from instructseg.inference.postprocess import predictions
-from instructseg.inference.session import Session
-from instructseg.inference.window import Shown, Window
+from instructseg.inference.predictor import Session
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.processing import InstructSegProcessor

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instructseg.inference import faults
-from instructseg.inference.faults import free_memory, gib, is_out_of_memory, memory_told
+from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, memory_told
 
 CPU = torch.device("cpu")
 
