@@ -3,7 +3,7 @@
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled, load
 from instructseg.inference.postprocess import postprocess
-from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import FrameResult, VideoPredictor
 from instructseg.questions import wants_words

@@ -3,7 +3,7 @@
 Frames are read as they are needed and kept as long as a neighbour may look at them, so memory does not grow
 with the clip. SigLIP and the mask branch see each frame once, the perceiver each pair of frame and
 instruction once. The numbers are those of one forward per frame. The work is done by
-:class:`~instructseg.inference.stream.VideoSession`.
+:class:`~instructseg.inference.session.VideoSession`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from instructseg.inference.frame_window import REFERENCES, spacing_of
 from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.predictor import Session
-from instructseg.inference.stream import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_instructions, take_video
 from instructseg.media import ImageLike, VideoSource
@@ -70,7 +70,7 @@ class VideoPredictor(Session):
         """Opens a stream with this model.
 
         Args:
-            options: fields of :class:`~instructseg.inference.stream.StreamOptions`.
+            options: fields of :class:`~instructseg.inference.session.StreamOptions`.
 
         Raises:
             ValueError: an option is out of its range.
