@@ -14,7 +14,7 @@ import torch
 
 from instructseg.inference.frame_window import Shown, Window
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
-from instructseg.inference.out_of_memory import is_out_of_memory, out_of_memory
+from instructseg.inference.out_of_memory import is_out_of_memory, out_of_memory_error
 from instructseg.inference.postprocess import predictions
 from instructseg.inference.predictor import Session
 from instructseg.log import get_logger
@@ -152,7 +152,9 @@ class Pairs(Session):
                 if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise out_of_memory(error, f"on one of the {what}", _ADVICE, self.model.device) from error
+                    raise out_of_memory_error(
+                        error, f"on one of the {what}", _ADVICE, self.model.device
+                    ) from error
             else:
                 start += len(batch)
                 continue

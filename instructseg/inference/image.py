@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.inference.out_of_memory import memory_told
+from instructseg.inference.out_of_memory import explain_out_of_memory
 from instructseg.inference.postprocess import predictions
 from instructseg.inference.predictor import KeyFrame, Session, batches, check_task
 from instructseg.inference.user_input import take_image, take_instructions
@@ -58,7 +58,9 @@ class ImagePredictor(Session):
             torch.cuda.OutOfMemoryError: it does not fit; the picture before stays.
         """
         frame = take_image(image)  # a copy: the caller's array may change
-        with memory_told(f"on a picture of {frame.shape[0]}x{frame.shape[1]}", LOAD_SMALLER, self.model.device):
+        with explain_out_of_memory(
+            f"on a picture of {frame.shape[0]}x{frame.shape[1]}", LOAD_SMALLER, self.model.device
+        ):
             self._own.shown = (frame, self.key_frame(frame, self.tokens(frame)))
         self._is_set = True
 
@@ -114,7 +116,7 @@ class ImagePredictor(Session):
             texts = self._generate(group, task, max_new_tokens) if answer else None
             said: Sequence[str | None] = texts or [None] * len(group)
             prompt = self.prompt(group, task, 0, texts)
-            with memory_told(f"on {len(group)} instructions at once", ADVICE, self.model.device):
+            with explain_out_of_memory(f"on {len(group)} instructions at once", ADVICE, self.model.device):
                 reference = self.perceive(prompt, key.tokens)
                 output = self.solve(prompt, key, [reference])
                 geometry = [key.geometry] * len(group)
@@ -165,6 +167,8 @@ class ImagePredictor(Session):
             picture=torch.zeros(len(instructions), dtype=torch.int64),
         )
         inputs, stop = inputs.to(self.model.device, self.model.dtype), (self.processor.seg_token_id,)
-        with memory_told(f"on the text of {len(instructions)} instructions", ADVICE, self.model.device):
+        with explain_out_of_memory(
+            f"on the text of {len(instructions)} instructions", ADVICE, self.model.device
+        ):
             written = self.model.answer(inputs, max_new_tokens, stop, tokens=self._require()[1].tokens)
         return [self.processor.decode(ids) for ids in written]

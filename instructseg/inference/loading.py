@@ -11,7 +11,7 @@ import torch
 
 from instructseg import hub
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
-from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, out_of_memory
+from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, out_of_memory_error
 from instructseg.inference.weights import weights_advice
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import FOREIGN_LAYOUTS, read_config, read_model_type, stored_dtype
@@ -147,7 +147,7 @@ def _too_large(
     """The error where the weights do not fit: how large they are, and what would fit."""
     config = read_model_config(source)
     asked, fits = weights_advice(config, dtype, quantise or config.quantise, free_memory(device))
-    return out_of_memory(error, f"loading {gib(asked)} of weights", fits, device)
+    return out_of_memory_error(error, f"loading {gib(asked)} of weights", fits, device)
 
 
 def choose_device(name: torch.device | str | None = None) -> torch.device:

@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
-def out_of_memory(
+def out_of_memory_error(
     error: BaseException, doing: str, fits: str, device: torch.device
 ) -> torch.cuda.OutOfMemoryError:
     """The error to raise instead.
@@ -43,7 +43,7 @@ def out_of_memory(
 
 
 @contextmanager
-def memory_told(doing: str, fits: str, device: torch.device) -> Iterator[None]:
+def explain_out_of_memory(doing: str, fits: str, device: torch.device) -> Iterator[None]:
     """Lets errors of memory say more; arguments as of :func:`out_of_memory`.
 
     Raises:
@@ -54,7 +54,7 @@ def memory_told(doing: str, fits: str, device: torch.device) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise out_of_memory(error, doing, fits, device) from error
+        raise out_of_memory_error(error, doing, fits, device) from error
 
 
 def free_memory(device: torch.device) -> int | None:

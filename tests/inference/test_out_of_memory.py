@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, memory_told
+from instructseg.inference.out_of_memory import explain_out_of_memory, free_memory, gib, is_out_of_memory
 
 CPU = torch.device("cpu")
 
 
 def test_a_real_one() -> None:
-    with pytest.raises(torch.cuda.OutOfMemoryError) as caught, memory_told("loading", "take less", CPU):
+    with (
+        pytest.raises(torch.cuda.OutOfMemoryError) as caught,
+        explain_out_of_memory("loading", "take less", CPU),
+    ):
         torch.empty(10**15)
     text = str(caught.value)
     assert text.startswith("out of memory loading (") and text.endswith(": take less")
@@ -24,23 +27,23 @@ def test_what_counts_as_one() -> None:
     assert is_out_of_memory(RuntimeError("not enough memory: you tried to allocate 12 bytes."))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
-    with pytest.raises(RuntimeError, match=r"^shape$"), memory_told("loading", "take less", CPU):
+    with pytest.raises(RuntimeError, match=r"^shape$"), explain_out_of_memory("loading", "take less", CPU):
         raise RuntimeError("shape")
 
 
 def test_a_size_of_the_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "free_memory", lambda device: 3 * 2**30)
+    monkeypatch.setattr(out_of_memory, "free_memory", lambda device: 3 * 2**30)
     error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has 9 GiB")
-    told = str(faults.out_of_memory(error, "on one", "take less", CPU))
+    told = str(out_of_memory.out_of_memory_error(error, "on one", "take less", CPU))
     assert told == "out of memory on one (1.50 GiB more were asked, 3.00 GiB are free on cpu): take less"
-    assert str(faults.out_of_memory(MemoryError(), "here", "x", CPU)).count("asked") == 0
+    assert str(out_of_memory.out_of_memory_error(MemoryError(), "here", "x", CPU)).count("asked") == 0
 
 
 def test_memory_that_caches_files_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "MemTotal: 9 kB\nMemFree:  1 kB\nMemAvailable:   7 kB\n"
-    monkeypatch.setattr(faults.Path, "read_text", lambda *_, **__: told)
+    monkeypatch.setattr(out_of_memory.Path, "read_text", lambda *_, **__: told)
     assert free_memory(torch.device("cpu")) == 7 * 1024
-    monkeypatch.setattr(faults.Path, "read_text", lambda *_, **__: "MemTotal: 9 kB")
+    monkeypatch.setattr(out_of_memory.Path, "read_text", lambda *_, **__: "MemTotal: 9 kB")
     free = free_memory(torch.device("cpu"))
     assert free is None or free > 7 * 1024
 
