@@ -48,7 +48,7 @@ def run(script: str, *words: str) -> None:
 
 def test_video(capsys: pytest.CaptureFixture[str]) -> None:
     run("video")
-    assert open_video("out/demo_overlay.mp4").length == open_video("out/demo.mp4").length
+    assert len(open_video("out/demo_overlay.mp4")) == len(open_video("out/demo.mp4"))
     assert "the red circle moving left: score" in capsys.readouterr().out
     assert len(list(Path("out/demo_masks").iterdir())) == 1
 

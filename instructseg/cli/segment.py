@@ -185,7 +185,7 @@ def _segment_clip(
         with (
             _kept(summary),
             WriteBehind(writer, lambda result: summary.add(result.predictions)) as behind,
-            progress(found, clip.length, "frames", step.item.path.name) as steps,
+            progress(found, clip.about, "frames", step.item.path.name) as steps,
         ):
             for result in steps:
                 behind.write(result)

@@ -1,10 +1,11 @@
 """Pictures and video, in and out: everything becomes ``uint8[H, W, 3]`` RGB, one frame at a time."""
 
-from instructseg.media.images import ImageLike, image_size, load_image, save_image
+from instructseg.media.images import MAX_PIXELS, ImageLike, image_size, load_image, save_image
 from instructseg.media.reading import TruncatedVideoError, VideoSource, open_video
 from instructseg.media.writing import VideoWriter
 
 __all__ = [
+    "MAX_PIXELS",
     "ImageLike",
     "TruncatedVideoError",
     "VideoSource",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from instructseg.files import atomic_path
+from instructseg.media.kinds import FORMATS, READ, is_image, refusal
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,8 +17,24 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "str | Path | np.ndarray | Image.Image"
 """What :func:`load_image` takes."""
 
+MAX_PIXELS = 8192 * 8192
+"""The most pixels of an image or frame that is read: 67 million, more than cameras of 61 megapixels and 8K
+video give, and so many that reading takes less than 1 GB. A file of 20 KB can announce far more."""
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+)
+"""All that Pillow's decoders are known to raise on damaged files."""
 
-def load_image(source: ImageLike) -> np.ndarray:
+
+def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a picture.
 
     A file or a Pillow image is turned upright by its EXIF orientation. Transparency is laid over white.
@@ -26,14 +43,16 @@ def load_image(source: ImageLike) -> np.ndarray:
     (0..65535) or float, which must lie in 0..1.
 
     Args:
-        source: a path, an array or a ``PIL.Image.Image``; never modified.
+        source: a path, an array or a ``PIL.Image.Image``; never modified. Of an animation, the first frame.
+        max_pixels: a larger image is refused before it is decoded; an array is in memory already, and taken.
 
     Returns:
         ``uint8[H, W, 3]`` RGB; the given array itself where it already is that.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, no picture, empty, or beyond Pillow's limit of pixels; the array
+        ValueError: the file is damaged, of a format that is not read, empty, or has more than
+            ``max_pixels``; the array
             has another shape, type or range of values.
         TypeError: ``source`` is something else.
     """
@@ -42,7 +61,8 @@ def load_image(source: ImageLike) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return _array_to_rgb(source)
     if isinstance(source, Image.Image):
-        return _pillow_to_rgb(source, "picture")
+        check_pixels(source.size, max_pixels, "image")
+        return pillow_to_rgb(source, "image")
     if not isinstance(source, str | Path):
         raise TypeError(f"a picture is a path, an array or a Pillow image, got {type(source).__name__}")
     path = Path(source)
@@ -50,20 +70,62 @@ def load_image(source: ImageLike) -> np.ndarray:
         raise FileNotFoundError(f"no such picture: {path}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a picture")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is an empty file")
     with path.open("rb") as file:
+        image = open_pillow(file, path, max_pixels)
         try:
-            image = Image.open(file)
             image.load()
-        except Image.UnidentifiedImageError:
-            raise ValueError(f"{path} is no picture, or of an unknown format") from None
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{path} is too large: {error}") from error
-        # all that Pillow's decoders are known to raise on damaged files
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        except DAMAGE as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-    return _pillow_to_rgb(image, str(path))
+        return pillow_to_rgb(image, str(path))
+
+
+def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
+    """Reads the header of an image that lies in ``file``.
+
+    Pillow's own limit of pixels is not asked: it only warns of what takes gigabytes, and cannot be raised for
+    one image alone.
+
+    Raises:
+        ValueError: as :func:`load_image`.
+    """
+    from PIL import Image
+
+    Image.init()
+    head = file.read(32)
+    if not head:
+        raise ValueError(f"{path} is an empty file")
+    if head[:4] == b"RIFF" and head[12:16] == b"VP8X":  # opening it takes memory for its canvas already
+        width, height = (1 + int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
+        check_pixels((width, height), max_pixels, str(path))
+    problem: Exception | None = None
+    for name in FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        if factory is None or (accepts is not None and not accepts(head[:16])):
+            continue
+        file.seek(0)
+        try:
+            image = factory(file, str(path))
+        except DAMAGE as error:
+            problem = problem or error
+            continue
+        check_pixels(image.size, max_pixels, str(path))
+        return image
+    if is_image(path) and problem is not None:
+        raise ValueError(f"{path} is damaged, or no image: {problem}")
+    raise ValueError(refusal(path, "image") or f"{path} is no image, or of an unknown format; {READ}")
+
+
+def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    """Refuses what is too large; ``size`` is ``(width, height)``.
+
+    Raises:
+        ValueError: it has more than ``max_pixels``.
+    """
+    if size[0] * size[1] > max_pixels:
+        raise ValueError(
+            f"{name} has {size[1]}x{size[0]} pixels, more than {max_pixels}: make it smaller, or raise "
+            "max_pixels (--max-pixels)"
+        )
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -95,7 +157,8 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(_array_to_rgb(image)).save(temporary)
 
 
-def _pillow_to_rgb(image: Image.Image, name: str) -> np.ndarray:
+def pillow_to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """``uint8[H, W, 3]`` of a Pillow image, turned upright; raises a ValueError that begins with ``name``."""
     from PIL import ImageOps
 
     if 0 in image.size:
@@ -107,7 +170,7 @@ def _pillow_to_rgb(image: Image.Image, name: str) -> np.ndarray:
         if image.mode.endswith(("A", "a")) or "transparency" in image.info:
             return _over_white(np.asarray(image.convert("RGBA")))
         return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # a Pillow image reads its file only here
+    except DAMAGE as error:  # a Pillow image reads its file only here
         raise ValueError(f"{name} is damaged: {error}") from error
 
 
@@ -140,6 +203,11 @@ def _array_to_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """``uint8[H, W, 4]`` to ``uint8[H, W, 3]``."""
-    colour, alpha = rgba[..., :3].astype(np.uint32), rgba[..., 3:].astype(np.uint32)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    """``uint8[H, W, 4]`` to ``uint8[H, W, 3]``, some rows at a time to save memory."""
+    result = np.empty((*rgba.shape[:2], 3), np.uint8)
+    rows = max(1, 1_000_000 // rgba.shape[1])
+    for i in range(0, len(rgba), rows):
+        part = rgba[i : i + rows]
+        colour, alpha = part[..., :3].astype(np.uint32), part[..., 3:].astype(np.uint32)
+        result[i : i + rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return result

@@ -176,7 +176,7 @@ def test_video() -> None:
         "video", "clip.mp4", "the red circle", "moving left", "-f", "overlay,masks,palette,rle", "--json"
     )
     clip = open_video("out/clip_overlay.mp4")
-    assert (clip.size[1], clip.length) == (SIZE[1] + 1, LENGTH) and clip.size[0] > SIZE[0]
+    assert (clip.size[1], len(clip)) == (SIZE[1] + 1, LENGTH) and clip.size[0] > SIZE[0]
     assert clip.fps == pytest.approx(FPS, abs=1e-3)
     names = [f"{t:05d}.png" for t in range(LENGTH)]
     for folder in ("clip_masks/1-the-red-circle", "clip_masks/2-moving-left", "clip_palette"):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import functools
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.media import image_size, load_image, save_image
+from instructseg.media import image_size, load_image, open_video, save_image
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ def test_files_that_are_no_picture(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"empty\.jpg is an empty file"):
         load_image(tmp_path / "empty.jpg")
     (tmp_path / "text.jpg").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.jpg is no picture"):
+    with pytest.raises(ValueError, match=r"text\.jpg is text, no image; read are JPEG"):
         load_image(tmp_path / "text.jpg")
     with pytest.raises(TypeError, match="got list"):
         load_image([[1, 2]])  # type: ignore[arg-type]
@@ -140,7 +143,7 @@ def test_half_a_file(tmp_path: Path, suffix: str) -> None:
     save_image(path, noise)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match=rf"half\{suffix} is (damaged|no picture)"):
+    with pytest.raises(ValueError, match=rf"half\{suffix} is damaged"):
         load_image(path)
 
 
@@ -157,16 +160,66 @@ def test_the_size_of_a_file(tmp_path: Path, pixels: np.ndarray) -> None:
     assert image_size(tmp_path / "b.png") == (1, 1)
 
 
-def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_image(tmp_path / "bomb.png", np.zeros((50, 50, 3), dtype=np.uint8))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"bomb\.png is too large"):
-        load_image(tmp_path / "bomb.png")
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that announces a size, with no pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return head + struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
+
+
+def test_sizes_that_a_header_makes_up(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(13000, 13000))
+    with pytest.raises(
+        ValueError, match=r"bomb\.png has 13000x13000 pixels, more than 67108864: .*--max-pixels"
+    ):
+        load_image(path)
+    with pytest.raises(ValueError, match="is damaged"):  # beyond Pillow's own limit, too
+        load_image(path, max_pixels=200_000_000)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif", ".jp2", ".ppm", ".avif"])
+def test_the_limit_of_pixels_holds_for_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    save_image(path, np.zeros((40, 50, 3), dtype=np.uint8))
+    assert load_image(path, max_pixels=2000).shape == (40, 50, 3)
+    for read in (load_image, functools.partial(open_video, fps=None)):
+        with pytest.raises(ValueError, match=rf"a\{suffix} has 40x50 pixels, more than 1999"):
+            read(path, max_pixels=1999)
+    with Image.open(path) as image, pytest.raises(ValueError, match="image has 40x50 pixels"):
+        load_image(image, max_pixels=1999)
+
+
+def test_a_canvas_of_webp_is_not_made_before_it_is_measured(tmp_path: Path) -> None:
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\2\0\0\0" + b"\xff\x3f\0" * 2
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    with pytest.raises(ValueError, match="has 16384x16384 pixels"):
+        load_image(tmp_path / "a.webp")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "is a HEIC photo.*convert it: heif-convert a.heic a.jpg"),
+        ("a.svg", b'<?xml version="1.0"?><svg xmlns="x"/>', "is an SVG drawing.*convert it: rsvg-convert"),
+        ("a.pdf", b"%PDF-1.7\n", "is a PDF document.*convert it page by page: pdftoppm"),
+        ("a.eps", b"%!PS-Adobe", "is PostScript"),
+        ("a.psd", b"8BPS\0\1", "is a Photoshop file"),
+        ("a.docx", b"PK\x03\x04", "is a ZIP archive or an office document"),
+        ("a.html", b"<html></html>", "is a web page"),
+        ("a.jpg", b"\0\1\2\3", "is damaged|is no image"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (load_image, open_video):
+        with pytest.raises(ValueError, match=told):
+            read(tmp_path / name)
 
 
 def test_a_damaged_pillow_image(tmp_path: Path) -> None:
     path = tmp_path / "half.jpg"
     save_image(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:2000])
-    with Image.open(path) as image, pytest.raises(ValueError, match="picture is damaged"):
+    with Image.open(path) as image, pytest.raises(ValueError, match="image is damaged"):
         load_image(image)
