@@ -155,7 +155,7 @@ class Page:
                 seen[place] += one.found
             return draw_predictions(frame.frame, frame.predictions)
 
-        shown = (drawn(one) for one in follow(frames, total=video.length))
+        shown = (drawn(one) for one in follow(frames, total=video.about))
         first = next(shown)
         with VideoWriter(target, video.fps, first.shape[:2]) as writer:
             for frame in chain([first], shown):

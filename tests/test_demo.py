@@ -111,7 +111,7 @@ def test_the_page_segments_and_answers(page: Any, app: ModuleType, monkeypatch: 
     _, told = page.segment_image("photo.png", text, "masks of what is named", 1.0)
     assert told.count("nothing found") == 2 and "two" not in told
     path, told = page.segment_video("clip.mp4", "the red circle", 0.0, follow)
-    assert open_video(path).length == 3 and "found in 3 of 3 frames" in told
+    assert len(open_video(path)) == 3 and "found in 3 of 3 frames" in told
     assert "nothing found" in page.segment_video("clip.mp4", "the red circle", 1.0, follow)[1]
 
 

@@ -205,8 +205,8 @@ def test_demo() -> None:
     run("demo", "--output", "out")
     assert {"demo.mp4", "demo_overlay.mp4"} < set(files())
     before, after = open_video("out/demo.mp4"), open_video("out/demo_overlay.mp4")
-    assert (before.size[1], before.fps, before.length) == (after.size[1], after.fps, after.length)
-    assert len(files("out/demo_masks/1-the-red-circle-moving-left")) == after.length
+    assert (before.size[1], before.fps, len(before)) == (after.size[1], after.fps, len(after))
+    assert len(files("out/demo_masks/1-the-red-circle-moving-left")) == len(after)
     assert "out/demo.mp4 exists: choose another --output, or add --overwrite" in refused("demo")
 
 
