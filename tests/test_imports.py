@@ -27,6 +27,7 @@ RANKS = {
     "structures": 0,
     "questions": 0,
     "log": 0,
+    "progress": 0,
     "distributed": 0,
     "safe_pickle": 0,
     "polygons": 0,
@@ -47,9 +48,10 @@ RANKS = {
     "export": 4,
     "engine": 4,
     "config": 5,
+    "benchmarks": 6,
     "interop": 6,
-    "cli": 6,
-    "__main__": 7,
+    "cli": 7,
+    "__main__": 8,
     "weights": 6,
 }
 

@@ -37,10 +37,10 @@ def list_command() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from instructseg.data.catalogue import CATALOGUE
+    from instructseg.data.catalog import CATALOG
 
     table = Table("name", "data set", "splits")
-    for name, entry in CATALOGUE.items():
+    for name, entry in CATALOG.items():
         table.add_row(name, entry.title, ", ".join(entry.splits))
     Console(markup=False).print(table)
 
@@ -62,7 +62,7 @@ def check_command(
     instructseg data check reasonseg --root data/ReasonSeg
     """
     with reported():
-        from instructseg.data.catalogue import check
+        from instructseg.data.catalog import check
 
         report = check(name, root, deep, images)
         _print_counts(report)
@@ -87,7 +87,7 @@ def show_command(
     with reported():
         if out.exists() and root.resolve() in out.resolve().parents:
             raise ValueError(f"{out} is a file of the data set: choose another --out")
-        from instructseg.data.catalogue import open_split
+        from instructseg.data.catalog import open_split
         from instructseg.media import save_image
 
         dataset = open_split(name, root, split, images)
@@ -128,7 +128,7 @@ def _print_problems(report: CheckReport, limit: int) -> None:
 
 def _draw(dataset: Dataset, index: int) -> tuple[np.ndarray, str]:
     """The picture of a sample, and its instruction."""
-    from instructseg.data.videos import ReferringVideos
+    from instructseg.data.referring_videos import ReferringVideos
     from instructseg.visualization import draw_clip, draw_sample
 
     if not isinstance(dataset, ReferringVideos):

@@ -11,11 +11,11 @@ from itertools import accumulate
 import numpy as np
 
 from instructseg.config import DatasetConfig, RunConfig
-from instructseg.data.catalogue import find, open_split
+from instructseg.data.catalog import find, open_split
 from instructseg.data.dataset import Dataset
+from instructseg.data.datasets.refcoco import RefCoco
+from instructseg.data.datasets.refytvos import RefYtVos
 from instructseg.data.mixture import Mixture
-from instructseg.data.refcoco import RefCoco
-from instructseg.data.refytvos import RefYtVos
 from instructseg.distributed import world_size
 from instructseg.structures import Sample
 
@@ -63,7 +63,7 @@ def open_dataset(part: DatasetConfig) -> Dataset:
     """One entry of ``data.mixture`` or ``data.val``.
 
     Raises:
-        FileNotFoundError, ValueError: as ``data.catalogue.open_split``; the split is missing, or ``sentences``
+        FileNotFoundError, ValueError: as ``data.catalog.open_split``; the split is missing, or ``sentences``
             is said of a data set that has no such choice.
     """
     splits = find(part.name).splits

@@ -16,10 +16,10 @@ from instructseg.cli.errors import described
 from instructseg.cli.inputs import Inputs, find_images, find_videos
 from instructseg.cli.job import Job, Summary, checked
 from instructseg.cli.outputs import Layout, ResultWriter, covered, plan
-from instructseg.cli.progress import progress
 from instructseg.cli.results import Plan, Results
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, image_size, load_image, open_video
+from instructseg.progress import progress
 from instructseg.questions import wants_words
 from instructseg.structures import Task
 

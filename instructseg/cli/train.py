@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import typer
 
 from instructseg.cli.build import build_model, build_trainer
 from instructseg.cli.record import compare_record, write_record
@@ -161,8 +162,8 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     """Measures the model of a configuration on the benchmark of its section ``eval``; prints the results.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~instructseg.cli.evaluate.run_benchmark`.
+        FileNotFoundError, ValueError: as :func:`~instructseg.benchmarks.runner.run_benchmark`.
     """
-    from instructseg.cli.evaluate import run_benchmark
+    from instructseg.benchmarks.runner import run_benchmark
 
-    return run_benchmark(load_config(config_file, overrides))
+    return run_benchmark(load_config(config_file, overrides), typer.echo)

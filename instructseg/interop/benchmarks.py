@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.data import grefcoco, mevis, reasonseg, refcoco
+from instructseg.data.coco_refs import Sentences
+from instructseg.data.custom.custom_images import CustomImages
+from instructseg.data.custom.custom_videos import CustomVideos
 from instructseg.data.dataset import Dataset
-from instructseg.data.own_images import OwnImages
-from instructseg.data.own_videos import OwnVideos
-from instructseg.data.refdavis import RefDavis
-from instructseg.data.referring import Sentences
-from instructseg.data.refytvos import RefYtVos
-from instructseg.data.revos import ReVos
-from instructseg.data.videos import ReferringVideos
+from instructseg.data.datasets import grefcoco, mevis, reasonseg, refcoco
+from instructseg.data.datasets.refdavis import RefDavis
+from instructseg.data.datasets.refytvos import RefYtVos
+from instructseg.data.datasets.revos import ReVos
+from instructseg.data.referring_videos import ReferringVideos
 from instructseg.interop.entries import Entry
 
 PLACES: Mapping[str, str] = MappingProxyType(
@@ -130,7 +130,7 @@ def _images(folders: Mapping[str, Path], sentences: Sentences) -> Iterator[Split
         )
     for part in reasonseg.SPLITS:
         yield Split(f"reasonseg_{part}", partial(reasonseg.ReasonSeg, folders["reasonseg"], part))
-    yield Split("own_images", partial(OwnImages, folders["own_images"]))
+    yield Split("own_images", partial(CustomImages, folders["own_images"]))
 
 
 def _videos(folders: Mapping[str, Path]) -> Iterator[Split]:
@@ -143,7 +143,7 @@ def _videos(folders: Mapping[str, Path]) -> Iterator[Split]:
     for name, (opener, parts) in openers.items():
         for part in parts:
             yield from _both(f"{name}_{part}", partial(opener, folders[name], part))
-    yield from _both("own_videos", partial(OwnVideos.open, folders["own_videos"]))
+    yield from _both("own_videos", partial(CustomVideos.open, folders["own_videos"]))
 
 
 def _both(name: str, opener: Callable[..., Any]) -> Iterator[Split]:

@@ -21,8 +21,8 @@ from torch import nn
 from instructseg.convert import load_mask2former
 from instructseg.convert.readers import open_weights
 from instructseg.criterion import CriterionConfig, SegCriterion
+from instructseg.data.coco_refs import Sentences
 from instructseg.data.dataset import Dataset
-from instructseg.data.referring import Sentences
 from instructseg.distributed import all_reduce_mean
 from instructseg.engine.optim import train_mode
 from instructseg.inference import VideoPredictor, load

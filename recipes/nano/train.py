@@ -13,10 +13,10 @@ from pathlib import Path
 
 import typer
 
+from instructseg.benchmarks.runner import run_benchmark
 from instructseg.cli import train as package
 from instructseg.cli.arguments import run_command
 from instructseg.cli.build import build_model, joint_trainer, worded
-from instructseg.cli.evaluate import run_benchmark
 from instructseg.config import ModelSource
 from instructseg.engine import Trainer
 from instructseg.log import get_logger, setup_logging
@@ -56,13 +56,14 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     """Measures a model; prints the results.
 
     With a section ``eval``, the model that the configuration names, on that benchmark
-    (:func:`~instructseg.cli.evaluate.run_benchmark`). Without, what the run exported to ``output_dir``, or the
-    model that the configuration names where the run has not finished, on drawn scenes that are kept from
-    training (:func:`~recipes.nano.evaluation.drawn_report.evaluate`); the table is left in ``output_dir`` too.
+    (:func:`~instructseg.benchmarks.runner.run_benchmark`). Without, what the run exported to ``output_dir``,
+    or the model that the configuration names where the run has not finished, on drawn scenes that are kept
+    from training (:func:`~recipes.nano.evaluation.drawn_report.evaluate`); the table is left in ``output_dir``
+    too.
     """
     config = load_config(config_file, overrides)
     if config.eval is not None:
-        return run_benchmark(config)
+        return run_benchmark(config, typer.echo)
     exported = config.output_dir / package.MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed, config.output_dir)

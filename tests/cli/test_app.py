@@ -17,7 +17,7 @@ from instructseg.cli import app
 from instructseg.cli import train as train_module
 from instructseg.cli.app import TaskChoice, parse_formats
 from instructseg.cli.errors import reported, stoppable
-from instructseg.cli.progress import progress
+from instructseg.progress import progress
 from instructseg.structures import Task
 from instructseg.version import __version__
 

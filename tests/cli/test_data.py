@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 import instructseg
 from instructseg.cli import app
-from instructseg.data.catalogue import CATALOGUE
+from instructseg.data.catalog import CATALOG
 from recipes.nano.layouts.copies import COPIES as PLACES
 from recipes.nano.layouts.copies import write_copies
 
@@ -40,7 +40,7 @@ def test_a_copy_is_clean(copies: Path, name: str, place: str) -> None:
     assert result.stdout.splitlines()[-1].endswith(": no problems")
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "mmbench"])  # its pictures are inside
+@pytest.mark.parametrize("name", [name for name in CATALOG if name != "mmbench"])  # its pictures are inside
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_copies(tmp_path / "copy", [name], pictures=1)
     root = tmp_path / "copy" / PLACES[name][0]
@@ -86,7 +86,7 @@ def test_a_sample_is_drawn(copies: Path, tmp_path: Path, name: str, place: str) 
 
 def test_every_split_is_opened(copies: Path, tmp_path: Path) -> None:
     for name in ("refcoco", "refcoco-converted", "grefcoco", "reasonseg", "revos", "mevis"):
-        for split in CATALOGUE[name].splits:
+        for split in CATALOG[name].splits:
             root = copies / PLACES[name][0]
             out = run("show", name, "--root", root, "--split", split, "--out", tmp_path / "a.png").stdout
             assert split.split("/")[-1] in out.partition(",")[0]
@@ -95,7 +95,7 @@ def test_every_split_is_opened(copies: Path, tmp_path: Path) -> None:
 def test_the_list_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     out = run("list").stdout
-    assert all(name in out and ", ".join(entry.splits) in out for name, entry in CATALOGUE.items())
+    assert all(name in out and ", ".join(entry.splits) in out for name, entry in CATALOG.items())
 
 
 @pytest.mark.parametrize(

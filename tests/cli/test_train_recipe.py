@@ -9,7 +9,7 @@ import torch
 
 from instructseg.cli.mixture import open_dataset
 from instructseg.config import DatasetConfig, RunConfig, load_config
-from instructseg.data.catalogue import find
+from instructseg.data.catalog import find
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable
 from instructseg.engine.summary import Part, count_memory, count_parts, prepare_memory
 from instructseg.model import InstructSeg, preset

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from instructseg import hub
 from instructseg.cli import app
 from instructseg.config import load_config
-from instructseg.data.own_images import OwnImages
-from instructseg.data.own_tables import part_of
-from instructseg.data.own_videos import OwnVideos
+from instructseg.data.custom.custom_images import CustomImages
+from instructseg.data.custom.custom_videos import CustomVideos
+from instructseg.data.custom.tables import part_of
 from recipes.nano.layouts.__main__ import app as layouts
 from tests.test_readme import ROOT, Block, blocks_of, commands_of
 
@@ -62,13 +62,15 @@ def test_the_page_runs_from_folder_to_model(
         assert Path(f"runs/{run}/model/model.safetensors").is_file()
     for folder in ("before/own_images_val", "after/own_images_val", "after_video/own_videos_val"):
         assert "|" in Path("runs", folder, "results.md").read_text()
-    train, val = (OwnImages("my_data/own-images", split) for split in ("train", "val"))
-    everything = OwnImages("my_data/own-images")
+    train, val = (CustomImages("my_data/own-images", split) for split in ("train", "val"))
+    everything = CustomImages("my_data/own-images")
     pictures = [{row.image for row in part.rows} for part in (train, val)]
     assert not pictures[0] & pictures[1] and len(pictures[1]) == 2  # one in five of six, rounded up
     assert pictures[0] | pictures[1] == {row.image for row in everything.rows}
     assert len(train) + len(val) == sum(row.masks is not None for row in everything.rows)
-    clips = [{c.name for c in OwnVideos.open("my_data/own-videos", split).clips} for split in ("train", "val")]
+    clips = [
+        {c.name for c in CustomVideos.open("my_data/own-videos", split).clips} for split in ("train", "val")
+    ]
     assert [len(part) for part in clips] == [2, 1] and not clips[0] & clips[1]
 
 
@@ -86,7 +88,7 @@ def test_a_written_split_counts(tmp_path: Path, split: str) -> None:
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
     rows = [f"{name}.png,it,none,{'val' if name in 'ab' else 'train'}" for name in "abcdef"]
     (tmp_path / "instructions.csv").write_text("\n".join(["image,instruction,mask,split", *rows]))
-    found = {row.image.stem for row in OwnImages(tmp_path, split).rows}
+    found = {row.image.stem for row in CustomImages(tmp_path, split).rows}
     assert found == set("ab" if split == "val" else "cdef")
 
 

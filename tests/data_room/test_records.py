@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import instructseg
-from instructseg.data import own_images, own_videos
+from instructseg.benchmarks.submission import write_mask
+from instructseg.data.custom import custom_images, custom_videos
+from instructseg.data.custom.custom_images import CustomImages
+from instructseg.data.custom.custom_videos import CustomVideos
+from instructseg.data.custom.ytvis import result_name
 from instructseg.data.dataset import DataError, Fault, read_json
-from instructseg.data.own_images import OwnImages
-from instructseg.data.own_videos import OwnVideos
-from instructseg.data.own_ytvis import result_name
 from instructseg.data.records import by_id
-from instructseg.evaluation.submission import write_mask
 from instructseg.files import name_fault, path_below
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
@@ -61,8 +61,8 @@ GOOD = [
 
 @pytest.mark.parametrize("segmentation", GOOD)
 def test_every_good_segmentation_is_read(tmp_path: Path, segmentation: Any) -> None:
-    image = OwnImages(coco(tmp_path / "i", segmentation, height=20.0))[0].masks
-    video = OwnVideos.open(ytvis(tmp_path / "v", segmentation, width=30.0))[0].masks
+    image = CustomImages(coco(tmp_path / "i", segmentation, height=20.0))[0].masks
+    video = CustomVideos.open(ytvis(tmp_path / "v", segmentation, width=30.0))[0].masks
     assert image is not None and video is not None
     np.testing.assert_array_equal(image, video)
     assert image.any()
@@ -78,8 +78,8 @@ BAD = [
 @pytest.mark.parametrize("segmentation", BAD)
 def test_every_bad_segmentation_is_a_problem_in_one_line(tmp_path: Path, segmentation: Any) -> None:
     reports = [
-        own_images.check(coco(tmp_path / "i", segmentation), deep=True),
-        own_videos.check(ytvis(tmp_path / "v", segmentation), deep=True),
+        custom_images.check(coco(tmp_path / "i", segmentation), deep=True),
+        custom_videos.check(ytvis(tmp_path / "v", segmentation), deep=True),
     ]
     for report in reports:
         assert report.problems and all("\n" not in str(problem) for problem in report.problems)
@@ -95,7 +95,7 @@ TWICE = [
 
 @pytest.mark.parametrize(("write", "name", "entry"), TWICE)
 def test_two_entries_with_one_id_are_named_both(tmp_path: Path, write: Any, name: str, entry: Any) -> None:
-    opener = OwnImages if write is coco else OwnVideos.open
+    opener = CustomImages if write is coco else CustomVideos.open
     with pytest.raises(DataError, match=r"have one id, '?[15]'?: give each its own") as caught:
         opener(write(tmp_path, extra={name: entry}))
     assert caught.value.problem.fault is Fault.ID
@@ -151,13 +151,13 @@ def test_a_video_from_anywhere_has_results_of_its_own_below(tmp_path: Path) -> N
     ):
         (tmp_path / "own").mkdir(exist_ok=True)
         (tmp_path / "own" / "instructions.json").write_text(json.dumps([{**row, "instruction": "x"}]))
-        (clip,) = OwnVideos.open(tmp_path / "own").clips
+        (clip,) = CustomVideos.open(tmp_path / "own").clips
         assert clip.name == name and clip.frames[0].shape == (4, 4, 3)
     (tmp_path / "own" / "instructions.json").write_text(
         json.dumps([{"video": "../far", "instruction": "x", "id": "."}])
     )
     with pytest.raises(DataError, match="names no folder of results"):
-        OwnVideos.open(tmp_path / "own")
+        CustomVideos.open(tmp_path / "own")
 
 
 @pytest.mark.parametrize("instruction", [3, [], {}, True, " ", "\ud800"])
@@ -165,7 +165,7 @@ def test_an_instruction_is_a_text(tmp_path: Path, instruction: Any) -> None:
     save_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "instructions.json").write_text(json.dumps([{"image": "a.png", "instruction": instruction}]))
     with pytest.raises(DataError, match=r"instruction|surrogate"):
-        OwnImages(tmp_path)
+        CustomImages(tmp_path)
 
 
 def test_a_rectangle_of_four_corners_is_one_of_two(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_rectangle_of_four_corners_is_one_of_two(tmp_path: Path) -> None:
     for points in ([[2, 3], [9, 8]], [[2, 3], [9, 3], [9, 8], [2, 8]]):
         shape = {"label": "x", "shape_type": "rectangle", "points": points}
         (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
-        masks.append(OwnImages(tmp_path)[0].masks)
+        masks.append(CustomImages(tmp_path)[0].masks)
     np.testing.assert_array_equal(*masks)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from instructseg.convert import load_official
-from instructseg.data.refcoco import RefCoco
+from instructseg.data.datasets.refcoco import RefCoco
 from instructseg.evaluation import IouSums
 from instructseg.inference.postprocess import postprocess
 from instructseg.media import save_image

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from instructseg.cli.build import Batches
-from instructseg.cli.progress import progress
 from instructseg.engine import Trainer
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.trainer import FINAL
 from instructseg.inference import load
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
+from instructseg.progress import progress
 from instructseg.structures import MaskTargets, ModelInputs
 from perf.workload import machine
 from recipes.nano.ablations.variants import FULL, VARIANTS, Variant

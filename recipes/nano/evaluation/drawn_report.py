@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructseg.cli.progress import progress
 from instructseg.evaluation.sums import mean
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.log import get_logger
 from instructseg.processing.templates import Wording
+from instructseg.progress import progress
 from recipes.nano.config import DrawnConfig, NanoDataConfig
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.evaluation.drawn import Outcome, measure

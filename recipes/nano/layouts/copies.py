@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from instructseg.data.catalogue import find
+from instructseg.data.catalog import find
 from recipes.nano.layouts.images import write_image_layouts
 from recipes.nano.layouts.videos import write_video_layouts
 

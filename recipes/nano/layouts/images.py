@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from instructseg.data import grefcoco, llava, mmbench, own_images, reasonseg, refcoco, vqa
+from instructseg.data.custom import custom_images
 from instructseg.data.dataset import COUNTS_FILE, CheckReport, Fault
+from instructseg.data.datasets import grefcoco, llava, mmbench, reasonseg, refcoco, vqa
 from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
@@ -289,7 +290,7 @@ WRITERS: Mapping[str, tuple[str, Writer, Checker]] = MappingProxyType(
         "llava": ("llava_dataset", write_llava, llava.check),
         **{name: ("eval", write_vqa[name], partial(vqa.check, name)) for name in vqa.BENCHMARKS},
         "mmbench": ("eval", write_mmbench, mmbench.check),
-        "own-images": ("own-images", write_own, own_images.check),
+        "own-images": ("own-images", write_own, custom_images.check),
     }
 )
 """Name -> folder below the root of all, writer of ``(root, pictures per split, seed)``, and its check."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.refytvos import CONVERTED
+from instructseg.data.datasets.refytvos import CONVERTED
 from instructseg.files import write_json_atomic
 from instructseg.masks import save_binary_png
 from recipes.nano.layouts.clips import (

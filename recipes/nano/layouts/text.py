@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.data.vqa import POPE_CATEGORIES, SHORT_ANSWER
+from instructseg.data.datasets.vqa import POPE_CATEGORIES, SHORT_ANSWER
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.masks import save_palette_png
 from instructseg.media import save_image

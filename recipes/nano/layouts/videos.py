@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from instructseg.data.refdavis import CONVERTED, MISSPELT, SETS
+from instructseg.data.datasets.refdavis import CONVERTED, MISSPELT, SETS
 from instructseg.files import write_bytes_atomic, write_json_atomic, write_text_atomic
 from instructseg.media import VideoWriter
 from recipes.nano.layouts.clips import (

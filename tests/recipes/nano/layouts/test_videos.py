@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from instructseg.data import mevis, own_videos, refdavis, refytvos, revos
+from instructseg.data.custom import custom_videos
+from instructseg.data.datasets import mevis, refdavis, refytvos, revos
 from instructseg.data.mixture import Mixture
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
 from recipes.nano.layouts.videos import video_layouts, write_video_layouts
@@ -20,8 +21,8 @@ CHECKS = {
     "rvos/DAVIS": refdavis.check,
     "ReVOS": revos.check,
     "mevis": mevis.check,
-    "own-videos": own_videos.check,
-    "own-videos-ytvis": own_videos.check,
+    "own-videos": custom_videos.check,
+    "own-videos-ytvis": custom_videos.check,
 }
 
 

@@ -1,0 +1,1 @@
+"""Evaluation on benchmarks: prediction, scores, submissions and reports."""

@@ -1,0 +1,154 @@
+"""Instructions on pictures: RefCOCO, gRefCOCO, ReasonSeg and one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from instructseg.benchmarks.base import Benchmark, Record, Results, Runner
+from instructseg.data.dataset import Dataset
+from instructseg.evaluation.generalized import GeneralizedSums
+from instructseg.evaluation.iou import IouSums, at_lavt_size, intersection_union
+from instructseg.inference import ImagePredictor
+from instructseg.structures import MaskPrediction, Sample
+from instructseg.visualization import contact_sheet, draw_masks
+
+LAVT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+RELA_THRESHOLDS = (0.7, 0.8, 0.9)
+
+Metrics = Callable[[Sequence[Record]], dict[str, float]]
+
+
+class Segmentation(Benchmark):
+    """Masks in pictures.
+
+    Args:
+        row: name of the results.
+        dataset: whose samples ask for masks.
+        metrics: of records with ``intersection`` and ``union``, the same at LAVT's size behind ``_480``,
+            ``is_nothing`` (nothing is meant) and ``presence`` (of the prediction, 0..1).
+        threshold: presence below which a sample's ``score`` and picture are those of no mask; the counts are
+            of the mask as it is.
+        explain: whether the model writes an explanation before it segments.
+    """
+
+    def __init__(
+        self, row: str, dataset: Dataset, metrics: Metrics, threshold: float = 0.0, explain: bool = False
+    ) -> None:
+        self.row, self.dataset, self.metrics = row, dataset, metrics
+        self.threshold, self.explain = threshold, explain
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def picture(self, index: int) -> str:
+        """See :meth:`Benchmark.picture`."""
+        return self.dataset.picture(index)
+
+    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+        """See :meth:`Benchmark.run`."""
+        samples = [self.dataset[index] for index in indices]
+        for sample, found in zip(samples, self._predict(runner, samples), strict=True):
+            record: Record = {
+                "name": sample.name,
+                "instruction": sample.instruction,
+                "presence": found.presence,
+                **({} if found.answer is None else {"answer": found.answer}),
+            }
+            if sample.masks is not None:
+                record |= compare(found.mask, sample.masks)
+                if found.presence < self.threshold:
+                    record["score"] = float(record["is_nothing"])
+            yield record
+
+    def results(self, records: Sequence[Record]) -> Results:
+        """See :meth:`Benchmark.results`."""
+        return {self.row: self.metrics(records)}
+
+    def show(self, runner: Runner, index: int, record: Record) -> np.ndarray:
+        """See :meth:`Benchmark.show`."""
+        sample = self.dataset[index]
+        found = self._predict(runner, [sample])[0]
+        assert sample.masks is not None
+        mask = found.mask & (found.presence >= self.threshold)
+        panels = [
+            draw_masks(sample.key_frame, [mask], [sample.instruction], scores=[record["score"]]),
+            draw_masks(sample.key_frame, [union_of(sample.masks) == 1], ["truth"]),
+        ]
+        return contact_sheet(panels, columns=2)
+
+    def _predict(self, runner: Runner, samples: Sequence[Sample]) -> list[MaskPrediction]:
+        """One per sample of the same picture, which is encoded once."""
+        predictor = ImagePredictor(runner.model, runner.processor)
+        predictor.set_image(samples[0].key_frame)
+        found: dict[int, MaskPrediction] = {}
+        for task in dict.fromkeys(sample.task for sample in samples):
+            places = [place for place, sample in enumerate(samples) if sample.task is task]
+            asked = [samples[place].instruction for place in places]
+            masks = predictor.predict(
+                asked, task, answer=self.explain, batch_size=runner.batch_size, threshold=0
+            )
+            found.update(zip(places, masks, strict=True))
+        return [found[place] for place in range(len(samples))]
+
+
+def union_of(masks: np.ndarray) -> np.ndarray:
+    """``uint8[N, H, W]`` to ``uint8[H, W]``: 1 on any target, else 255 where any mask does not count."""
+    return np.where((masks == 1).any(axis=0), 1, masks.max(axis=0, initial=0)).astype(np.uint8)
+
+
+def compare(mask: np.ndarray, masks: np.ndarray) -> Record:
+    """What the metrics of one sample are made of.
+
+    Args:
+        mask: ``bool[H, W]``, predicted.
+        masks: ``uint8[N, H, W]``, right; none where nothing is meant.
+    """
+    truth = union_of(masks)
+    intersection, union = intersection_union(mask, truth)
+    small = intersection_union(at_lavt_size(mask), at_lavt_size(truth))
+    return {
+        "intersection": intersection,
+        "union": union,
+        "intersection_480": small[0],
+        "union_480": small[1],
+        "is_nothing": len(masks) == 0,
+        "score": intersection / union if union else 1.0,
+    }
+
+
+def iou_metrics(records: Sequence[Record], official_sums: bool = False) -> dict[str, float]:
+    """cIoU and gIoU as LISA defines them, oIoU, mIoU and Pr@k as LAVT does, at its size."""
+    lisa, lavt = IouSums(official=official_sums), IouSums.lavt()
+    for record in records:
+        lisa.add_counts(record["intersection"], record["union"])
+        lavt.add_counts(record["intersection_480"], record["union_480"])
+    precision = {f"Pr@{threshold}": lavt.precision(threshold) for threshold in LAVT_THRESHOLDS}
+    return {"cIoU": lisa.ciou, "gIoU": lisa.giou, "oIoU": lavt.ciou, "mIoU": lavt.giou, **precision}
+
+
+def generalized_metrics(
+    records: Sequence[Record], threshold: float = 0.5, official_size: bool = False
+) -> dict[str, float]:
+    """gRefCOCO's metrics.
+
+    Args:
+        records: of all samples.
+        threshold: presence below which the model answers that nothing is meant.
+        official_size: compare at 480 x 480, as ReLA does, instead of at the pictures' own size.
+    """
+    sums = GeneralizedSums()
+    suffix = "_480" if official_size else ""
+    for record in records:
+        counts = record[f"intersection{suffix}"], record[f"union{suffix}"]
+        sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
+    precision = {f"Pr@{value}": sums.precision(value) for value in RELA_THRESHOLDS}
+    return {"gIoU": sums.giou, "cIoU": sums.ciou, "N-acc": sums.n_acc, "T-acc": sums.t_acc, **precision}
+
+
+def own_metrics(records: Sequence[Record], threshold: float = 0.0) -> dict[str, float]:
+    """As RefCOCO's; as gRefCOCO's where some instructions mean nothing, or a threshold says that some do."""
+    if threshold or any(record["is_nothing"] for record in records):
+        return generalized_metrics(records, threshold)
+    return iou_metrics(records)

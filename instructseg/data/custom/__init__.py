@@ -1,0 +1,1 @@
+"""Custom images and videos: tables, COCO, LabelMe and YTVIS files."""

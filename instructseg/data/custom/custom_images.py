@@ -1,0 +1,258 @@
+"""Your own pictures with instructions and, for training and evaluation, masks.
+
+A table, ``.csv``, ``.json`` (a list of objects) or ``.jsonl``, with paths relative to it::
+
+    my_data/  instructions.csv
+              images/park.jpg
+              masks/park.png
+
+    image,instruction,mask,object
+    images/park.jpg,the dog on the left,masks/park.png,1       a pixel value of a PNG; empty: all that is not 0
+    images/park.jpg,everything that barks,masks/park.png,1;2   several objects
+    images/park.jpg,the ball,labels/park.json,ball             a label of a LabelMe file
+    images/park.jpg,the tree,coco.json,17                      an annotation id of a COCO file
+    images/park.jpg,the elephant,none,                         nothing in the picture answers
+    images/park.jpg,the bench,,                                the truth is unknown
+
+Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``, ``reason_seg`` or ``vqa``),
+``name``, ``split``. Without a table:
+
+- a COCO file whose annotations have an ``instruction``, a text or a list of texts; annotations without one are
+  asked for by their category, all of a picture at once;
+- a folder of pictures with a LabelMe file beside each (``park.jpg``, ``park.json``), of which every label is an
+  instruction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instructseg.data.custom.mask_files import CocoFile, MaskFiles, MaskRef
+from instructseg.data.custom.tables import TRAIN, VAL, part_of, read_table, several
+from instructseg.data.dataset import (
+    CheckReport,
+    DataError,
+    Dataset,
+    Fault,
+    Problem,
+    check_parts,
+    fit,
+    missing_files,
+    read_image,
+)
+from instructseg.data.records import Id, path_name
+from instructseg.structures import Sample, Task
+
+TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
+COCO = "annotations.json"
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "split")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One instruction; ``masks`` is empty where nothing answers and ``None`` where the truth is unknown."""
+
+    image: Path
+    instruction: str
+    masks: tuple[MaskRef, ...] | None
+    where: str
+    task: Task = Task.RES
+    answer: str | None = None
+    name: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CustomImages(Dataset):
+    """Instructions on your own pictures.
+
+    Args:
+        source: a table, a COCO file, or a folder that holds ``instructions.*``, ``annotations.json`` or
+            pictures with LabelMe files.
+        split: the rows whose ``split`` says so; ``None`` for all. Where no row names a split, ``train`` and
+            ``val`` are made by picture (see :func:`~instructseg.data.custom.tables.part_of`), of the rows whose
+            truth is known.
+
+    Raises:
+        FileNotFoundError: there is nothing to read.
+        DataError: a row lacks something or has an unknown column; names the line.
+    """
+
+    def __init__(self, source: str | Path, split: str | None = None) -> None:
+        self.source = _find(Path(source))
+        self._files = MaskFiles()
+        rows = self._read()
+        self.rows = rows if split is None else self._part(rows, split)
+        stem = self.source.parent.name if self.source.is_file() else self.source.name
+        self.name = stem if split is None else f"{stem}/{split}"
+        if not self.rows:
+            raise DataError(
+                Fault.RECORD, self.source, f"no row of split {split!r}" if rows else "no instructions"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        row = self.rows[index]
+        pixels = read_image(row.image)
+        return Sample(
+            key_frame=pixels,
+            instruction=row.instruction,
+            task=row.task,
+            masks=None if row.masks is None else self._masks(row.masks, row, pixels),
+            answer=row.answer,
+            explain=row.task is Task.REASON_SEG and row.answer is not None,
+            name=row.name or f"{self.name}/{index}",
+            meta={"file_name": str(row.image), **row.meta},
+        )
+
+    def picture(self, index: int) -> str:
+        """The path of the picture."""
+        return str(self.rows[index].image)
+
+    def counts(self) -> dict[str, int]:
+        """Instructions, pictures, and how many instructions have masks or ask for nothing that is there."""
+        return {
+            "instructions": len(self.rows),
+            "images": len({row.image for row in self.rows}),
+            "with masks": sum(bool(row.masks) for row in self.rows),
+            "without target": sum(row.masks == () for row in self.rows),
+        }
+
+    def inspect(self) -> Iterator[Problem]:
+        """Missing pictures and mask files, and annotations without a segmentation."""
+        yield from missing_files(dict.fromkeys(row.image for row in self.rows))
+        refs = dict.fromkeys(ref for row in self.rows for ref in row.masks or ())
+        yield from missing_files(dict.fromkeys(ref.file for ref in refs))
+        yield from self._files.without_parts(refs)
+
+    def sources(self) -> Iterator[Path]:
+        """The table or COCO file, the pictures and the mask files; see :meth:`Dataset.sources`."""
+        if self.source.is_file():
+            yield self.source
+        for row in self.rows:
+            yield row.image
+            yield from (ref.file for ref in row.masks or ())
+
+    def _part(self, rows: Sequence[Row], split: str) -> list[Row]:
+        """The rows of a split, written or made."""
+        if split not in (TRAIN, VAL) or any("split" in row.meta for row in rows):
+            return [row for row in rows if row.meta.get("split") == split]
+        folder = self.source.parent if self.source.is_file() else self.source
+        names = {row.image: Path(os.path.relpath(row.image, folder)).as_posix() for row in rows}
+        chosen = part_of(names.values(), split)
+        known = [row for row in rows if row.masks is not None or not row.task.has_mask]
+        return [row for row in known if names[row.image] in chosen]
+
+    def _masks(self, refs: Sequence[MaskRef], row: Row, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        masks = np.zeros((len(refs), height, width), np.uint8)
+        for mask, ref in zip(masks, refs, strict=True):
+            found = self._files.read(ref, row.image, height, width)
+            mask[:] = fit(found, pixels, f"{row.where}: {ref}")
+        return masks
+
+    def _read(self) -> list[Row]:
+        if self.source.is_dir():
+            return self._read_labelme()
+        if self.source.suffix.lower() == ".json" and _is_object(self.source):
+            return self._read_coco()  # a table is a list
+        entries = read_table(self.source, COLUMNS, ("image", "instruction"))
+        return [_row(entry, self.source.parent, where) for where, entry in entries]
+
+    def _read_labelme(self) -> list[Row]:
+        rows = []
+        for image in sorted(path for path in self.source.iterdir() if path.suffix.lower() in PICTURES):
+            file = image.with_suffix(".json")
+            if not file.is_file():
+                continue
+            rows += [
+                Row(image, label, (MaskRef(file, label),), str(file)) for label in self._files.labels(file)
+            ]
+        return rows
+
+    def _read_coco(self) -> list[Row]:
+        content = self._files.parsed(self.source)
+        if not isinstance(content, CocoFile):
+            raise DataError(Fault.RECORD, self.source, "a single LabelMe file: give its folder")
+        said: dict[tuple[Id, str], list[Id]] = {}  # the same words in a picture mean all of them
+        for number, annotation in content.annotations.items():
+            if annotation.image_id not in content.pictures:
+                message = f"image_id {annotation.image_id} is not in 'images'"
+                raise DataError(Fault.ID, f"{self.source}, annotation {number}", message)
+            for text in content.instructions[number]:
+                said.setdefault((annotation.image_id, text), []).append(number)
+        rows = []
+        for (image_id, text), numbers in said.items():
+            image = _below(self.source.parent, content.pictures[image_id].file_name)
+            refs = tuple(MaskRef(self.source, str(number)) for number in numbers)
+            rows.append(Row(image, text, refs, f"{self.source}, image {image_id}"))
+        return rows
+
+
+def _is_object(file: Path) -> bool:
+    """Whether a JSON file begins as an object: a COCO file is one, a table is a list."""
+    with file.open("rb") as opened:
+        start = opened.read(256)
+    return start.decode(json.detect_encoding(start), "ignore").lstrip("\ufeff \t\r\n")[:1] == "{"
+
+
+def _find(source: Path) -> Path:
+    """The file to read; a folder where it holds neither table nor COCO file."""
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source} is missing: give a table, a COCO file or a folder")
+    for name in (*TABLES, COCO):
+        if (source / name).is_file():
+            return source / name
+    return source
+
+
+def _below(folder: Path, image: str) -> Path:
+    """A picture of a COCO file: beside it, or in ``images`` beside it."""
+    return folder / "images" / image if not (folder / image).is_file() else folder / image
+
+
+def _row(entry: Mapping[str, Any], folder: Path, where: str) -> Row:
+    task = entry.get("task") or Task.RES.value
+    if task not in (Task.RES.value, Task.REASON_SEG.value, Task.VQA.value):
+        raise DataError(Fault.RECORD, where, f"task is res, reason_seg or vqa, got {task!r}")
+    return Row(
+        image=folder / path_name(entry["image"], where, "image"),
+        instruction=entry["instruction"],
+        masks=_refs(entry.get("mask"), entry.get("object"), folder, where),
+        where=where,
+        task=Task(task),
+        answer=entry.get("answer") or None,
+        name=entry.get("name") or "",
+        meta={"split": entry["split"]} if entry.get("split") else {},
+    )
+
+
+def _refs(mask: Any, objects: Any, folder: Path, where: str) -> tuple[MaskRef, ...] | None:
+    files = several(mask)
+    if not files:
+        return None
+    if files == ["none"]:
+        return ()
+    names: list[str | None] = [*several(objects)] or [None]
+    found = [folder / path_name(file, where, "mask") for file in files]
+    return tuple(MaskRef(file, name) for file in found for name in names)
+
+
+def check(source: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through one's own data; see :func:`~instructseg.data.dataset.check_parts`."""
+    source = Path(source)
+    root = source if source.is_dir() else source.parent
+    return check_parts("own images", root, {root.name: lambda: CustomImages(source)}, deep)

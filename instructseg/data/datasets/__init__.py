@@ -1,0 +1,1 @@
+"""Adapters of published data sets, one file each."""

@@ -1,0 +1,111 @@
+"""ReVOS: questions and references to objects of videos from several sources.
+
+The official files (``ReVos.open``); note the underscore at the end of the names::
+
+    <root>/JPEGImages/UVO/all/2E4T5NCywcE/000000.jpg ...        or without the folder JPEGImages
+           meta_expressions_train_.json   meta_expressions_valid_.json
+           mask_dict.json   mask_dict_foreground.json
+
+    {"videos": {"UVO/all/2E4T5NCywcE": {"vid_id": 0, "height": 720, "width": 1280, "frames": ["000000", ...],
+        "expressions": {"0": {"exp": "which ...?", "obj_id": [2], "anno_id": [31], "type_id": 1}, ...}}}}
+
+``type_id`` is 0 for a reference, 1 for a question and 2 for an expression that means nothing in the video,
+whose ``anno_id`` is empty. ``mask_dict.json`` holds ``{"31": [null or {"size", "counts"}, one per frame]}``,
+``mask_dict_foreground.json`` ``{"<video>": {"masks_rle": [<RLE>, one per frame], ...}}``. The split is the
+file. Upstream, the masks of some videos (``TAO/*``, a few ``UVO/*``) lie beside their objects: pass them as
+``exclude``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from instructseg.data.clips import Clip, Expression, FrameFiles
+from instructseg.data.dataset import CheckReport, check_parts, read_json
+from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
+from instructseg.data.records import Record, identifier, told
+from instructseg.data.referring_videos import ReferringVideos, every_frame
+from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
+from instructseg.structures import Task
+
+TYPES: Mapping[int, str] = MappingProxyType({0: "referring", 1: "reasoning", 2: "no target"})
+"""``type_id`` -> :attr:`Expression.type <instructseg.data.clips.Expression>`."""
+
+PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {"videos": 626}, "valid": {"videos": 416}}
+"""Split -> counts."""
+
+
+class ReVos(ReferringVideos):
+    """One split; see :class:`~instructseg.data.referring_videos.ReferringVideos`."""
+
+    @classmethod
+    def open(
+        cls,
+        root: str | Path,
+        split: str = "valid",
+        foreground: bool | None = None,
+        **options: Any,
+    ) -> ReVos:
+        """Opens the official files.
+
+        Args:
+            root: the folder that holds the JSON files.
+            split: ``train`` or ``valid``.
+            foreground: whether to read ``mask_dict_foreground.json``, which the robustness score needs; by
+                default for valid, where it is there. Without it, the foreground is the union of all that
+                the expressions of the split mean.
+            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+
+        Raises:
+            FileNotFoundError: a JSON file is missing.
+            DataError: a JSON file is damaged.
+            ValueError: there is no such split.
+        """
+        root = Path(root)
+        check_split(split)
+        file, masks = root / f"meta_expressions_{split}_.json", root / "mask_dict.json"
+        pictures = root / "JPEGImages" if (root / "JPEGImages").is_dir() else root
+        with told(file, "not a ReVOS meta file"):
+            clips = [_clip(pictures, *item) for item in read_videos(file).items()]
+        tracks = read_tracks(masks, {obj for c in clips for e in c.expressions for obj in e.objects})
+        behind = root / "mask_dict_foreground.json"
+        if foreground is None:
+            foreground = split == "valid" and behind.is_file()
+        areas = _read_foreground(behind, {clip.name for clip in clips}) if foreground else {}
+        clips = [_with_truth(clip, RleTruth(masks, tracks), behind, areas) for clip in clips]
+        options = {"task": Task.REASON_VOS, "published": PUBLISHED[split], **options}
+        return cls(f"revos/{split}", clips, **options)
+
+
+def _clip(pictures: Path, name: str, video: Record) -> Clip:
+    frames = video.names("frames")
+    expressions = []
+    for number, entry in read_expressions(video):
+        meant = dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id"))
+        kind = entry.whole("type_id")
+        expressions.append(Expression(number, entry.text("exp"), tuple(meant), TYPES.get(kind, str(kind))))
+    files = FrameFiles.named(pictures / name, frames)
+    return Clip(name, files, frames, tuple(expressions), None, video.size())
+
+
+def _with_truth(clip: Clip, truth: RleTruth, file: Path, areas: Mapping[str, Track]) -> Clip:
+    behind = RleTruth(file, {"": areas[clip.name]}) if clip.name in areas else None
+    return replace(clip, truth=truth, foreground_truth=behind)
+
+
+def _read_foreground(file: Path, names: set[str]) -> dict[str, Track]:
+    """Video -> the union of its objects in each frame."""
+    with told(file, "not a foreground file"):
+        found = read_json(file, dict, compact_rle)
+        entries = {n: Record.of(value, f"{file}, video {n}") for n, value in found.items() if n in names}
+        return {name: to_rles(entry.list("masks_rle"), entry.where) for name, entry in entries.items()}
+
+
+def check(root: str | Path, deep: bool = False) -> CheckReport:
+    """Goes through both splits; see :func:`~instructseg.data.dataset.check_parts`."""
+    parts = {split: every_frame(ReVos.open, root, split) for split in ("train", "valid")}
+    return check_parts("revos", root, parts, deep)

@@ -1,0 +1,96 @@
+"""The benchmarks' own pure functions, against numbers worked out by hand; no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from instructseg.benchmarks.base import Record
+from instructseg.benchmarks.images import compare, generalized_metrics, own_metrics, union_of
+from instructseg.benchmarks.table import BENCHMARKS
+from instructseg.benchmarks.text import mmbench_metrics, pope_metrics
+from instructseg.benchmarks.videos import merge_hard, merge_soft, shown_frames
+from instructseg.structures import MaskPrediction
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
+
+
+def test_the_documentation_lists_splits_and_options() -> None:
+    table = {}
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and cells[0].strip("` ") in BENCHMARKS:
+            table[cells[0].strip("` ")] = cells[1], cells[2]
+    assert list(table) == list(BENCHMARKS)
+    for name, (splits, options) in table.items():
+        entry = BENCHMARKS[name]
+        assert tuple(re.findall("`([^`]+)`", splits)) == tuple(split for split in entry.splits if split)
+        words = table["refcoco"][1] if options.startswith("as `refcoco`") else options
+        given = {key: yaml.safe_load(value) for key, value in re.findall(r"`(\w+): ([^`]*)`", words)}
+        assert given == entry.options
+
+
+def prediction(mask: list[list[bool]], probability: list[list[float]]) -> MaskPrediction:
+    return MaskPrediction(np.array(mask), 1.0, 1.0, probability=np.array(probability, np.float32))
+
+
+def test_objects_of_a_frame_become_one_label_map() -> None:
+    # background: prod(1 - p) is .12, .45, .25, .02
+    first = prediction([[True, False, False, True]], [[0.7, 0.1, 0.5, 0.8]])
+    second = prediction([[True, True, False, True]], [[0.6, 0.5, 0.5, 0.9]])
+    assert merge_soft([first, second], [3, 5]).tolist() == [[3, 5, 3, 5]]
+    assert merge_hard([first, second], [3, 5]).tolist() == [[5, 5, 0, 5]]
+    faint = prediction([[False]], [[0.4]])
+    assert merge_soft([faint, faint], [1, 2]).tolist() == [[1]]  # .36 for none of both
+    assert merge_soft([faint], [1]).tolist() == [[0]]
+
+
+def test_counts_of_a_sample() -> None:
+    masks = np.array([[[1, 0, 255, 255]], [[0, 0, 1, 0]]], np.uint8)
+    assert union_of(masks).tolist() == [[1, 0, 1, 255]]
+    assert union_of(masks[:0]).tolist() == [[0, 0, 0, 0]]
+    record = compare(np.array([[True, True, False, True]]), masks)
+    assert (record["intersection"], record["union"], record["score"]) == (1, 3, 1 / 3)
+    assert (record["intersection_480"], record["union_480"]) == (480 * 120, 480 * 360)
+    nothing = compare(np.zeros((1, 4), bool), masks[:0])
+    assert nothing["is_nothing"] and nothing["score"] == 1
+
+
+def test_no_target_by_threshold() -> None:
+    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> Record:
+        counts = {"intersection": intersection, "union": union}
+        return {**counts, "presence": presence, "is_nothing": is_nothing}
+
+    records = [
+        record(6, 8, 0.9, False),
+        record(5, 10, 0.1, False),
+        record(0, 4, 0.2, True),
+        record(0, 3, 0.8, True),
+    ]
+    found = generalized_metrics(records, 0.5)
+    assert (found["N-acc"], found["T-acc"], found["Pr@0.7"]) == (0.5, 0.5, 0.5)
+    assert found["cIoU"] == 6 / (8 + 10 + 3) and found["gIoU"] == (0.75 + 0 + 1 + 0) / 4
+    assert own_metrics(records)["N-acc"] == 0 and own_metrics(records, 0.5)["N-acc"] == 0.5
+
+
+def test_answers_to_numbers() -> None:
+    circle = [("7", 1.0), ("1000007", 0.0), ("8", 1.0), ("1000008", 1.0)]
+    found = mmbench_metrics([{"question_id": key, "score": score} for key, score in circle])
+    assert found == {"accuracy": 0.5, "row_accuracy": 0.75}
+    said = [
+        ("random", "Yes", True),
+        ("random", "No", False),
+        ("popular", "yes", False),
+        ("popular", "Yes", True),
+    ]
+    found = pope_metrics([{"category": c, "text": text, "label": label} for c, text, label in said])
+    assert found["random_f1"] == 1 and found["popular_accuracy"] == 0.5
+    assert found["f1"] == pytest.approx((1 + 2 / 3) / 2) and "adversarial_f1" not in found
+
+
+def test_shown_frames() -> None:
+    assert [shown_frames(count) for count in (1, 2, 7)] == [[0], [0, 1], [0, 2, 4, 6]]
