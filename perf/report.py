@@ -29,7 +29,7 @@ TARGETS = {
     ("video", 3, 4): 4.2,
 }
 """Ratios asked for, by case, instructions and stride."""
-TRAINED = ("stride", "spacing", "quantised")
+TRAINED = ("stride", "spacing", "quantized")
 """Results that depend on the weights; the others have random ones."""
 Row = dict[str, Any]
 
@@ -164,7 +164,7 @@ def spacing(values: Row) -> str:
     return table(["references", "J&F, %", "points to spacing 1"], lines)
 
 
-def quantised(values: Row) -> str:
+def quantized(values: Row) -> str:
     """What fewer bits cost."""
     lines = []
     for number, row in enumerate(values["rows"]):
@@ -209,7 +209,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "training": ("training", training),
     "stride": ("stride", stride),
     "spacing": ("spacing", spacing),
-    "quantised": ("quantised", quantised),
+    "quantized": ("quantized", quantized),
     "limits": ("limits", limits),
 }
 """Tables by name: the file they come from and how they are written."""

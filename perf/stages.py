@@ -33,7 +33,7 @@ from instructseg.inference.postprocess import all_masks, best_masks
 from instructseg.inference.predictor import Session
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
-from instructseg.model.quantised import quantise_language
+from instructseg.model.quantized import quantize_language
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry, Task
 from perf.official_procedure import plain_sampling
@@ -240,7 +240,7 @@ def composed(full: Mapping[str, float]) -> list[dict[str, Any]]:
 def int8(model: InstructSeg, case: Callable[[], Any], repeats: int) -> dict[str, float]:
     """The language model's stage in fp32 and with 8-bit weights, taking turns."""
     plain, small = model.language, copy.deepcopy(model.language)
-    quantise_language(small, "int8")
+    quantize_language(small, "int8")
 
     def run(language: nn.Module) -> Any:
         model.language = language  # type: ignore[assignment]

@@ -31,6 +31,7 @@ RANKS = {
     "distributed": 0,
     "safe_pickle": 0,
     "polygons": 0,
+    "deprecation": 0,
     "typed_yaml": 1,
     "yaml_text": 0,
     "files": 0,

@@ -186,7 +186,7 @@ Spacing = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Compile the model first: pays on long clips. Needs a C++ compiler.")
 ]
-Quantise = Annotated[
+Quantize = Annotated[
     str | None,
     typer.Option("--quantize", "--quantise", help="int8 or int4: the language model with smaller weights."),
 ]
@@ -238,7 +238,7 @@ def image_command(
     ] = False,
     formats: Formats = DEFAULT_FORMATS,
     overwrite: Overwrite = False,
-    quantise: Quantise = None,
+    quantize: Quantize = None,
     max_memory: MaxMemory = None,
     recursive: Recursive = False,
     as_json: Json = False,
@@ -261,7 +261,7 @@ def image_command(
             explain,
             _formats(formats, output),
             overwrite,
-            quantise=quantise,
+            quantize=quantize,
             max_memory=max_memory,
             recursive=recursive,
             threads=threads,
@@ -287,7 +287,7 @@ def video_command(
     llm_stride: LlmStride = "1",
     spacing: Spacing = None,
     compiled: Compile = False,
-    quantise: Quantise = None,
+    quantize: Quantize = None,
     max_memory: MaxMemory = None,
     recursive: Recursive = False,
     as_json: Json = False,
@@ -313,7 +313,7 @@ def video_command(
             llm_stride,
             spacing,
             compiled,
-            quantise,
+            quantize,
             max_memory,
             fps,
             recursive,

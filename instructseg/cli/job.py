@@ -39,7 +39,7 @@ class Job:
         llm_stride: video: frames from one run of the language model to the next, or ``"auto"``.
         spacing: video: frames from one reference to the next; ``None`` to go by its frames per second.
         compile: whether the model is compiled, which pays on long clips.
-        quantise, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
+        quantize, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
         fps: video: frames per second; ``None`` for those of the file.
         recursive: whether the folders in an input folder are searched, too.
         threads: of the CPU; ``None`` as torch chooses.
@@ -58,7 +58,7 @@ class Job:
     llm_stride: int | str = 1
     spacing: int | None = None
     compile: bool = False
-    quantise: str | None = None
+    quantize: str | None = None
     max_memory: str | None = None
     fps: float | None = None
     recursive: bool = False
@@ -195,7 +195,7 @@ def check_options(job: Job) -> None:
     checks.check_text("output or model", [job.output, job.model or ""])
     checks.check_device(job.device)
     checks.check_dtype(job.dtype)
-    checks.check_quantization(job.quantise)
+    checks.check_quantization(job.quantize)
     checks.check_memory(job.max_memory)
     checks.check_stride(job.llm_stride)
     checks.check_fps(job.fps)

@@ -298,7 +298,7 @@ def _predictor(
         torch.set_num_threads(job.threads)
     if job.max_memory is not None:
         setup_logging()  # shows what is chosen
-    given = (job.model, job.device, job.dtype, job.quantise, job.max_memory)
+    given = (job.model, job.device, job.dtype, job.quantize, job.max_memory)
     predictor = kind.from_pretrained(*given, workload)
     writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None
     if writes is not None and writes not in predictor.processor.config.text_tasks:

@@ -11,6 +11,7 @@ import torch
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.mipha import assemble_training_start
 from instructseg.convert.official import convert_official, export_official, load_official
+from instructseg.deprecation import renamed_keyword
 from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg
 from instructseg.model.config_file import FOREIGN_LAYOUTS, read_model_type
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 
+@renamed_keyword("quantise", "quantize")
 def load_pretrained(
     name_or_path: str | Path | None = None,
     dtype: torch.dtype | str | None = None,

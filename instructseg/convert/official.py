@@ -26,7 +26,7 @@ from instructseg.convert.writers import ShardWriter, new_folder, write_json, wri
 from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config, stored_dtype
-from instructseg.model.quantised import check_quantisation
+from instructseg.model.quantized import check_quantization
 from instructseg.processing.configuration import processor_config
 from instructseg.processing.processor import CONFIG_NAME
 
@@ -100,7 +100,7 @@ def model_shapes(config: InstructSegConfig, where: str = "the model") -> dict[st
 def load_official(
     name_or_path: str | Path,
     dtype: torch.dtype | str | None = None,
-    quantise: str | None = None,
+    quantize: str | None = None,
     **arguments: Any,
 ) -> InstructSeg:
     """Loads an official checkpoint without writing anything; one tensor beside the model is in memory.
@@ -108,14 +108,14 @@ def load_official(
     Args:
         name_or_path: folder, file of weights, or repository on the hub.
         dtype: of the model's values; ``None`` or ``"auto"`` for that of most values in the file.
-        quantise: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read.
+        quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read.
         arguments: fields of :class:`InstructSegConfig` to set, ``config`` (see :func:`open_official`), hub
             arguments (``revision`` ..), and those of ``from_pretrained`` (``device_map``,
             ``attn_implementation``, ``quantization_config`` ..).
 
-    Raises: as :func:`open_official`; ValueError for an unknown quantisation.
+    Raises: as :func:`open_official`; ValueError for an unknown quantization.
     """
-    wanted = None if quantise is None else check_quantisation(quantise)
+    wanted = None if quantize is None else check_quantization(quantize)
     hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
     known = InstructSegConfig.__annotations__.keys() & arguments.keys()
     fields = {name: arguments.pop(name) for name in known}
@@ -126,9 +126,9 @@ def load_official(
         name: value
         for official, tensor in checkpoint.weights
         for ours, part in checkpoint.plan.split(official, tensor)
-        for name, value in loaded_parts(ours, part, used, quantise)
+        for name, value in loaded_parts(ours, part, used, quantize)
     }
-    checkpoint.config.quantise = wanted
+    checkpoint.config.quantize = wanted
     model = InstructSeg.from_pretrained(
         None, config=checkpoint.config, state_dict=state, dtype=used, **arguments
     )

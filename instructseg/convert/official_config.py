@@ -311,7 +311,7 @@ def _extensions(config: InstructSegConfig) -> list[str]:
         "vmtf_levels": [LEVELS[-1]],
         "lateral": "released",
         "learned_queries": False,
-        "quantise": None,
+        "quantize": None,
     }
     found = {name: getattr(config, name) for name in wanted}
     return [

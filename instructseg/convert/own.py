@@ -13,18 +13,18 @@ from instructseg.convert.safetensors_file import check_types
 from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config
-from instructseg.model.quantised import (
-    check_quantisation,
+from instructseg.model.quantized import (
+    check_quantization,
     is_block_weight,
-    quantise_model,
-    quantised_tensors,
+    quantize_model,
+    quantized_tensors,
 )
 
 
 def load_own(
     folder: str | Path | None,
     dtype: torch.dtype | str | None = None,
-    quantise: str | None = None,
+    quantize: str | None = None,
     **arguments: Any,
 ) -> Any:
     """Loads a folder that ``save_pretrained`` wrote; one tensor beside the model is in memory.
@@ -35,38 +35,38 @@ def load_own(
     Args:
         folder: holds ``config.json`` and weights; or any other name of :func:`instructseg.hub.model_path`.
         dtype: of the model's values; ``None`` or ``"auto"`` for the one that the configuration names.
-        quantise: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read (a
+        quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read (a
             model with LoRA adapters is loaded first); ``None`` for what is stored.
         arguments: ``config`` in place of that of the folder, hub arguments, and those of ``from_pretrained``.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is damaged or does not fit, or there is no such quantisation or another one.
+        ValueError: a file is damaged or does not fit, or there is no such quantization or another one.
     """
     hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
     given = arguments.pop("config", None)
     folder = model_path(folder, **hub)
     config = read_config(folder) if given is None else given
-    wanted = None if quantise is None else check_quantisation(quantise)
-    if wanted is not None and config.quantise not in (None, wanted):
+    wanted = None if quantize is None else check_quantization(quantize)
+    if wanted is not None and config.quantize not in (None, wanted):
         raise ValueError(
-            f"{folder} is stored as {config.quantise}, which cannot become {wanted}: load full weights"
+            f"{folder} is stored as {config.quantize}, which cannot become {wanted}: load full weights"
         )
     if dtype in (None, "auto"):
         dtype = config.dtype or torch.float32
     used = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     assert isinstance(used, torch.dtype)
-    reading = None if config.quantise or config.lora else wanted
+    reading = None if config.quantize or config.lora else wanted
     weights = open_own(folder, config)
     state = {
         part: value for name, tensor in weights for part, value in loaded_parts(name, tensor, used, reading)
     }
-    config.quantise = config.quantise or reading
+    config.quantize = config.quantize or reading
     loaded = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=used, **arguments)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
     model.config._name_or_path = str(folder)
-    if wanted and not model.config.quantise:
-        quantise_model(model, wanted)
+    if wanted and not model.config.quantize:
+        quantize_model(model, wanted)
     return loaded
 
 
@@ -116,11 +116,11 @@ def check_fit(weights: Weights, model: Mapping[str, torch.Tensor], folder: Path,
 
 
 def loaded_parts(
-    name: str, tensor: torch.Tensor, dtype: torch.dtype, quantise: str | None
+    name: str, tensor: torch.Tensor, dtype: torch.dtype, quantize: str | None
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """What our tensor ``name`` becomes in a model of ``dtype``: copies that no file is mapped for."""
-    if quantise is not None and is_block_weight(name):
-        yield from quantised_tensors(name, tensor, quantise).items()
+    if quantize is not None and is_block_weight(name):
+        yield from quantized_tensors(name, tensor, quantize).items()
         return
     kept = kept_type(name, dtype) if tensor.is_floating_point() else tensor.dtype
     yield name, tensor.to(kept, copy=True, memory_format=torch.contiguous_format)

@@ -190,7 +190,7 @@ def load_pickled(file: Path) -> dict[str, torch.Tensor]:
         if tensor is None:
             continue
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise ValueError(f"{file}: {name} is no plain tensor (sparse, quantised or without values)")
+            raise ValueError(f"{file}: {name} is no plain tensor (sparse, quantized or without values)")
         tensors[str(name)] = tensor
     if not tensors:
         raise ValueError(f"{file} holds no tensors")

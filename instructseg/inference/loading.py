@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from instructseg import hub
+from instructseg.deprecation import renamed_keyword
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.out_of_memory import free_memory, gib, is_out_of_memory, out_of_memory_error
 from instructseg.inference.weights import weights_advice
@@ -37,11 +38,12 @@ _WIDEST = 16384
 """The widest layer that is timed."""
 
 
+@renamed_keyword("quantise", "quantize")
 def load(
     name_or_path: str | Path | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
-    quantise: str | None = None,
+    quantize: str | None = None,
 ) -> tuple[InstructSeg, InstructSegProcessor]:
     """Loads a model, ready for inference, with the processor that fits it.
 
@@ -52,12 +54,12 @@ def load(
         dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``"auto"`` for the fastest of the
             device (:func:`fastest_dtype`); ``None`` for float32, but bfloat16 on a GPU where the checkpoint
             is stored in half precision.
-        quantise: ``"int8"`` or ``"int4"`` for the language model's blocks, while they are read; ``None`` for
-            what is stored (see :mod:`instructseg.model.quantised`).
+        quantize: ``"int8"`` or ``"int4"`` for the language model's blocks, while they are read; ``None`` for
+            what is stored (see :mod:`instructseg.model.quantized`).
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a file of it is missing.
-        ValueError: it is damaged or something else, or there is no such device, dtype or quantisation.
+        ValueError: it is damaged or something else, or there is no such device, dtype or quantization.
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
     target = choose_device(device)
@@ -78,12 +80,12 @@ def load(
     processor = None if foreign else InstructSegProcessor.from_pretrained(folder)
     # a repository's weights are downloaded by the model; its text files are in `folder` by now
     try:
-        model = _load_model(source, dtype, quantise)
+        model = _load_model(source, dtype, quantize)
         model.to(target)  # type: ignore[arg-type]  # transformers wraps Module.to
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise _too_large(error, source, dtype, quantise, target) from error
+        raise _too_large(error, source, dtype, quantize, target) from error
     if processor is None:  # the official layout has no file for it: the model's sizes, the released words
         processor = InstructSegProcessor.from_pretrained(folder, processor_config(model.config))
     _check_pair(source, model, processor)
@@ -142,11 +144,11 @@ def read_model_config(name_or_path: str | Path | None = None) -> InstructSegConf
 
 
 def _too_large(
-    error: BaseException, source: str | Path, dtype: torch.dtype, quantise: str | None, device: torch.device
+    error: BaseException, source: str | Path, dtype: torch.dtype, quantize: str | None, device: torch.device
 ) -> torch.cuda.OutOfMemoryError:
     """The error where the weights do not fit: how large they are, and what would fit."""
     config = read_model_config(source)
-    asked, fits = weights_advice(config, dtype, quantise or config.quantise, free_memory(device))
+    asked, fits = weights_advice(config, dtype, quantize or config.quantize, free_memory(device))
     return out_of_memory_error(error, f"loading {gib(asked)} of weights", fits, device)
 
 
@@ -221,10 +223,10 @@ def _layer_seconds(dtype: torch.dtype, width: int) -> float:
     return min(times)
 
 
-def _load_model(name: str | Path, dtype: torch.dtype, quantise: str | None) -> InstructSeg:
+def _load_model(name: str | Path, dtype: torch.dtype, quantize: str | None) -> InstructSeg:
     """The model alone; its reader proves it complete."""
     try:
-        return InstructSeg.from_pretrained(name, dtype=dtype, quantise=quantise)
+        return InstructSeg.from_pretrained(name, dtype=dtype, quantize=quantize)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise

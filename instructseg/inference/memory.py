@@ -23,7 +23,7 @@ from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import trunk_class
 from instructseg.model.language import KINDS
-from instructseg.model.quantised import check_quantisation
+from instructseg.model.quantized import check_quantization
 
 PROMPT_TOKENS = 64
 """Words around the placeholders that are reckoned with."""
@@ -60,7 +60,7 @@ class MemoryPlan:
 
     Attributes:
         dtype: of the values.
-        quantise: ``int8`` or ``int4`` for the language model's blocks; ``None`` for plain weights.
+        quantize: ``int8`` or ``int4`` for the language model's blocks; ``None`` for plain weights.
         batch_size: rows that the language model reads together.
         chunk: frames that the encoders take together.
         weights: by part of the model.
@@ -70,7 +70,7 @@ class MemoryPlan:
     """
 
     dtype: torch.dtype
-    quantise: str | None
+    quantize: str | None
     batch_size: int
     chunk: int
     weights: dict[str, int]
@@ -88,7 +88,7 @@ class MemoryPlan:
         stage = max(self.activations, key=lambda name: self.activations[name])
         held = f"held frames {gib(self.held)}, " if self.held else ""
         return (
-            f"{in_words(self.dtype, self.quantise)}, {self.batch_size} rows and {self.chunk} "
+            f"{in_words(self.dtype, self.quantize)}, {self.batch_size} rows and {self.chunk} "
             f"frame{'s' if self.chunk > 1 else ''} at once: {gib(self.expected)} expected (weights "
             f"{gib(sum(self.weights.values()))}, {stage} {gib(self.activations[stage])}, {held}"
             f"program {gib(self.process)})"
@@ -111,7 +111,7 @@ def plan_memory(
     Frames at once are halved before rows are: they gain less.
 
     Args:
-        config: of the model; one that is stored quantised stays so.
+        config: of the model; one that is stored quantized stays so.
         max_memory: bytes, or as ``"6GB"`` or ``"6GiB"``. On a CPU of the whole program, else of the device.
         device: where the model is to run.
         frame_size: height and width of the largest frame, in pixels.
@@ -131,13 +131,13 @@ def plan_memory(
     tried: list[MemoryPlan] = []
     frames = [chunk >> halvings for halvings in range(chunk.bit_length())]
     rows = [max(1, instructions) >> halvings for halvings in range(max(1, instructions).bit_length())]
-    for kind, quantise in choices(config, cpu, dtype):
-        weights = weight_bytes(config, kind, quantise)
+    for kind, quantize in choices(config, cpu, dtype):
+        weights = weight_bytes(config, kind, quantize)
         for batch_size, together in product(rows, frames):
             activations = activation_bytes(config, kind, batch_size, frame_size, references, together)
             held = most_held(spacing, references, together) if spacing else 0
             kept = held * frame_bytes(config, kind, instructions, frame_size if cpu else None)
-            plan = MemoryPlan(kind, quantise, batch_size, together, weights, activations, kept, process)
+            plan = MemoryPlan(kind, quantize, batch_size, together, weights, activations, kept, process)
             if plan.expected <= limit:
                 _log.info("memory limit %s: %s", gib(limit), plan.to_text())
                 return plan
@@ -154,14 +154,14 @@ def plan_checkpoint(
     max_memory: int | str,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
-    quantise: str | None = None,
+    quantize: str | None = None,
     clips: bool = False,
     workload: Workload | None = None,
 ) -> MemoryPlan:
     """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.inference.load`.
 
     Args:
-        name_or_path, device, dtype, quantise: as there.
+        name_or_path, device, dtype, quantize: as there.
         max_memory: as of :func:`plan_memory`.
         clips: whether clips are asked about, whose frames are encoded together where that gains.
         workload: what it is to be enough for.
@@ -171,8 +171,8 @@ def plan_checkpoint(
     """
     target = choose_device(device)
     config = read_model_config(name_or_path)
-    if quantise is not None:
-        config.quantise = check_quantisation(quantise)
+    if quantize is not None:
+        config.quantize = check_quantization(quantize)
     given = fastest_dtype(target, config.text_config.hidden_size) if dtype == "auto" else dtype
     kind = choose_dtype(given) if isinstance(given, str) else given
     asked = workload or Workload()

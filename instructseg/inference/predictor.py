@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from instructseg.deprecation import renamed_keyword
 from instructseg.inference.instructions import lengthened
 from instructseg.inference.loading import load
 from instructseg.inference.memory import Workload, plan_checkpoint
@@ -78,19 +79,20 @@ class Session:
         """The most frames of a file that are encoded together; ``None`` for as many as gain."""
 
     @classmethod
+    @renamed_keyword("quantise", "quantize")
     def from_pretrained(
         cls: type[_Self],
         name_or_path: str | Path | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
-        quantise: str | None = None,
+        quantize: str | None = None,
         max_memory: int | str | None = None,
         workload: Workload | None = None,
     ) -> _Self:
         """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`.
 
         Args:
-            name_or_path, device, dtype, quantise: as there.
+            name_or_path, device, dtype, quantize: as there.
             max_memory: ``"6GB"`` ..; what is not given is chosen to fit, ``batch_size`` and ``chunk`` with it
                 (:func:`instructseg.inference.memory.plan_memory`).
             workload: what ``max_memory`` is to be enough for; ``None`` for 16 instructions on pictures, or
@@ -100,15 +102,15 @@ class Session:
             ValueError: nothing fits, or as :func:`instructseg.inference.load`.
         """
         if max_memory is None:
-            return cls(*load(name_or_path, device, dtype, quantise))
-        given = (name_or_path, max_memory, device, dtype, quantise)
+            return cls(*load(name_or_path, device, dtype, quantize))
+        given = (name_or_path, max_memory, device, dtype, quantize)
         plan = plan_checkpoint(*given, clips=cls.takes_clips, workload=workload)
-        session = cls(*load(name_or_path, device, plan.dtype, plan.quantise))
+        session = cls(*load(name_or_path, device, plan.dtype, plan.quantize))
         session.batch_size, session.chunk = plan.batch_size, plan.chunk
         return session
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Writes model and processor, quantised or not: what ``--model`` and :meth:`from_pretrained` take.
+        """Writes model and processor, quantized or not: what ``--model`` and :meth:`from_pretrained` take.
 
         Args:
             folder: is made where it is missing; files of the same names are replaced.

@@ -8,7 +8,7 @@ import torch
 
 from instructseg.inference.out_of_memory import gib
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.quantised import GROUP, is_block_weight
+from instructseg.model.quantized import GROUP, is_block_weight
 
 _CHOICES = (
     (torch.float32, None),
@@ -23,38 +23,38 @@ _CHOICES = (
 def choices(
     config: InstructSegConfig, cpu: bool, dtype: torch.dtype | None = None
 ) -> list[tuple[torch.dtype, str | None]]:
-    """Types of the values with quantisations of the language model, from the most exact to the smallest.
+    """Types of the values with quantizations of the language model, from the most exact to the smallest.
 
     Args:
-        config: of the model; one that is stored quantised stays so.
+        config: of the model; one that is stored quantized stays so.
         cpu: whether float32 is to be tried; elsewhere only where it is asked for.
         dtype: the only one, where it is given.
     """
     sizes = (config.text_config.hidden_size, config.text_config.intermediate_size)
     found = []
-    for kind, quantise in _CHOICES:
-        if config.quantise not in (None, quantise) or (not cpu and dtype is None and kind is torch.float32):
+    for kind, quantize in _CHOICES:
+        if config.quantize not in (None, quantize) or (not cpu and dtype is None and kind is torch.float32):
             continue
-        if quantise == "int4" and any(size % GROUP for size in sizes):
+        if quantize == "int4" and any(size % GROUP for size in sizes):
             continue
-        found.append((dtype or kind, quantise))
+        found.append((dtype or kind, quantize))
     return list(dict.fromkeys(found))
 
 
-def in_words(dtype: torch.dtype, quantise: str | None) -> str:
+def in_words(dtype: torch.dtype, quantize: str | None) -> str:
     """A setting, as ``"bfloat16 with int8"``."""
-    return str(dtype).removeprefix("torch.") + (f" with {quantise}" if quantise else "")
+    return str(dtype).removeprefix("torch.") + (f" with {quantize}" if quantize else "")
 
 
-def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantise: str | None) -> dict[str, int]:
+def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantize: str | None) -> dict[str, int]:
     """Bytes of the weights by part (``vision``, ``language``, ``pixel_decoder`` ..), without making them.
 
     Args:
-        config: of the model, stored plainly or as ``quantise``.
+        config: of the model, stored plainly or as ``quantize``.
         dtype: of the values; parts that always stay in float32 are counted so.
-        quantise: ``int8``, ``int4`` or ``None``.
+        quantize: ``int8``, ``int4`` or ``None``.
     """
-    plain = InstructSegConfig(**{**config.to_dict(), "quantise": None, "lora": None})
+    plain = InstructSegConfig(**{**config.to_dict(), "quantize": None, "lora": None})
     with torch.device("meta"):
         state = InstructSeg(plain).state_dict()
     kept = tuple(f"{part}." for part in InstructSeg._keep_in_fp32_modules_strict)
@@ -62,23 +62,23 @@ def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantise: str | 
     for name, tensor in state.items():
         size = 4 if name.startswith(kept) else dtype.itemsize
         nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
-        if quantise and is_block_weight(name):
+        if quantize and is_block_weight(name):
             outputs, inputs = tensor.shape
-            scales = outputs if quantise == "int8" else outputs * inputs // GROUP
-            nbytes = tensor.numel() // (1 if quantise == "int8" else 2) + scales * size
+            scales = outputs if quantize == "int8" else outputs * inputs // GROUP
+            nbytes = tensor.numel() // (1 if quantize == "int8" else 2) + scales * size
         parts[name.partition(".")[0]] += nbytes
     return dict(parts)
 
 
 def weights_advice(
-    config: InstructSegConfig, dtype: torch.dtype, quantise: str | None, free: int | None
+    config: InstructSegConfig, dtype: torch.dtype, quantize: str | None, free: int | None
 ) -> tuple[int, str]:
     """The size of weights that do not fit, and what to load instead.
 
     Args:
         config: of the model.
         dtype: that was asked for.
-        quantise: likewise.
+        quantize: likewise.
         free: bytes; ``None`` where nobody tells.
 
     Returns:
@@ -88,7 +88,7 @@ def weights_advice(
     def size(kind: torch.dtype, bits: str | None) -> int:
         return sum(weight_bytes(config, kind, bits).values())
 
-    asked = size(dtype, quantise)
+    asked = size(dtype, quantize)
     sizes = {setting: size(*setting) for setting in choices(config, cpu=True)}
     smaller = {setting: needed for setting, needed in sizes.items() if needed < asked}
     if not smaller:

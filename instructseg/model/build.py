@@ -14,7 +14,7 @@ from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
 from instructseg.model.perceiver import Perceiver
 from instructseg.model.pixel_decoder import PixelDecoder
-from instructseg.model.quantised import place_quantised
+from instructseg.model.quantized import place_quantized
 from instructseg.model.vision_towers import OpenClipTower, SharedTower, SiglipTower, build_projector
 from instructseg.model.vmtf import TextFusion
 
@@ -94,8 +94,8 @@ def _vision(config: InstructSegConfig, backbone: Backbone) -> SiglipTower | Open
 def _language(config: InstructSegConfig) -> LanguageModel:
     kind = language.KINDS[config.text_config.model_type]
     model = kind(config.text_config, config.lm_head_size)
-    if config.quantise:
-        place_quantised(model, config.quantise)
+    if config.quantize:
+        place_quantized(model, config.quantize)
     if config.lora:
         add_lora(model, **config.lora)
     return model

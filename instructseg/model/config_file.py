@@ -37,8 +37,10 @@ def read_config(folder: str | Path) -> InstructSegConfig:
     if values.get("quantization_config"):
         raise ValueError(
             f"{where}quantization_config is not supported: save the model without it, and load it with "
-            "quantise='int8' or 'int4'"
+            "quantize='int8' or 'int4'"
         )
+    if "quantise" in values:  # the key's old spelling
+        values.setdefault("quantize", values["quantise"])
     check_values(values, MODEL, where)
     if values.get("vision_tower") == "shared" and "shared_clip_size" not in values:
         raise ValueError(f"{where}shared_clip_size is missing: a shared vision tower needs it")

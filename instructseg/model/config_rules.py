@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 
 from instructseg.model.backbones import LEVELS
 from instructseg.model.configuration import FusionMode
-from instructseg.model.quantised import Quantisation
+from instructseg.model.quantized import Quantization
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ MODEL: dict[str, Allowed] = {
     "lora": Allowed(
         "null, or an object with r, alpha, dropout and targets", lambda v: v is None or _is_lora(v)
     ),
-    "quantise": _one_of(None, *get_args(Quantisation)),
+    "quantize": _one_of(None, *get_args(Quantization)),
     "tie_word_embeddings": _one_of(False, needed=False),
 }
 """Fields of :class:`InstructSegConfig`, but for the three parts below."""

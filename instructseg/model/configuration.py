@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
 
 from instructseg.model import backbones, language
 from instructseg.model.backbones import LEVELS
-from instructseg.model.quantised import Quantisation
+from instructseg.model.quantized import Quantization, check_quantization
 
 FusionMode = Literal["released", "paper", "detailed", "off"]
 
@@ -49,7 +49,7 @@ class InstructSegConfig(PreTrainedConfig):
             can start as proposal generators; the published weights carry the table but do not use it.
         decoder_dim, decoder_heads, decoder_layers, decoder_ff: masked-attention decoder.
         lora: ``None``, or ``{"r", "alpha", "dropout", "targets"}`` of unmerged adapters.
-        quantise: how the language model's blocks are stored: ``int8``, ``int4``, or ``None`` for plain weights.
+        quantize: how the language model's blocks are stored: ``int8``, ``int4``, or ``None`` for plain weights.
     """
 
     model_type = "instructseg"
@@ -98,10 +98,12 @@ class InstructSegConfig(PreTrainedConfig):
     decoder_ff: int = 2048
 
     lora: dict | None = None
-    quantise: Quantisation | None = None
+    quantize: Quantization | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        former = kwargs.pop("quantise", None)  # the old spelling, in files and calls
+        self.quantize = self.quantize or (former and check_quantization(former))
         self.vision_config = _sub_config(SiglipVisionConfig, self.vision_config, _SIGLIP_SO400M)
         self.text_config = _sub_config(_text_class(self.text_config), self.text_config, _PHI_2)
         self.backbone_config = _sub_config(_backbone_class(self.backbone_config), self.backbone_config, _SWIN_B)

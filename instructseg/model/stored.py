@@ -36,12 +36,12 @@ class StoredModel(PreTrainedModel):
             pretrained_model_name_or_path: any name of :func:`instructseg.hub.model_path`; ``None`` with
                 ``config`` and ``state_dict``.
             args: none.
-            kwargs: ``quantise``, arguments of the hub, and those of transformers.
+            kwargs: ``quantize``, arguments of the hub, and those of transformers.
 
         Raises:
             FileNotFoundError, ValueError: as :func:`instructseg.inference.load`.
         """
-        kwargs = {name: value for name, value in kwargs.items() if name != "quantise" or value is not None}
+        kwargs = {name: value for name, value in kwargs.items() if name != "quantize" or value is not None}
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, **kwargs)
         for name in ("subfolder", "variant", "gguf_file"):

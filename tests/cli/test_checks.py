@@ -15,7 +15,7 @@ from instructseg.cli import checks
 from instructseg.inference.loading import choose_dtype
 from instructseg.inference.memory import parse_size
 from instructseg.inference.stride import Stride
-from instructseg.model.quantised import check_quantisation
+from instructseg.model.quantized import check_quantization
 
 HUGE = (10**400, -(10**30), 10**12, 0, -1)
 
@@ -51,7 +51,7 @@ def test_the_same_is_taken_later() -> None:
     for name in checks.DTYPES[:-1]:
         choose_dtype(name)
     for name in checks.QUANTIZATIONS:
-        check_quantisation(name)
+        check_quantization(name)
     for size in ("6GB", "6GiB", "800M", "1.5 gb", "123456", "2KiB"):
         checks.check_memory(size)
         assert parse_size(size) > 0

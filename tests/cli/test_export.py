@@ -38,10 +38,10 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_smaller_weights_and_a_limit(workspace: Path) -> None:
     words = ["image", "photo.png", "the red square", "--output"]
-    result = CliRunner().invoke(app, [*words, "small", "--quantise", "int8", "--max-memory", "64GB"])
+    result = CliRunner().invoke(app, [*words, "small", "--quantize", "int8", "--max-memory", "64GB"])
     assert result.exit_code == 0, result.output
     assert any((workspace / "small").iterdir())
     result = CliRunner().invoke(app, [*words, "none", "--max-memory", "1MB"])
     assert result.exit_code == 2 and "of memory are not enough: the smallest settings are" in result.output
-    result = CliRunner().invoke(app, [*words, "none", "--quantise", "int2"])
-    assert result.exit_code == 2 and "unknown quantisation 'int2': use int8 or int4" in result.output
+    result = CliRunner().invoke(app, [*words, "none", "--quantize", "int2"])
+    assert result.exit_code == 2 and "unknown quantization 'int2': use int8 or int4" in result.output

@@ -19,18 +19,18 @@ from instructseg.inference.memory import (
 )
 from instructseg.inference.weights import weight_bytes
 from instructseg.model import InstructSeg, preset
-from instructseg.model.quantised import quantise_model
+from instructseg.model.quantized import quantize_model
 
 
-@pytest.mark.parametrize("quantise", [None, "int8", "int4"])
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_weights_are_counted_exactly(dtype: torch.dtype, quantise: str | None, checkpoint: Path) -> None:
-    model = InstructSeg.from_pretrained(checkpoint, dtype=dtype, quantise=quantise)
+def test_weights_are_counted_exactly(dtype: torch.dtype, quantize: str | None, checkpoint: Path) -> None:
+    model = InstructSeg.from_pretrained(checkpoint, dtype=dtype, quantize=quantize)
     held: dict[str, int] = {}
     for name, tensor in model.state_dict().items():
         part = name.partition(".")[0]
         held[part] = held.get(part, 0) + tensor.nbytes
-    assert weight_bytes(preset("nano"), dtype, quantise) == held
+    assert weight_bytes(preset("nano"), dtype, quantize) == held
 
 
 def test_the_published_model_is_as_large_as_its_parameters() -> None:
@@ -58,7 +58,7 @@ def test_the_most_exact_that_fits_is_chosen(caplog: pytest.LogCaptureFixture) ->
     config = preset("instructseg-3b")
     with caplog.at_level(logging.INFO, logger="instructseg"):
         chosen = {limit: plan_memory(config, limit) for limit in ("64GB", "14GB", "9GB", "6GB")}
-    kinds = [(str(plan.dtype), plan.quantise) for plan in chosen.values()]
+    kinds = [(str(plan.dtype), plan.quantize) for plan in chosen.values()]
     assert kinds == sorted(
         kinds,
         key=[
@@ -86,7 +86,7 @@ def test_frames_at_once_are_given_up_before_rows() -> None:
     weights = sum(weight_bytes(config, torch.bfloat16, None).values())
     for rows, chunk in ((1, 4), (1, 2), (1, 1)):
         plan = plan_memory(config, weights + needed(rows, chunk), "meta", instructions=1, chunk=4)
-        assert (plan.quantise, plan.batch_size, plan.chunk) == (None, rows, chunk)
+        assert (plan.quantize, plan.batch_size, plan.chunk) == (None, rows, chunk)
         assert f"{rows} rows and {chunk} frame" in plan.to_text()
     plan = plan_memory(config, weights + needed(4, 1), "meta", instructions=4, chunk=4)
     assert (plan.batch_size, plan.chunk) == (4, 1)
@@ -120,7 +120,7 @@ def test_what_does_not_fit_names_the_smallest() -> None:
     ) as caught:
         plan_memory(preset("instructseg-3b"), "1GB")
     enough = str(caught.value).rpartition("allow ")[2].split(" ")[0]
-    assert plan_memory(preset("instructseg-3b"), f"{int(enough[:-2]) + 50}MB").quantise == "int4"
+    assert plan_memory(preset("instructseg-3b"), f"{int(enough[:-2]) + 50}MB").quantize == "int4"
     plan = plan_memory(preset("nano"), "1GB", "meta", dtype=torch.float16)
     assert plan.dtype == torch.float16 and plan.process == 0
 
@@ -140,18 +140,18 @@ def test_no_sizes(text: str) -> None:
 
 def test_a_predictor_takes_the_limit(checkpoint: Path) -> None:
     generous = ImagePredictor.from_pretrained(checkpoint, "cpu", max_memory="100GB")
-    assert (generous.batch_size, generous.model.config.quantise) == (16, None)
+    assert (generous.batch_size, generous.model.config.quantize) == (16, None)
     clips = VideoPredictor.from_pretrained(checkpoint, "cpu", max_memory="100GB")
     assert (generous.chunk, clips.chunk) == (1, 4)
-    small = ImagePredictor.from_pretrained(checkpoint, "cpu", quantise="int8", max_memory="100GB")
-    assert small.model.config.quantise == "int8"
+    small = ImagePredictor.from_pretrained(checkpoint, "cpu", quantize="int8", max_memory="100GB")
+    assert small.model.config.quantize == "int8"
     with pytest.raises(ValueError, match="of memory are not enough"):
         ImagePredictor.from_pretrained(checkpoint, "cpu", max_memory="1MB")
 
 
-def test_quantising_in_memory_gives_the_counted_size() -> None:
+def test_quantizing_in_memory_gives_the_counted_size() -> None:
     model = InstructSeg(preset("nano")).eval()
-    quantise_model(model, "int4")
+    quantize_model(model, "int4")
     counted = sum(weight_bytes(preset("nano"), torch.float32, "int4").values())
     assert sum(tensor.nbytes for tensor in model.state_dict().values()) == counted
     assert weight_bytes(model.config, torch.float32, "int4") == weight_bytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,10 @@ def answer(folder: Path) -> torch.Tensor:
     return torch.from_numpy(found.probability)
 
 
-@pytest.mark.parametrize("quantise", [None, "int8", "int4"])
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
 @pytest.mark.parametrize("kind", [ImagePredictor, VideoPredictor])
-def test_a_predictor_is_saved_whole(kind: type, quantise: str | None, checkpoint: Path, tmp_path: Path) -> None:
-    predictor = kind.from_pretrained(checkpoint, "cpu", quantise=quantise)
+def test_a_predictor_is_saved_whole(kind: type, quantize: str | None, checkpoint: Path, tmp_path: Path) -> None:
+    predictor = kind.from_pretrained(checkpoint, "cpu", quantize=quantize)
     predictor.save_pretrained(tmp_path / "new")
     again = kind.from_pretrained(tmp_path / "new", "cpu")
     assert again.processor.config == predictor.processor.config
@@ -84,3 +85,9 @@ def test_others_may_read_what_is_saved(nano: Pair, tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert {path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o777 != 0o644} == set()
+
+
+def test_the_old_spelling_of_quantize_is_accepted(checkpoint: Path) -> None:
+    old: Any = {"quantise": "int8"}
+    with pytest.warns(DeprecationWarning, match="quantise= is now quantize="):
+        assert ImagePredictor.from_pretrained(checkpoint, "cpu", **old).model.config.quantize == "int8"

@@ -11,8 +11,8 @@ from instructseg.model import preset
 BFLOAT16 = torch.bfloat16
 
 
-def size(dtype: torch.dtype, quantise: str | None) -> int:
-    return sum(weight_bytes(preset("nano"), dtype, quantise).values())
+def size(dtype: torch.dtype, quantize: str | None) -> int:
+    return sum(weight_bytes(preset("nano"), dtype, quantize).values())
 
 
 def test_the_most_exact_that_fits_is_advised() -> None:
@@ -42,6 +42,6 @@ def test_settings_by_device_and_model() -> None:
     ]  # fmt: skip
     assert (torch.float32, None) not in choices(config, cpu=False)
     stored = preset("nano")
-    stored.quantise = "int8"
-    assert {quantise for _, quantise in choices(stored, cpu=True)} == {"int8"}
+    stored.quantize = "int8"
+    assert {quantize for _, quantize in choices(stored, cpu=True)} == {"int8"}
     assert choices(config, True, BFLOAT16) == [(BFLOAT16, None), (BFLOAT16, "int8"), (BFLOAT16, "int4")]

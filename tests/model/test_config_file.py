@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from instructseg.hub import DEFAULT_MODEL
-from instructseg.model import PRESETS, preset
+from instructseg.model import PRESETS, InstructSegConfig, preset
 from instructseg.model.config_file import built_on_meta, read_config
 from instructseg.model.config_rules import MODEL, PARTS
 
@@ -34,13 +34,24 @@ def changed(folder: Path, path: str, value: Any) -> Path:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_saved_is_read(name: str, tmp_path: Path) -> None:
-    config = preset(name, quantise="int8", lora={"r": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj"]})
+    config = preset(name, quantize="int8", lora={"r": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj"]})
     config.save_pretrained(tmp_path)
     found, wanted = read_config(tmp_path).to_dict(), config.to_dict()
     for values in (found, wanted):  # the backbone names its stages itself
         for key in ("out_features", "out_indices"):
             values["backbone_config"].pop(key, None)
     assert found == wanted
+
+
+def test_the_old_spelling_of_quantize_is_read(tmp_path: Path) -> None:
+    values = {key: value for key, value in BUNDLED.items() if key != "quantize"}
+    (tmp_path / "config.json").write_text(json.dumps({**values, "quantise": "int8"}))
+    assert read_config(tmp_path).quantize == "int8"
+    (tmp_path / "config.json").write_text(json.dumps({**values, "quantise": "int3"}))
+    with pytest.raises(ValueError, match="quantize must be one of null, int8, int4, not 'int3'"):
+        read_config(tmp_path)
+    old: dict[str, Any] = {"quantise": "int4"}
+    assert InstructSegConfig(**old).quantize == "int4"
 
 
 NEEDED = [key for key, rule in MODEL.items() if rule.needed]
@@ -76,7 +87,7 @@ def test_every_key_is_looked_at(path: str, tmp_path: Path) -> None:
         ("quantization_config", {"quant_method": "bitsandbytes"}, "quantization_config is not supported"),
         ("vision_tower", "shared", "shared_clip_size is missing"),
         ("lora", {"r": 8}, "lora must be null, or an object with r, alpha, dropout and targets, not"),
-        ("quantise", "int3", "quantise must be one of null, int8, int4, not 'int3'"),
+        ("quantize", "int3", "quantize must be one of null, int8, int4, not 'int3'"),
         ("text_config.rope_parameters", {"rope_theta": 1e4}, "rope_parameters must be"),
         ("vmtf_levels", ["res9"], r"vmtf_levels must be a list of 1 to 4 values"),
     ],

@@ -17,7 +17,7 @@ from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg, preset
 from instructseg.model.pixel_decoder import DeformableAttention
 from instructseg.processing import InstructSegProcessor
-from perf import quantised, report, speed, stages, stride
+from perf import quantized, report, speed, stages, stride
 from perf.official_procedure import OfficialProcedure, plain_sampling
 from perf.speed import Contest, agreement
 from perf.workload import Clock, build, configuration, pictures, weights_digest
@@ -159,7 +159,7 @@ def test_the_price_of_fewer_bits_against_drawing_scenes_again() -> None:
     inside = rng.integers(25, 50, 120)
     full = [outcome(i // 3, int(inside[i]), int(unions[0, i])) for i in range(120)]
     small = [outcome(i // 3, max(0, int(inside[i]) - i % 4), int(unions[1, i])) for i in range(120)]
-    found = quantised.compared(small, full)
+    found = quantized.compared(small, full)
     cut = [max(0, int(inside[i]) - i % 4) for i in range(120)]
     assert found["ciou"] == pytest.approx(sum(cut) / unions[1].sum())
     assert found["difference"] == pytest.approx(sum(cut) / unions[1].sum() - inside.sum() / unions[0].sum())
@@ -169,7 +169,7 @@ def test_the_price_of_fewer_bits_against_drawing_scenes_again() -> None:
     again = [cut_of[i].sum() / unions[1, i].sum() - inside[i].sum() / unions[0, i].sum() for i in drawn]
     expected = np.quantile(again, [0.025, 0.975])
     assert np.allclose([found["low"], found["high"]], expected, atol=0.1 * float(expected[1] - expected[0]))
-    same = quantised.compared(full, full)
+    same = quantized.compared(full, full)
     assert (same["difference"], same["low"], same["high"], same["moved"]) == (0, 0, 0, 0)
 
 
@@ -189,9 +189,9 @@ def test_results_of_other_weights_are_named(tmp_path: Path) -> None:
     digest = weights_digest(tmp_path)
     assert len(digest) == 12 and digest != weights_digest()
     assert weights_digest("owner/name") == "owner/name"
-    for name, values in (("stride", {"weights": digest}), ("quantised", {"weights": "other"}), ("stages", [])):
+    for name, values in (("stride", {"weights": digest}), ("quantized", {"weights": "other"}), ("stages", [])):
         (tmp_path / f"{name}.json").write_text(json.dumps(values))
-    assert report.other_weights(tmp_path, digest) == ["quantised"]
+    assert report.other_weights(tmp_path, digest) == ["quantized"]
 
 
 def test_prices_in_tables() -> None:
@@ -203,7 +203,7 @@ def test_prices_in_tables() -> None:
     text = report.spacing({"rows": [{**row, "setting": "spacing 1"}, {**row, "setting": "spacing 4"}]})
     assert text.endswith("| spacing 1 | 81.23 | – |\n| spacing 4 | 81.23 | -0.12 (-0.30 to +0.04) |")
     bits = {"setting": "float32, int8", "pictures": {"ciou": 0.6, **price}, "clips": {"ciou": 0.5, **price}}
-    text = report.quantised({"rows": [{**bits, "setting": "float32"}, bits]})
+    text = report.quantized({"rows": [{**bits, "setting": "float32"}, bits]})
     assert "| float32 | 60.00 | – | 50.00 | – | – |" in text
     assert (
         "| float32, int8 | 60.00 | -0.12 (-0.30 to +0.04) | 50.00 | -0.12 (-0.30 to +0.04) | above -0.5 |"
@@ -218,7 +218,7 @@ def test_shown_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         text = re.sub(r"\\+\n\s*", "", page.read_text())
         for name, words in re.findall(r"python -m perf\.(\w+)([^`\n]*)", text):
             shown.setdefault(name, set()).update(re.findall(r"--[\w-]+", words))
-    assert {"speed", "stages", "stride", "quantised", "limits", "report"} <= set(shown)
+    assert {"speed", "stages", "stride", "quantized", "limits", "report"} <= set(shown)
     for name, options in shown.items():
         monkeypatch.setattr(sys, "argv", [name, "--help"])
         with pytest.raises(SystemExit, match="0"):

@@ -12,7 +12,7 @@ from transformers import BertModel, PhiForCausalLM, Qwen3ForCausalLM
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.language import KINDS, LanguageModel
-from instructseg.model.quantised import quantise_model
+from instructseg.model.quantized import quantize_model
 from instructseg.structures import Role
 from tests.model.conftest import TINY, batch, tiny_model
 
@@ -158,12 +158,12 @@ def test_blocks_are_quantized_and_loaded_so(kind: str, tmp_path: Path) -> None:
     inputs = batch(model.config, [(1, 4)])
     plain = model(inputs).mask_logits
     model.save_pretrained(tmp_path)
-    quantise_model(model, "int8")
+    quantize_model(model, "int8")
     linears = [m for n, m in model.language.named_modules() if n.startswith(model.language.blocks)]
     assert not any(type(m) is torch.nn.Linear for m in linears)
     error = (model(inputs).mask_logits - plain).abs().mean() / plain.abs().mean()
     assert 0 < float(error) < 0.1
-    read = InstructSeg.from_pretrained(tmp_path, quantise="int8")
+    read = InstructSeg.from_pretrained(tmp_path, quantize="int8")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value)
 

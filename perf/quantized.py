@@ -1,6 +1,6 @@
 """What a language model of fewer bits costs in accuracy: cIoU on drawn pictures and clips, against float32.
 
-    OMP_NUM_THREADS=1 python -m perf.quantised --json perf/results/quantised.json
+    OMP_NUM_THREADS=1 python -m perf.quantized --json perf/results/quantized.json
 
 ``--model FOLDER`` measures other weights than the bundled ones. Scenes are held-out ones of the generator; of a
 clip the key frame is measured. Every setting is asked the same, so differences are paired; their interval is a
@@ -33,7 +33,7 @@ SETTINGS: dict[str, tuple[str, str | None]] = {
     "bfloat16, int8": ("bfloat16", "int8"),
     "bfloat16, int4": ("bfloat16", "int4"),
 }
-"""Type of the values, and quantisation of the language model, by name."""
+"""Type of the values, and quantization of the language model, by name."""
 KINDS = {
     "pictures": ("attribute", "relation", "superlative", "ordinal"),
     "clips": ("attribute", "motion"),
@@ -91,8 +91,8 @@ def main() -> None:
     data = load_config(options.config).data
     full: dict[str, list[Outcome]] = {}
     rows = []
-    for name, (dtype, quantise) in SETTINGS.items():
-        model, processor = load(options.model, options.device, dtype, quantise)
+    for name, (dtype, quantize) in SETTINGS.items():
+        model, processor = load(options.model, options.device, dtype, quantize)
         row: dict[str, Any] = {"setting": name}
         for what, kinds in KINDS.items():
             scenes = synthetic_dataset(

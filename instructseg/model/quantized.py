@@ -6,7 +6,7 @@ multiplied as integers (the vector-wise scheme of LLM.int8(), arXiv 2208.07339, 
 ``int4``: one scale per 32 weights, which are multiples -8 .. 7 of it (as ``Q4_0`` of ggml); they are unpacked
 where they are used, so time is not saved but memory is.
 
-Only the linear layers of the language model's blocks are quantised: embeddings, norms, the output table, mask
+Only the linear layers of the language model's blocks are quantized: embeddings, norms, the output table, mask
 queries and the vision side keep their type. For inference: the weights have no gradient.
 """
 
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from instructseg.model.language import KINDS, LanguageModel
 
-Quantisation = Literal["int8", "int4"]
+Quantization = Literal["int8", "int4"]
 """Ways of storing the weights."""
 GROUP = 32
 """Weights that share a scale in ``int4``."""
@@ -42,7 +42,7 @@ class Int8Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     @staticmethod
-    def quantise(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    def quantize(weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[O, I]`` to what the layer holds; a weight is off by at most half its channel's scale."""
         stored = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
         scale = (weight.abs().amax(1).float() / 127).clamp_(min=_SMALLEST)
@@ -52,7 +52,7 @@ class Int8Linear(nn.Module):
             target.copy_((part.float() / unit[:, None]).round_())
         return {"weight": stored, "scale": scale}
 
-    def dequantise(self) -> torch.Tensor:
+    def dequantize(self) -> torch.Tensor:
         """The weights as ``float[O, I]``, in the type of the scales."""
         return self.weight.to(self.scale.dtype) * self.scale[:, None]
 
@@ -60,7 +60,7 @@ class Int8Linear(nn.Module):
         """``float[..., I]`` to ``float[..., O]``."""
         rows = x.reshape(-1, x.shape[-1])
         if not self._multiplies_integers(rows):
-            return F.linear(x, self.dequantise().to(x.dtype), self.bias)
+            return F.linear(x, self.dequantize().to(x.dtype), self.bias)
         out = rows.new_empty(len(rows), len(self.weight))
         scale = self.scale.float()
         # in pieces that stay in the cache: the passes over the result cost as much as the product
@@ -100,7 +100,7 @@ class Int4Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     @staticmethod
-    def quantise(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    def quantize(weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[O, I]`` to what the layer holds; the weight farthest from zero in a group is exact."""
         outputs, inputs = weight.shape
         _check_groups(inputs)
@@ -112,7 +112,7 @@ class Int4Linear(nn.Module):
         low, high = steps.chunk(2, dim=1)
         return {"weight": low | (high << 4), "scale": scale.squeeze(-1)}
 
-    def dequantise(self, dtype: torch.dtype | None = None, channels: slice = slice(None)) -> torch.Tensor:
+    def dequantize(self, dtype: torch.dtype | None = None, channels: slice = slice(None)) -> torch.Tensor:
         """The weights of some output channels as ``dtype[o, I]``; ``None`` for the type of the scales."""
         packed, scale = self.weight[channels], self.scale[channels]
         dtype = dtype or scale.dtype
@@ -127,23 +127,23 @@ class Int4Linear(nn.Module):
         out = x.new_empty(*x.shape[:-1], len(self.weight))
         for first in range(0, len(self.weight), _CHANNELS_AT_ONCE):
             channels = slice(first, first + _CHANNELS_AT_ONCE)
-            out[..., channels] = F.linear(given, self.dequantise(used, channels))
+            out[..., channels] = F.linear(given, self.dequantize(used, channels))
         return out if self.bias is None else out.add_(self.bias)
 
 
 LAYERS: dict[str, type[Int8Linear] | type[Int4Linear]] = {"int8": Int8Linear, "int4": Int4Linear}
-"""The layer of each :data:`Quantisation`."""
+"""The layer of each :data:`Quantization`."""
 
 
-def check_quantisation(name: str) -> Quantisation:
-    """The name; raises ``ValueError`` for one that is not in :data:`Quantisation`."""
+def check_quantization(name: str) -> Quantization:
+    """The name; raises ``ValueError`` for one that is not in :data:`Quantization`."""
     if name not in LAYERS:
-        raise ValueError(f"unknown quantisation '{name}': use {' or '.join(get_args(Quantisation))}")
-    return cast(Quantisation, name)
+        raise ValueError(f"unknown quantization '{name}': use {' or '.join(get_args(Quantization))}")
+    return cast(Quantization, name)
 
 
 def is_block_weight(name: str) -> bool:
-    """Whether a tensor of the whole model (``language.model.layers.0.mlp.fc1.weight``) is one to quantise."""
+    """Whether a tensor of the whole model (``language.model.layers.0.mlp.fc1.weight``) is one to quantize."""
     layer, _, part = name.rpartition(".")
     return part == "weight" and any(
         name.startswith(f"language.{kind.blocks}") and layer.rpartition(".")[2] in kind.block_linears
@@ -151,7 +151,7 @@ def is_block_weight(name: str) -> bool:
     )
 
 
-def quantised_tensors(name: str, weight: torch.Tensor, quantisation: str) -> dict[str, torch.Tensor]:
+def quantized_tensors(name: str, weight: torch.Tensor, quantization: str) -> dict[str, torch.Tensor]:
     """The tensors that take the place of one linear layer's ``weight``, under the names of the whole model.
 
     Raises:
@@ -159,65 +159,65 @@ def quantised_tensors(name: str, weight: torch.Tensor, quantisation: str) -> dic
     """
     layer = name.removesuffix(".weight")
     try:
-        parts = LAYERS[quantisation].quantise(weight)
+        parts = LAYERS[quantization].quantize(weight)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return {f"{layer}.{part}": value for part, value in parts.items()}
 
 
-def place_quantised(language: LanguageModel, quantisation: str) -> None:
-    """Puts empty quantised layers in the place of the linear layers of the blocks, in place."""
-    check_quantisation(quantisation)
+def place_quantized(language: LanguageModel, quantization: str) -> None:
+    """Puts empty quantized layers in the place of the linear layers of the blocks, in place."""
+    check_quantization(quantization)
     for name, linear in _block_linears(language):
-        layer = LAYERS[quantisation](linear.in_features, linear.out_features, linear.bias is not None)
+        layer = LAYERS[quantization](linear.in_features, linear.out_features, linear.bias is not None)
         language.set_submodule(name, layer)
 
 
 @torch.no_grad()
-def quantise_language(language: LanguageModel, quantisation: str) -> None:
-    """Quantises the blocks of a language model in memory, one layer after the other, in place.
+def quantize_language(language: LanguageModel, quantization: str) -> None:
+    """Quantizes the blocks of a language model in memory, one layer after the other, in place.
 
     Args:
         language: :class:`~instructseg.model.language.LanguageModel`, its LoRA adapters merged.
-        quantisation: ``int8`` or ``int4``.
+        quantization: ``int8`` or ``int4``.
 
     Raises:
-        ValueError: there is no such quantisation, adapters are not merged, it is quantised already, or a
+        ValueError: there is no such quantization, adapters are not merged, it is quantized already, or a
             layer's inputs do not suit ``int4``.
     """
-    check_quantisation(quantisation)
+    check_quantization(quantization)
     linears = _block_linears(language)
     if not linears or hasattr(language, "peft_config"):
         raise ValueError("the language model's layers are not plain: merge its LoRA adapters first")
     for name, linear in linears:
-        layer = LAYERS[quantisation](linear.in_features, linear.out_features, linear.bias is not None)
+        layer = LAYERS[quantization](linear.in_features, linear.out_features, linear.bias is not None)
         layer.bias = linear.bias
-        for part, value in LAYERS[quantisation].quantise(linear.weight).items():
+        for part, value in LAYERS[quantization].quantize(linear.weight).items():
             setattr(layer, part, value.to(linear.weight.dtype) if value.is_floating_point() else value)
         language.set_submodule(name, layer)
 
 
-def quantise_model(model: Any, quantisation: str) -> None:
-    """Merges a model's LoRA adapters and quantises its language model in memory, in place.
+def quantize_model(model: Any, quantization: str) -> None:
+    """Merges a model's LoRA adapters and quantizes its language model in memory, in place.
 
-    ``from_pretrained(.., quantise=..)`` needs less memory, as it quantises while it reads.
+    ``from_pretrained(.., quantize=..)`` needs less memory, as it quantizes while it reads.
 
     Args:
         model: :class:`~instructseg.model.InstructSeg`.
-        quantisation: ``int8`` or ``int4``.
+        quantization: ``int8`` or ``int4``.
 
     Raises:
-        ValueError: as :func:`quantise_language`.
+        ValueError: as :func:`quantize_language`.
     """
-    check_quantisation(quantisation)
-    if model.config.quantise:
-        raise ValueError(f"the model is quantised already ({model.config.quantise}): load full weights")
-    quantise_language(model.merge_lora().language, quantisation)
-    model.config.quantise = quantisation
+    check_quantization(quantization)
+    if model.config.quantize:
+        raise ValueError(f"the model is quantized already ({model.config.quantize}): load full weights")
+    quantize_language(model.merge_lora().language, quantization)
+    model.config.quantize = quantization
 
 
 def _block_linears(language: LanguageModel) -> list[tuple[str, nn.Linear]]:
-    """The layers to quantise, by their names in the language model."""
+    """The layers to quantize, by their names in the language model."""
     return [
         (name, module)
         for name, module in language.named_modules()

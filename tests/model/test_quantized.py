@@ -1,4 +1,4 @@
-"""Quantised layers against plain loops and against the layers they replace; loading against quantising."""
+"""Quantized layers against plain loops and against the layers they replace; loading against quantizing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import nn
 
 from instructseg.model import InstructSeg
-from instructseg.model.quantised import (
+from instructseg.model.quantized import (
     GROUP,
     LAYERS,
     Int4Linear,
     Int8Linear,
     is_block_weight,
-    quantise_language,
-    quantise_model,
+    quantize_language,
+    quantize_model,
 )
 from tests.model.conftest import batch, tiny_model
 
 
 def layer_of(kind: str, linear: nn.Linear) -> Int8Linear | Int4Linear:
-    """The quantised layer that takes the place of ``linear``."""
+    """The quantized layer that takes the place of ``linear``."""
     layer = LAYERS[kind](linear.in_features, linear.out_features)
-    for name, value in layer.quantise(linear.weight.detach()).items():
+    for name, value in layer.quantize(linear.weight.detach()).items():
         setattr(layer, name, value)
     layer.bias = linear.bias
     return layer
@@ -32,7 +32,7 @@ def layer_of(kind: str, linear: nn.Linear) -> Int8Linear | Int4Linear:
 
 def test_int8_weights_are_off_by_half_a_step() -> None:
     weight = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
-    found = Int8Linear.quantise(weight)
+    found = Int8Linear.quantize(weight)
     for channel in range(6):
         step = max(abs(float(value)) for value in weight[channel]) / 127
         for column in range(10):
@@ -43,9 +43,9 @@ def test_int8_weights_are_off_by_half_a_step() -> None:
 def test_int4_weights_by_a_plain_loop() -> None:
     weight = torch.randn(3, 2 * GROUP, generator=torch.Generator().manual_seed(0))
     layer = layer_of("int4", nn.Linear(2 * GROUP, 3).requires_grad_(False))
-    for name, value in Int4Linear.quantise(weight).items():
+    for name, value in Int4Linear.quantize(weight).items():
         setattr(layer, name, value)
-    restored = layer.dequantise()
+    restored = layer.dequantize()
     for channel in range(3):
         for first in range(0, 2 * GROUP, GROUP):
             group = [float(value) for value in weight[channel, first : first + GROUP]]
@@ -62,7 +62,7 @@ def test_the_product(kind: str, bound: float, shape: tuple[int, ...]) -> None:
     linear = nn.Linear(64, 600).requires_grad_(False)
     x = torch.randn(shape)
     layer, wanted = layer_of(kind, linear), linear(x)
-    exact = torch.nn.functional.linear(x, layer.dequantise(), linear.bias)
+    exact = torch.nn.functional.linear(x, layer.dequantize(), linear.bias)
     assert layer(x).shape == wanted.shape
     assert (layer(x) - wanted).norm() / wanted.norm() < bound
     assert (layer(x) - exact).norm() / exact.norm() < 0.01  # rounding of the inputs alone
@@ -72,7 +72,7 @@ def test_the_product(kind: str, bound: float, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_zeros_stay_zeros(kind: str) -> None:
     layer = layer_of(kind, nn.Linear(32, 8, bias=False).requires_grad_(False))
-    for name, value in layer.quantise(torch.zeros(8, 32)).items():
+    for name, value in layer.quantize(torch.zeros(8, 32)).items():
         setattr(layer, name, value)
     layer.bias = None
     assert torch.equal(layer(torch.randn(4, 32)), torch.zeros(4, 8))
@@ -80,12 +80,12 @@ def test_zeros_stay_zeros(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "bound"), [("int8", 0.05), ("int4", 0.4)])
-def test_only_the_blocks_are_quantised(kind: str, bound: float) -> None:
+def test_only_the_blocks_are_quantized(kind: str, bound: float) -> None:
     model, inputs = tiny_model(), batch(tiny_model().config, [(1, 5)])
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.inference_mode():
         wanted = model(inputs)
-        quantise_model(model, kind)
+        quantize_model(model, kind)
         found = model(inputs)
     assert wanted.mask_logits is not None and found.mask_logits is not None
     error = (found.mask_logits - wanted.mask_logits).norm() / wanted.mask_logits.norm()
@@ -94,19 +94,19 @@ def test_only_the_blocks_are_quantised(kind: str, bound: float) -> None:
     small = {name for name, value in after.items() if not value.is_floating_point() and name in before}
     assert {name for name in small if before[name].is_floating_point()} == set(filter(is_block_weight, before))
     assert sum(map(is_block_weight, before)) == 6 * 2  # two blocks
-    assert model.config.quantise == kind
+    assert model.config.quantize == kind
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_quantising_while_reading_is_quantising_in_memory(kind: str, tmp_path: Path) -> None:
+def test_quantizing_while_reading_is_quantizing_in_memory(kind: str, tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path / "full")
-    read = InstructSeg.from_pretrained(tmp_path / "full", quantise=kind)
-    quantise_model(model, kind)
+    read = InstructSeg.from_pretrained(tmp_path / "full", quantize=kind)
+    quantize_model(model, kind)
     read.save_pretrained(tmp_path / "small")
     stored = InstructSeg.from_pretrained(tmp_path / "small")
     for one in (read, stored):
-        assert one.config.quantise == kind
+        assert one.config.quantize == kind
         state = one.state_dict()
         assert state.keys() == model.state_dict().keys()
         for name, value in model.state_dict().items():
@@ -118,22 +118,22 @@ def test_adapters_are_merged_first(tmp_path: Path) -> None:
     model = tiny_model(lora=lora)
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="merge its LoRA adapters first"):
-        quantise_language(model.language, "int8")
-    read = InstructSeg.from_pretrained(tmp_path, quantise="int8")
-    quantise_model(model, "int8")
+        quantize_language(model.language, "int8")
+    read = InstructSeg.from_pretrained(tmp_path, quantize="int8")
+    quantize_model(model, "int8")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value)
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:
     model = tiny_model()
-    with pytest.raises(ValueError, match="unknown quantisation 'int2': use int8 or int4"):
-        quantise_model(model, "int2")
-    quantise_model(model, "int8")
-    with pytest.raises(ValueError, match=r"quantised already \(int8\): load full weights"):
-        quantise_model(model, "int8")
+    with pytest.raises(ValueError, match="unknown quantization 'int2': use int8 or int4"):
+        quantize_model(model, "int2")
+    quantize_model(model, "int8")
+    with pytest.raises(ValueError, match=r"quantized already \(int8\): load full weights"):
+        quantize_model(model, "int8")
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is stored as int8, which cannot become int4"):
-        InstructSeg.from_pretrained(tmp_path, quantise="int4")
+        InstructSeg.from_pretrained(tmp_path, quantize="int4")
     with pytest.raises(ValueError, match="int4 needs a multiple of 32 inputs, not 40: use int8"):
         Int4Linear(40, 8)
