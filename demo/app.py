@@ -153,13 +153,13 @@ class Page:
                 raise ValueError(f"not done after {SECONDS} seconds: cut the video, or give fewer instructions")
             for place, one in enumerate(frame.predictions):
                 seen[place] += one.found
-            return draw_predictions(frame.frame, frame.predictions)
+            return draw_predictions(frame.frame, frame.predictions), frame.time
 
         shown = (drawn(one) for one in follow(frames, total=video.about))
         first = next(shown)
-        with VideoWriter(target, video.fps, first.shape[:2]) as writer:
-            for frame in chain([first], shown):
-                writer.write(frame)
+        with VideoWriter(target, video.fps, first[0].shape[:2]) as writer:
+            for image, shown_at in chain([first], shown):
+                writer.write(image, shown_at)
             count = writer.count
         said = [
             f"{prompt} – found in {some} of {count} frames" if some else f"{prompt} – nothing found"

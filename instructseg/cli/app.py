@@ -21,6 +21,7 @@ from instructseg.cli.inputs import read_prompts, split_words
 from instructseg.cli.job import Job, show, show_all
 from instructseg.cli.outputs import Format, is_file_name
 from instructseg.cli.segment import segment_pictures, segment_video, segment_videos
+from instructseg.media import MAX_PIXELS
 from instructseg.structures import Task
 from instructseg.version import __version__
 
@@ -193,6 +194,9 @@ Quantize = Annotated[
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", help="As 6GB: settings are chosen that fit, and shown.")
 ]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", min=1, help="Of an image or frame; larger ones are refused.")
+]
 DEFAULT_FORMATS = [Format.OVERLAY.value, Format.MASKS.value]
 
 
@@ -243,6 +247,7 @@ def image_command(
     recursive: Recursive = False,
     as_json: Json = False,
     threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Segment what each PROMPT asks for in images.
 
@@ -265,6 +270,7 @@ def image_command(
             max_memory=max_memory,
             recursive=recursive,
             threads=threads,
+            max_pixels=max_pixels,
         )
         show_all(segment_pictures(sources, prompts, job), as_json, "images")
 
@@ -292,6 +298,7 @@ def video_command(
     recursive: Recursive = False,
     as_json: Json = False,
     threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Segment what each PROMPT asks for in every frame of a video.
 
@@ -318,6 +325,7 @@ def video_command(
             fps,
             recursive,
             threads,
+            max_pixels,
         )
         show_all(segment_videos(sources, prompts, job), as_json, "videos")
 

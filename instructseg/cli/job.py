@@ -14,9 +14,21 @@ from instructseg.cli import checks
 from instructseg.cli.errors import BAD_INPUT
 from instructseg.cli.outputs import MAX_PALETTE, Format
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
+from instructseg.media import MAX_PIXELS
 from instructseg.structures import MaskPrediction, Task
 
-_PLACES = ("output", "overwrite", "formats", "device", "max_memory", "compile", "recursive", "threads", "model")
+_PLACES = (
+    "output",
+    "overwrite",
+    "formats",
+    "device",
+    "max_memory",
+    "compile",
+    "recursive",
+    "threads",
+    "model",
+    "max_pixels",
+)
 """Fields of a job by which results do not differ, or which are marked otherwise."""
 
 
@@ -43,6 +55,7 @@ class Job:
         fps: video: frames per second; ``None`` for those of the file.
         recursive: whether the folders in an input folder are searched, too.
         threads: of the CPU; ``None`` as torch chooses.
+        max_pixels: of an image or frame; larger ones are refused before they are decoded.
     """
 
     output: Path = Path("out")
@@ -63,6 +76,7 @@ class Job:
     fps: float | None = None
     recursive: bool = False
     threads: int | None = None
+    max_pixels: int = MAX_PIXELS
 
     def marks(self) -> dict[str, Any]:
         """The settings that results depend on, as JSON holds them."""

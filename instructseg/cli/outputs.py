@@ -185,6 +185,7 @@ class ResultWriter:
         before: is called before the first file is written; makes room.
         names: of the files that the frames are from.
         replies: to instructions that are answered in words, by their place; they have no prediction.
+        announced: how many frames the video promises; ``None`` where it does not.
 
     Raises:
         OSError: the disk is full, or a file cannot be written.
@@ -199,7 +200,9 @@ class ResultWriter:
         before: Callable[[Layout], None] | None = None,
         names: Sequence[str] = (),
         replies: Mapping[int, str] | None = None,
+        announced: int | None = None,
     ) -> None:
+        self._announced = announced
         self.layout, self.soft = layout, soft
         self._before, self._names = before, names
         self._replies = dict(sorted((replies or {}).items()))
@@ -229,7 +232,8 @@ class ResultWriter:
             for place, reply in self._replies.items():
                 rows.insert(place, {"answer": reply})
             file = {"file": self._names[result.index]} if result.index < len(self._names) else {}
-            self._record["frames"].append({"index": result.index, **file, "predictions": rows})
+            time = {} if result.time is None else {"time": round(result.time, 6)}
+            self._record["frames"].append({"index": result.index, **time, **file, "predictions": rows})
         self.count += 1
 
     def __exit__(
@@ -237,6 +241,9 @@ class ResultWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         if self.layout.rle and self.count:
+            if self.layout.fps is not None:
+                told = {"fps": self.layout.fps, "announced": self._announced, "read": self.count}
+                self._record = {**told, **self._record}
             write_json_atomic(self.layout.rle, self._record)
 
     def _write_overlay(self, result: FrameResult) -> None:
@@ -251,7 +258,7 @@ class ResultWriter:
         if self._video is None:
             video = VideoWriter(self.layout.overlay, self.layout.fps, shown.shape[:2])
             self._video = self._stack.enter_context(video)
-        self._video.write(shown)
+        self._video.write(shown, result.time)
 
     def _write_masks(self, result: FrameResult) -> None:
         """Binary or soft masks, and the palette picture."""

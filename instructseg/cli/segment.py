@@ -18,7 +18,7 @@ from instructseg.cli.job import Job, Summary, checked
 from instructseg.cli.outputs import Layout, ResultWriter, covered, plan
 from instructseg.cli.results import Plan, Results
 from instructseg.log import setup_logging
-from instructseg.media import VideoSource, image_size, load_image, open_video
+from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.progress import progress
 from instructseg.questions import wants_words
 from instructseg.structures import Task
@@ -57,7 +57,9 @@ def segment_pictures(source: Path | Sequence[Path], prompts: Sequence[str], job:
         layouts = [plan(item.name, job.output, job.formats) for item in inputs.items]
     with _results(job, inputs, layouts, prompts) as results:
         if not inputs.batch:
-            load_image(inputs.items[0].path)  # what cannot be read is found before the model is loaded
+            load_image(
+                inputs.items[0].path, job.max_pixels
+            )  # what cannot be read is found before the model is loaded
         yield from _segment_pictures(results, prompts, job, inputs.batch)
 
 
@@ -75,7 +77,11 @@ def _segment_pictures(results: Results, prompts: Sequence[str], job: Job, batch:
             summary = Summary(str(step.item.path), [str(path) for path in step.layout.paths], several=batch)
             with _alone(summary, batch, reading=True):
                 checks.check_text("input", [step.item.path])
-                frame = load_image(step.item.path)
+                frame = load_image(step.item.path, job.max_pixels)
+                if (count := frames_in(step.item.path)) > 1:
+                    summary.notes.append(
+                        f"only the first of {count} frames was used: 'instructseg video' takes all"
+                    )
             if summary.error is None:
                 predictor = predictor or _predictor(ImagePredictor, job, prompts, workload)
                 with _alone(summary, batch):
@@ -135,7 +141,7 @@ def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) ->
 def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
     """A video, or of several why it cannot be opened."""
     try:
-        return open_video(path, job.fps)
+        return open_video(path, job.fps, job.max_pixels)
     except Exception as error:  # whatever a reader raises on a foreign file is of that file alone
         if not batch:
             raise
@@ -179,7 +185,15 @@ def _segment_clip(
         llm_stride=Stride.of(job.llm_stride),
         spacing=job.spacing,
     )
-    writer = ResultWriter(step.layout, prompts, summary.source, job.soft, results.begin, clip.frame_names)
+    writer = ResultWriter(
+        step.layout,
+        prompts,
+        summary.source,
+        job.soft,
+        results.begin,
+        clip.frame_names,
+        announced=clip.announced,
+    )
     with ExitStack() as stack:
         stack.callback(lambda: results.finish(step, complete=False) if writer.count else None)
         with (
@@ -192,6 +206,11 @@ def _segment_clip(
         stack.pop_all()
     results.finish(step)
     summary.notes += covered(writer.shown_of, prompts)
+    if clip.announced is not None and clip.announced != writer.count:
+        # nothing is lost: a recording that was cut begins with frames that refer to what was cut off
+        summary.notes.append(f"the file announced {clip.announced} frames, {writer.count} can be decoded")
+    if clip.sound and step.layout.overlay:
+        summary.notes.append(f"the sound ({clip.sound}) is not in the overlay")
 
 
 def _segment_picture(

@@ -34,11 +34,13 @@ class FrameResult:
         index: of the frame, from 0.
         frame: ``uint8[H, W, 3]`` RGB.
         predictions: one per instruction, in order.
+        time: when the frame is shown, in seconds by the clock of its source; ``None`` for an image.
     """
 
     index: int
     frame: np.ndarray
     predictions: list[MaskPrediction]
+    time: float | None = None
 
 
 class VideoPredictor(Session):
@@ -132,7 +134,7 @@ class VideoPredictor(Session):
         return self.chunk or gaining_chunk(self.model.config, self.model.device)
 
 
-def _results(session: VideoSession, frames: Iterable[np.ndarray]) -> Iterator[FrameResult]:
+def _results(session: VideoSession, frames: VideoSource) -> Iterator[FrameResult]:
     """A session's results on a clip; where it fails, those on the frames before come first."""
     failure: list[Exception] = []
     group: list[np.ndarray] = []
@@ -140,12 +142,12 @@ def _results(session: VideoSession, frames: Iterable[np.ndarray]) -> Iterator[Fr
         for frame in _until_failure(frames, failure):
             group.append(frame)
             if len(group) >= session.options.chunk:
-                yield from map(_listed, session.extend(group))
+                yield from _listed(frames, session.extend(group))
                 group = []
-        yield from map(_listed, session.extend(group))
-        yield from map(_listed, session.close())
+        yield from _listed(frames, session.extend(group))
+        yield from _listed(frames, session.close())
     except RuntimeError:  # out of memory
-        yield from map(_listed, session.take())
+        yield from _listed(frames, session.take())
         raise
     if failure:
         raise failure[0]
@@ -159,5 +161,6 @@ def _until_failure(frames: Iterable[np.ndarray], failure: list[Exception]) -> It
         failure.append(error)
 
 
-def _listed(result: StreamResult) -> FrameResult:
-    return FrameResult(result.index, result.frame, list(result.predictions.values()))
+def _listed(video: VideoSource, results: Iterable[StreamResult]) -> Iterator[FrameResult]:
+    for one in results:
+        yield FrameResult(one.index, one.frame, list(one.predictions.values()), video.time(one.index))

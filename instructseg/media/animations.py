@@ -113,6 +113,23 @@ def decode_animation(animation: Animation, max_pixels: int) -> Iterator[tuple[fl
         raise TruncatedVideoError(f"{animation.path} breaks off after {of}: {damage or animation.damage}")
 
 
+def frames_in(path: Path) -> int:
+    """How many frames an animated image or a TIFF of several pages has; 1 for other files."""
+    with path.open("rb") as file:
+        head = file.read(40)
+        if not _may_move(head):
+            return 1
+        count, _ = _blocks(path, head)
+        if count or head[:1] in b"GR\x89":
+            return max(1, count)
+        try:
+            file.seek(0)
+            image: Any = open_pillow(file, path, 1 << 62)
+            return int(getattr(image, "n_frames", 1))
+        except DAMAGE:
+            return 1
+
+
 def _duration(image: Any) -> float:
     seconds = float(image.info.get("duration") or 0) / 1000
     return seconds if seconds >= 0.02 else DEFAULT_DURATION

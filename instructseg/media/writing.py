@@ -49,6 +49,10 @@ class VideoWriter:
         if min(size) < 1:
             raise ValueError(f"{self.path}: a frame has at least one pixel, got a size of {size[0]}x{size[1]}")
         self._keep_partial = keep_partial
+        # so fine that any time has its place, and frames of even times lie exactly
+        self._base = Fraction(1, self.fps.numerator * max(1, math.ceil(90_000 / self.fps.numerator)))
+        self._first: float | None = None
+        self._last: int | None = None
         self._failed = False
         self._container: Any = None
 
@@ -65,6 +69,7 @@ class VideoWriter:
         stream = self._container.add_stream("h264", rate=self.fps, options={"crf": "18"})
         stream.height, stream.width = (side + side % 2 for side in self.size)
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = self._base
         # players guess the colours of an untagged video by its size: say which they are
         stream.codec_context.color_range = ColorRange.MPEG
         stream.codec_context.colorspace = Colorspace.ITU709
@@ -73,8 +78,13 @@ class VideoWriter:
         self._stream = stream
         return self
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
         """Appends ``uint8[H, W, 3]`` RGB.
+
+        Args:
+            frame: of the size that was announced.
+            time: when it is shown, in seconds by any clock: the first frame begins the video. ``None`` for
+                ``1 / fps`` behind the one before. Times that do not grow are moved on a little.
 
         Raises:
             ValueError: the frame is of another size or type, or the video is not open.
@@ -94,9 +104,27 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
+        picture.pts, picture.time_base = self._ticks(time), self._base
         with self._disk_errors():
             self._container.mux(self._stream.encode(picture))
         self.count += 1
+
+    def _ticks(self, time: float | None) -> int:
+        """The next frame's time in the units of the file."""
+        step = round(1 / self.fps / self._base)
+        if time is None:
+            ticks = 0 if self._last is None else self._last + step
+        else:
+            if self._first is None:
+                self._first = time - (0 if self._last is None else float((self._last + step) * self._base))
+            ticks = round((time - self._first) / self._base)
+            even = round(ticks / step) * step
+            if abs(ticks - even) * self._base < Fraction(6, 10_000):  # Matroska rounds to milliseconds
+                ticks = even
+        if self._last is not None:
+            ticks = max(ticks, self._last + 1)
+        self._last = ticks
+        return ticks
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

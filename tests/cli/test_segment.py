@@ -157,7 +157,7 @@ def test_a_folder_of_pictures_and_json() -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["source"] for row in rows] == ["frames/0.png", "frames/1.png", "frames/2.png"]
     assert files() == ["0_overlay.png", "1_overlay.png", "2_overlay.png"]
-    assert set(rows[0]["prompts"][0]) == {"prompt", "score", "presence", "area"}
+    assert set(rows[0]["prompts"][0]) == {"prompt", "found", "score", "presence", "area"}
 
 
 def test_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,3 +167,30 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), VideoWriter(tmp_path / "file" / "a.mp4", 25, (48, 64)):
         pass
+
+
+def test_frames_have_times_of_their_own(tmp_path: Path) -> None:
+    times = [7.0, 7.1, 7.133, 7.5, 7.52, 9.0]
+    with VideoWriter(tmp_path / "a.mp4", 25, (48, 64)) as writer:
+        for frame, time in zip(frames(6), times, strict=True):
+            writer.write(frame, time)
+    clip = open_video(tmp_path / "a.mp4")
+    assert len(list(clip)) == 6
+    assert [clip.time(i) for i in range(6)] == pytest.approx([time - 7 for time in times], abs=1e-3)
+
+
+def test_times_rounded_to_milliseconds_stay_even(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 29.97, (48, 64)) as writer:
+        for i, frame in enumerate(frames(9)):
+            writer.write(frame, round(i * 1001 / 30000, 3))
+    clip = open_video(tmp_path / "a.mp4")
+    assert len(list(clip)) == 9
+    assert clip.fps == 30000 / 1001
+    assert [clip.time(i) for i in range(9)] == pytest.approx([i * 1001 / 30000 for i in range(9)])
+
+
+def test_times_that_do_not_grow_lose_no_frame(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 25, (48, 64)) as writer:
+        for frame, time in zip(frames(4), [0.0, 0.2, 0.1, 0.2], strict=True):
+            writer.write(frame, time)
+    assert len(list(open_video(tmp_path / "a.mp4"))) == 4
