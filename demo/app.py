@@ -198,7 +198,7 @@ def build(model: str | None, results: Path) -> Any:
     try:
         import gradio as gr
     except ImportError as error:
-        raise ValueError("the page needs an extra package: pip install 'instructseg[app]'") from error
+        raise ValueError("the page needs an extra package: pip install gradio") from error
 
     from instructseg.inference import is_bundled, load
 

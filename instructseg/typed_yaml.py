@@ -184,11 +184,18 @@ class _Builder:
         return ValueError(": ".join(part for part in (self.origins.of(key), key, message) if part))
 
 
+def _where_to_look(path: Path, above: tuple[Path, ...]) -> str:
+    """End of the error about a missing file; an installed package has no ``configs/``."""
+    if above:
+        return f", the base of {above[-1]}"
+    if path.parts[:1] == ("configs",):
+        return ": configs/ is part of the repository, not of the package: run in a clone, or give a path"
+    return ""
+
+
 def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no configuration file {path}" + (f", the base of {above[-1]}" if above else "")
-        )
+        raise FileNotFoundError(f"no configuration file {path}" + _where_to_look(path, above))
     if path.resolve() in [file.resolve() for file in above]:
         raise ValueError(f"{path}: inherits from itself, by way of {above[-1]}: take a _base_ out")
     if len(above) >= DEEPEST:

@@ -9,7 +9,24 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("shared machine", deadline=None)  # tests never assert times
 settings.load_profile("shared machine")
+
+MOST_WORKERS = 8
+"""Each holds torch and the bundled model: about 1 GB."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Runs the whole suite on all cores; tests that are named run in this process, where a debugger works.
+
+    Not in ``addopts``, which would start the workers for a single test too, and would need pytest-xdist.
+    """
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    asked = getattr(option, "numprocesses", None) is not None or getattr(option, "usepdb", False)
+    if whole and not asked and not hasattr(config, "workerinput") and config.pluginmanager.hasplugin("xdist"):
+        option.numprocesses, option.maxprocesses, option.dist = "auto", MOST_WORKERS, "worksteal"

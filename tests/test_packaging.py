@@ -133,6 +133,13 @@ def test_version_changelog_and_licence(project: dict[str, Any]) -> None:
     assert "Apache License" in licence and "InstructSeg toolkit contributors" in licence
 
 
+def test_no_message_asks_an_index_for_this_package() -> None:
+    for folder in (PACKAGE, *(ROOT / name for name in ("demo", "docs", "perf", "recipes"))):
+        for file in (*folder.rglob("*.py"), *folder.rglob("*.md")):
+            text = file.read_text(encoding="utf-8")
+            assert not re.search(r"pip install ['\"]?instructseg", text), file.relative_to(ROOT)
+
+
 def test_the_bundled_weights_are_small() -> None:
     size = sum(file.stat().st_size for file in (PACKAGE / "weights").rglob("*") if file.is_file())
     assert 0 < size < 20e6

@@ -117,4 +117,4 @@ def _require_onnx() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("export needs an extra package: pip install 'instructseg[onnx]'") from error
+        raise ImportError("export needs extra packages: pip install onnx onnxscript") from error

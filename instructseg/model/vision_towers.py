@@ -88,9 +88,7 @@ def _open_clip_trunk(model: str | dict[str, Any]) -> nn.Module:
     try:
         import open_clip
     except ImportError as error:
-        raise ImportError(
-            "OpenCLIP towers need an extra package: pip install 'instructseg[openclip]'"
-        ) from error
+        raise ImportError("OpenCLIP towers need an extra package: pip install open_clip_torch") from error
     if isinstance(model, str) and model.endswith(".json"):
         model = read_json(model)
     if isinstance(model, str):

@@ -83,9 +83,9 @@ def test_an_open_clip_model_stands_behind_the_same_interface(
     torch.testing.assert_close(tower(pixels), seen[0][:, class_tokens:])
 
 
-def test_without_open_clip_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_open_clip_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
-    with pytest.raises(ImportError, match=r"instructseg\[openclip\]"):
+    with pytest.raises(ImportError, match="pip install open_clip_torch"):
         OpenClipTower("ViT-B-16-SigLIP", -2)
 
 
