@@ -193,7 +193,7 @@ def build(model: str | None, results: Path) -> Any:
         results: a folder for videos.
 
     Raises:
-        ValueError: gradio is missing, or as of :func:`instructseg.inference.load`.
+        ValueError: gradio is missing, or as of :func:`instructseg.loading.load`.
     """
     try:
         import gradio as gr

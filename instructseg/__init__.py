@@ -6,32 +6,16 @@ nothing. Everything else is imported from the room that owns it (see ``docs/arch
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from instructseg.version import __version__
 
 if TYPE_CHECKING:
-    from instructseg.convert import load_pretrained as from_pretrained
     from instructseg.inference import ImagePredictor, VideoPredictor, VideoSession
+    from instructseg.loading import from_pretrained
     from instructseg.model import InstructSeg, InstructSegConfig, preset
     from instructseg.processing import InstructSegProcessor
     from instructseg.structures import MaskPrediction, Sample, Task
-
-# public name: where it lives
-_HOMES = {
-    "ImagePredictor": "instructseg.inference:ImagePredictor",
-    "InstructSeg": "instructseg.model:InstructSeg",
-    "InstructSegConfig": "instructseg.model:InstructSegConfig",
-    "InstructSegProcessor": "instructseg.processing:InstructSegProcessor",
-    "MaskPrediction": "instructseg.structures:MaskPrediction",
-    "Sample": "instructseg.structures:Sample",
-    "Task": "instructseg.structures:Task",
-    "VideoPredictor": "instructseg.inference:VideoPredictor",
-    "VideoSession": "instructseg.inference:VideoSession",
-    "from_pretrained": "instructseg.convert:load_pretrained",
-    "preset": "instructseg.model:preset",
-}
 
 __all__ = [
     "ImagePredictor",
@@ -50,11 +34,26 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'instructseg' has no attribute {name!r}")
-    module, _, attribute = home.partition(":")
-    value = getattr(import_module(module), attribute)
+    value: Any
+    match name:
+        case "ImagePredictor" | "VideoPredictor" | "VideoSession":
+            from instructseg import inference
+
+            value = getattr(inference, name)
+        case "InstructSeg" | "InstructSegConfig" | "preset":
+            from instructseg import model
+
+            value = getattr(model, name)
+        case "InstructSegProcessor":
+            from instructseg.processing import InstructSegProcessor as value
+        case "MaskPrediction" | "Sample" | "Task":
+            from instructseg import structures
+
+            value = getattr(structures, name)
+        case "from_pretrained":
+            from instructseg.loading import from_pretrained as value
+        case _:
+            raise AttributeError(f"module 'instructseg' has no attribute {name!r}")
     globals()[name] = value  # the next use is a plain attribute
     return value
 

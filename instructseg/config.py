@@ -170,7 +170,7 @@ class EvalConfig:
         pictures: draws so many of the worst cases and as many of the best.
         batch_size: instructions of a picture or clip that are read together.
         device: where the model runs; ``None`` for an accelerator where there is one.
-        dtype: of its weights; ``None`` as :func:`instructseg.inference.load` chooses.
+        dtype: of its weights; ``None`` as :func:`instructseg.loading.load` chooses.
     """
 
     benchmark: str

@@ -38,15 +38,14 @@ _LOAD = """
 import json, resource, sys, time
 from pathlib import Path
 import torch
-from instructseg.model import InstructSeg
-import instructseg.convert.own
+from instructseg.loading import from_pretrained
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 torch.set_num_threads(1)
 before = peak()
 start = time.process_time(), time.perf_counter()
-model = InstructSeg.from_pretrained(sys.argv[1])
+model = from_pretrained(sys.argv[1])
 spent = time.process_time() - start[0], time.perf_counter() - start[1]
 print(json.dumps([*spent, peak() - before]))
 """

@@ -23,9 +23,10 @@ import torch
 from transformers import initialization
 
 from instructseg.files import write_json_atomic
-from instructseg.inference.loading import DEFAULT_MODEL, processor_config
+from instructseg.hub import DEFAULT_MODEL
 from instructseg.model import InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
+from instructseg.processing.configuration import processor_config
 from recipes.nano.language.vocabulary import vocabulary_corpus
 from recipes.nano.language.word_tokenizer import build_tokenizer
 

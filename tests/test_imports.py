@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ RANKS = {
     "yaml_text": 0,
     "files": 0,
     "hub": 0,
+    "devices": 0,
+    "out_of_memory": 0,
     "masks": 1,
     "media": 1,
     "model": 2,
@@ -45,15 +48,16 @@ RANKS = {
     "evaluation": 2,
     "visualization": 2,
     "convert": 4,
-    "inference": 4,
     "export": 4,
     "engine": 4,
+    "loading": 5,
     "config": 5,
-    "benchmarks": 6,
-    "interop": 6,
-    "cli": 7,
-    "__main__": 8,
-    "weights": 6,
+    "inference": 6,
+    "benchmarks": 7,
+    "interop": 7,
+    "weights": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 
@@ -148,6 +152,38 @@ def test_the_package_imports_nothing_that_stands_beside_it() -> None:
     beside = {"recipes", "perf", "tests", "demo", "benchmarks"}
     found = [str(entry) for file in FILES for entry in imports_of(file) if entry.module.split(".")[0] in beside]
     assert not found, "\n".join(found)
+
+
+CODE = re.compile(r"instructseg(\.\w+)+(:\w+)?")
+
+
+def import_strings(source: str) -> list[str]:
+    """Texts that name our modules or what is in them; names of loggers stand in no list of imports."""
+    nodes = list(ast.walk(ast.parse(source)))
+    loggers = {
+        id(argument)
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("getLogger", "get_logger"))
+        for argument in node.args
+    }
+    return [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in loggers
+        if CODE.fullmatch(node.value) and node.value.rpartition(".")[2] not in SUFFIXES
+    ]
+
+
+SUFFIXES = {"json", "jsonl", "yaml", "log"}  # names of files
+
+
+def test_no_string_imports_code() -> None:
+    found = [f"{file}: {text}" for file in FILES for text in import_strings(file.read_text(encoding="utf-8"))]
+    assert not found, "\n".join(found)
+    assert import_strings("load('instructseg.convert.own:load_own')") == ["instructseg.convert.own:load_own"]
+    assert not import_strings("logging.getLogger('instructseg.engine'); text = 'instructseg.x is read'")
+    own = [file for file in FILES if "import_module(" in file.read_text(encoding="utf-8")]
+    assert {str(file.relative_to(PACKAGE)) for file in own} <= {"engine/trackers.py"}  # of other packages
 
 
 def test_no_file_imports_torchvision() -> None:

@@ -39,7 +39,7 @@ class Job:
     Attributes:
         output: a folder, or one file for the overlay (see :mod:`instructseg.cli.outputs`).
         model: a folder or a repository; ``None`` for the bundled model.
-        device, dtype: as of :func:`instructseg.inference.load`.
+        device, dtype: as of :func:`instructseg.loading.load`.
         task: ``None`` for referring segmentation, and words in answer to questions about pictures
             (:func:`~instructseg.questions.wants_words`).
         threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, where they

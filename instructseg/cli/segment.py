@@ -269,7 +269,7 @@ def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[Non
 @contextmanager
 def _kept(summary: Summary) -> Iterator[None]:
     """Adds to an interruption how many frames are done, and where they are."""
-    from instructseg.inference.out_of_memory import is_out_of_memory
+    from instructseg.out_of_memory import is_out_of_memory
 
     try:
         yield

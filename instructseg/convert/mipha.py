@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,11 @@ from instructseg.hub import model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.processing.configuration import processor_config
 from instructseg.processing.processor import CONFIG_NAME
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from instructseg.model.configuration import ConfigFields
 
 _TOWER = "model.vision_tower."
 _SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
@@ -56,7 +61,7 @@ def assemble_training_start(
     target: str | Path,
     overwrite: bool = False,
     seed: int = 0,
-    **overrides: Any,
+    **overrides: Unpack[ConfigFields],
 ) -> TrainingStart:
     """Writes the model that training starts from.
 
@@ -79,7 +84,7 @@ def assemble_training_start(
         mask2former, overrides.get("lateral", "released"), overrides.get("num_queries"),
         overrides.get("learned_queries", False),
     )  # fmt: skip
-    config = _config(read_json(mipha / "config.json"), language, masks.fields, overrides)
+    config = _config(read_json(mipha / "config.json"), language, masks.fields, dict(overrides))
     shapes = model_shapes(config)
     start = TrainingStart(dict.fromkeys(shapes, "fresh"), dict(masks.dropped))
     state = dict(masks.state)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,9 +26,14 @@ from instructseg.convert.writers import ShardWriter, new_folder, write_json, wri
 from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config, stored_dtype
+from instructseg.model.configuration import ConfigFields
 from instructseg.model.quantized import check_quantization
+from instructseg.model.stored import LoadOptions
 from instructseg.processing.configuration import processor_config
 from instructseg.processing.processor import CONFIG_NAME
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 UNUSED_FILE = "official_unused.safetensors"
 """Tensors of the official file that nothing reads; kept so that it can be written back."""
@@ -39,6 +44,10 @@ _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt",
 )  # fmt: skip
+
+
+class OfficialOptions(LoadOptions, ConfigFields, total=False):
+    """Options of :func:`load_official`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class OfficialCheckpoint:
 
 
 def open_official(
-    path: str | Path, config: Mapping[str, Any] | None = None, **overrides: Any
+    path: str | Path, config: Mapping[str, Any] | None = None, **overrides: Unpack[ConfigFields]
 ) -> OfficialCheckpoint:
     """Reads names, shapes and configuration of an official checkpoint.
 
@@ -101,25 +110,27 @@ def load_official(
     name_or_path: str | Path,
     dtype: torch.dtype | str | None = None,
     quantize: str | None = None,
-    **arguments: Any,
-) -> InstructSeg:
-    """Loads an official checkpoint without writing anything; one tensor beside the model is in memory.
+    device_map: Any = None,
+    config: Mapping[str, Any] | None = None,
+    **options: Unpack[OfficialOptions],
+) -> Any:
+    """Loads an official checkpoint without writing anything, with one tensor beside the model in memory.
 
     Args:
         name_or_path: folder, file of weights, or repository on the hub.
         dtype: of the model's values; ``None`` or ``"auto"`` for that of most values in the file.
         quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read.
-        arguments: fields of :class:`InstructSegConfig` to set, ``config`` (see :func:`open_official`), hub
-            arguments (``revision`` ..), and those of ``from_pretrained`` (``device_map``,
-            ``attn_implementation``, ``quantization_config`` ..).
+        device_map: as in transformers.
+        config: as of :func:`open_official`.
+        options: fields of :class:`InstructSegConfig` to set, and options of the hub and of transformers.
 
     Raises: as :func:`open_official`; ValueError for an unknown quantization.
     """
     wanted = None if quantize is None else check_quantization(quantize)
-    hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
-    known = InstructSegConfig.__annotations__.keys() & arguments.keys()
-    fields = {name: arguments.pop(name) for name in known}
-    checkpoint = open_official(model_path(name_or_path, **hub), arguments.pop("config", None), **fields)
+    given: dict[str, Any] = {**options}
+    hub = {name: given.pop(name) for name in HUB_OPTIONS if name in given}
+    overrides: Any = {name: given.pop(name) for name in InstructSegConfig.__annotations__ if name in given}
+    checkpoint = open_official(model_path(name_or_path, **hub), config, **overrides)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
     used = dtype if isinstance(dtype, torch.dtype) else checkpoint.dtype
     state = {
@@ -129,14 +140,17 @@ def load_official(
         for name, value in loaded_parts(ours, part, used, quantize)
     }
     checkpoint.config.quantize = wanted
-    model = InstructSeg.from_pretrained(
-        None, config=checkpoint.config, state_dict=state, dtype=used, **arguments
+    loaded = InstructSeg.from_pretrained(
+        None, config=checkpoint.config, state_dict=state, dtype=used, device_map=device_map, **given
     )
+    model = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
     model.config._name_or_path = str(name_or_path)
-    return model
+    return loaded
 
 
-def convert_official(source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Any) -> Plan:
+def convert_official(
+    source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Unpack[ConfigFields]
+) -> Plan:
     """Writes an official checkpoint in our layout: what ``InstructSeg.from_pretrained`` loads.
 
     Values keep their type. What nothing reads goes to ``official_unused.safetensors``, so that

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel, SwinConfig
@@ -20,6 +20,11 @@ from instructseg.convert.keymap import Shape, Shapes, raise_listed
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import LEVELS
 from instructseg.model.config_rules import MODEL, PARTS, Allowed, check_values, number
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from instructseg.model.configuration import ConfigFields
 
 MODEL_TYPE = "mipha_phi"
 """``model_type`` in the official ``config.json``."""
@@ -58,7 +63,7 @@ _VISION_FIELDS = ("num_attention_heads", "image_size", "hidden_act", "layer_norm
 
 
 def config_from_official(
-    config: Mapping[str, Any], shapes: Shapes, where: str = "", **overrides: Any
+    config: Mapping[str, Any], shapes: Shapes, where: str = "", **overrides: Unpack[ConfigFields]
 ) -> InstructSegConfig:
     """Our configuration for an official checkpoint.
 

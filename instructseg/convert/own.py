@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from instructseg.convert.readers import Weights, open_weights
 from instructseg.convert.safetensors_file import check_types
-from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config
 from instructseg.model.quantized import (
@@ -20,33 +19,37 @@ from instructseg.model.quantized import (
     quantized_tensors,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from instructseg.model.stored import LoadOptions
+
 
 def load_own(
-    folder: str | Path | None,
+    folder: Path,
     dtype: torch.dtype | str | None = None,
     quantize: str | None = None,
-    **arguments: Any,
+    device_map: Any = None,
+    **options: Unpack[LoadOptions],
 ) -> Any:
-    """Loads a folder that ``save_pretrained`` wrote; one tensor beside the model is in memory.
+    """Loads a folder that ``save_pretrained`` wrote, with one tensor beside the model in memory.
 
     transformers keeps the whole file mapped while it copies, which counts as memory of the process: twice the
     size of the model. Names, shapes and types are compared with the configuration before a value is read.
 
     Args:
-        folder: holds ``config.json`` and weights; or any other name of :func:`instructseg.hub.model_path`.
+        folder: holds ``config.json`` and weights.
         dtype: of the model's values; ``None`` or ``"auto"`` for the one that the configuration names.
         quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read (a
             model with LoRA adapters is loaded first); ``None`` for what is stored.
-        arguments: ``config`` in place of that of the folder, hub arguments, and those of ``from_pretrained``.
+        device_map: as in transformers.
+        options: of ``from_pretrained`` of transformers.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged or does not fit, or there is no such quantization or another one.
     """
-    hub = {name: arguments.pop(name) for name in HUB_OPTIONS if name in arguments}
-    given = arguments.pop("config", None)
-    folder = model_path(folder, **hub)
-    config = read_config(folder) if given is None else given
+    config = read_config(folder)
     wanted = None if quantize is None else check_quantization(quantize)
     if wanted is not None and config.quantize not in (None, wanted):
         raise ValueError(
@@ -62,7 +65,9 @@ def load_own(
         part: value for name, tensor in weights for part, value in loaded_parts(name, tensor, used, reading)
     }
     config.quantize = config.quantize or reading
-    loaded = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=used, **arguments)
+    loaded = InstructSeg.from_pretrained(
+        None, config=config, state_dict=state, dtype=used, device_map=device_map, **options
+    )
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
     model.config._name_or_path = str(folder)
     if wanted and not model.config.quantize:

@@ -1,11 +1,12 @@
 """Prediction: instructions on pictures and video, with results kept between frames and between instructions."""
 
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
-from instructseg.inference.loading import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled, load
 from instructseg.inference.postprocess import postprocess
 from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import FrameResult, VideoPredictor
+from instructseg.loading import load
 from instructseg.questions import wants_words
 
 __all__ = [

@@ -14,11 +14,11 @@ import torch
 
 from instructseg.inference.frame_window import Shown, Window
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
-from instructseg.inference.out_of_memory import is_out_of_memory, out_of_memory_error
 from instructseg.inference.postprocess import predictions
 from instructseg.inference.predictor import Session
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
+from instructseg.out_of_memory import is_out_of_memory, out_of_memory_error
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction
 

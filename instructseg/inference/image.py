@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.inference.out_of_memory import explain_out_of_memory
 from instructseg.inference.postprocess import predictions
 from instructseg.inference.predictor import KeyFrame, Session, batches, check_task
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
+from instructseg.out_of_memory import explain_out_of_memory
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskPrediction, ModelInputs, Task
 

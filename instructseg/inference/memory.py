@@ -15,15 +15,16 @@ from pathlib import Path
 
 import torch
 
+from instructseg.devices import choose_device, choose_dtype, fastest_dtype
 from instructseg.inference.frame_window import most_held, spacing_of
-from instructseg.inference.loading import choose_device, choose_dtype, fastest_dtype, read_model_config
-from instructseg.inference.out_of_memory import gib
-from instructseg.inference.weights import choices, in_words, weight_bytes
+from instructseg.loading import read_model_config
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import trunk_class
 from instructseg.model.language import KINDS
 from instructseg.model.quantized import check_quantization
+from instructseg.model.weight_size import choices, in_words, weight_bytes
+from instructseg.out_of_memory import gib
 
 PROMPT_TOKENS = 64
 """Words around the placeholders that are reckoned with."""
@@ -158,7 +159,7 @@ def plan_checkpoint(
     clips: bool = False,
     workload: Workload | None = None,
 ) -> MemoryPlan:
-    """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.inference.load`.
+    """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.loading.load`.
 
     Args:
         name_or_path, device, dtype, quantize: as there.
@@ -167,7 +168,7 @@ def plan_checkpoint(
         workload: what it is to be enough for.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`instructseg.inference.load` and :func:`plan_memory`.
+        FileNotFoundError, ValueError: as :func:`instructseg.loading.load` and :func:`plan_memory`.
     """
     target = choose_device(device)
     config = read_model_config(name_or_path)

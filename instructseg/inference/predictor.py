@@ -12,8 +12,8 @@ import torch
 
 from instructseg.deprecation import renamed_keyword
 from instructseg.inference.instructions import lengthened
-from instructseg.inference.loading import load
 from instructseg.inference.memory import Workload, plan_checkpoint
+from instructseg.loading import load
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry, SegOutput, Task
@@ -89,7 +89,7 @@ class Session:
         max_memory: int | str | None = None,
         workload: Workload | None = None,
     ) -> _Self:
-        """Loads model and processor; arguments and errors as of :func:`instructseg.inference.load`.
+        """Loads model and processor; arguments and errors as of :func:`instructseg.loading.load`.
 
         Args:
             name_or_path, device, dtype, quantize: as there.
@@ -99,7 +99,7 @@ class Session:
                 clips of 30 frames per second, of 1080 x 1920 pixels.
 
         Raises:
-            ValueError: nothing fits, or as :func:`instructseg.inference.load`.
+            ValueError: nothing fits, or as :func:`instructseg.loading.load`.
         """
         if max_memory is None:
             return cls(*load(name_or_path, device, dtype, quantize))

@@ -179,7 +179,7 @@ def evaluator(name: str) -> Scores:
 def add_config(cfg: Any) -> Any:
     """Makes a configuration of Detectron2 one of ours; returns it.
 
-    ``MODEL.INSTRUCTSEG`` gets ``NAME`` (a model as of :func:`instructseg.inference.load`; empty for the bundled
+    ``MODEL.INSTRUCTSEG`` gets ``NAME`` (a model as of :func:`instructseg.loading.load`; empty for the bundled
     one), ``THRESHOLD`` (presence, 0..1, below which there is no instance), ``MAX_INSTANCES`` (per instruction)
     and ``CRITERION`` (fields of :class:`~instructseg.criterion.CriterionConfig`).
     """

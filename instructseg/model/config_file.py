@@ -6,7 +6,7 @@ result; what is not of the architecture (transformers writes much more) is not r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,6 @@ from instructseg.model.config_rules import MODEL, check_values, rules_of, shown
 from instructseg.model.configuration import InstructSegConfig, part_classes
 
 CONFIG_FILE = "config.json"
-OWN_LAYOUT = "instructseg.convert.own:load_own"
-"""What loads our layout: named, not imported, as it ranks higher."""
-FOREIGN_LAYOUTS = {"mipha_phi": "instructseg.convert.official:load_official"}
-"""``model_type`` of other layouts and what loads them, likewise."""
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -32,7 +28,7 @@ def read_config(folder: str | Path) -> InstructSegConfig:
         ValueError: a value is missing or not allowed; it is named.
     """
     file = Path(folder) / CONFIG_FILE
-    values = read_model_type(folder, foreign=False)
+    values = read_model_type(folder)
     where = f"{file}: "
     if values.get("quantization_config"):
         raise ValueError(
@@ -65,12 +61,14 @@ def read_config(folder: str | Path) -> InstructSegConfig:
     return config
 
 
-def read_model_type(folder: str | Path, foreign: bool = True) -> dict[str, Any]:
-    """Content of the ``config.json`` of an InstructSeg, which says its ``model_type``.
+def read_model_type(
+    folder: str | Path, kinds: Collection[str] = (InstructSegConfig.model_type,)
+) -> dict[str, Any]:
+    """Content of the ``config.json`` of an InstructSeg, ``model_type`` among it.
 
     Args:
         folder: of the checkpoint.
-        foreign: whether it may be of one of :data:`FOREIGN_LAYOUTS`.
+        kinds: allowed values of ``model_type``.
 
     Raises:
         FileNotFoundError: the folder has no such file.
@@ -83,7 +81,7 @@ def read_model_type(folder: str | Path, foreign: bool = True) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds a {type(values).__name__}, not an object")
     kind = values.get("model_type")
-    if kind != InstructSegConfig.model_type and not (foreign and kind in list(FOREIGN_LAYOUTS)):
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(
             f"{folder} holds a model of type {shown(kind)}, not an InstructSeg: choose another one"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, SiglipVisionConfig
@@ -13,6 +13,46 @@ from instructseg.model.backbones import LEVELS
 from instructseg.model.quantized import Quantization, check_quantization
 
 FusionMode = Literal["released", "paper", "detailed", "off"]
+
+
+class ConfigFields(TypedDict, total=False):
+    """Fields of :class:`InstructSegConfig` that calls may override; ``quantize`` is an argument of its own."""
+
+    vision_config: Any
+    text_config: Any
+    backbone_config: Any
+    image_size: int
+    vision_tower: Literal["siglip", "open_clip", "shared"]
+    shared_clip_size: int
+    open_clip_model: str | dict | None
+    vision_feature_layer: int
+    lm_head_size: int
+    use_ovp: bool
+    ovp_queries: int
+    ovp_depth: int
+    ovp_heads: int
+    ovp_head_dim: int
+    ovp_ff_mult: int
+    vmtf_mode: FusionMode
+    vmtf_levels: list[str] | tuple[str, ...]
+    vmtf_dim: int
+    vmtf_depth: int
+    vmtf_heads: int
+    vmtf_head_dim: int
+    vmtf_ff_mult: int
+    conv_dim: int
+    mask_dim: int
+    pixel_decoder_layers: int
+    pixel_decoder_ff: int
+    lateral: Literal["released", "plain"]
+    num_queries: int
+    learned_queries: bool
+    decoder_dim: int
+    decoder_heads: int
+    decoder_layers: int
+    decoder_ff: int
+    lora: dict | None
+    tie_word_embeddings: bool
 
 
 @strict
@@ -118,6 +158,21 @@ class InstructSegConfig(PreTrainedConfig):
                 f"shared_clip_size must be a multiple of {_COARSEST}, which {self.shared_clip_size} is not"
             )
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, which makes a model of default sizes of another model's file.
+
+        Raises:
+            ValueError: the file is of another model or layout.
+        """
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(
+                f"a configuration of type {kind!r:.60} is none of this layout: other layouts are read by "
+                "instructseg.from_pretrained"
+            )
+        return super().from_dict(config_dict, **kwargs)
 
     @property
     def clip_size(self) -> int:

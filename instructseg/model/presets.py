@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from instructseg.model.configuration import STAGES, InstructSegConfig
+from instructseg.model.configuration import STAGES, ConfigFields, InstructSegConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The published weights: Mipha-3B (SigLIP-so400m, Phi-2), Swin-B and Mask2Former with 100 queries.
@@ -147,7 +150,7 @@ PRESETS |= {
 }
 
 
-def preset(name: str, **overrides: Any) -> InstructSegConfig:
+def preset(name: str, **overrides: Unpack[ConfigFields]) -> InstructSegConfig:
     """The configuration ``name`` of :data:`PRESETS`, with fields replaced by ``overrides``.
 
     Raises:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from instructseg.cli import checks
-from instructseg.inference.loading import choose_dtype
+from instructseg.devices import choose_dtype
 from instructseg.inference.memory import parse_size
 from instructseg.inference.stride import Stride
 from instructseg.model.quantized import check_quantization

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from instructseg.cli.sources import build_model
 from instructseg.config import ModelSource, StartConfig
-from instructseg.inference.loading import DEFAULT_MODEL
+from instructseg.hub import DEFAULT_MODEL
 from recipes.nano.language.word_tokenizer import build_tokenizer
 from recipes.nano.train import train
 from tests.convert.conftest import GOLDEN

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from instructseg.convert import assemble_training_start, load_mask2former, load_official, load_pretrained
+from instructseg.convert import assemble_training_start, load_mask2former, load_official
+from instructseg.loading import from_pretrained
 
 Tensors = dict[str, torch.Tensor]
 
@@ -128,7 +129,7 @@ def test_the_start_of_training(
     assert "lm_head.bias" in start.dropped
     assert all(name.startswith(("ovp.", "vmtf.", "mask_queries", "mask_decoder.")) for name in start.fresh)
     assert start.origin["backbone.swin.hidden_states_norms.stage1.bias"] == "mask2former"
-    model, wanted = load_pretrained(tmp_path / "start"), load_official(official).state_dict()
+    model, wanted = from_pretrained(tmp_path / "start"), load_official(official).state_dict()
     state = model.state_dict()
     assert state.keys() == start.origin.keys()
     for name, origin in start.origin.items():

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from instructseg.convert import convert_official, export_official, load_official, load_pretrained, writers
+from instructseg.convert import convert_official, export_official, load_official, writers
 from instructseg.convert.official import UNUSED_FILE
+from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg, preset
 
 Tensors = dict[str, torch.Tensor]
@@ -38,9 +39,9 @@ def test_there_and_back_bit_by_bit(official: Path, official_tensors: Tensors, tm
 def test_the_three_ways_of_loading_agree(official: Path, tmp_path: Path) -> None:
     convert_official(official, tmp_path / "ours")
     wanted = load_official(official).state_dict()
-    assert_equal(InstructSeg.from_pretrained(official).state_dict(), wanted)
-    assert_equal(load_pretrained(tmp_path / "ours").state_dict(), wanted)
-    assert not load_pretrained(official).training
+    assert_equal(from_pretrained(official).state_dict(), wanted)
+    assert_equal(InstructSeg.from_pretrained(tmp_path / "ours").state_dict(), wanted)
+    assert not from_pretrained(official).training
 
 
 def test_shards(
@@ -49,7 +50,7 @@ def test_shards(
     monkeypatch.setattr(writers.ShardWriter.__init__, "__defaults__", (1 << 20,))
     convert_official(official, tmp_path / "ours")
     assert len(list((tmp_path / "ours").glob("model-*.safetensors"))) > 3
-    assert_equal(load_pretrained(tmp_path / "ours").state_dict(), load_official(official).state_dict())
+    assert_equal(from_pretrained(tmp_path / "ours").state_dict(), load_official(official).state_dict())
     export_official(tmp_path / "ours", tmp_path / "back")
     shards = [load_file(file) for file in (tmp_path / "back").glob("model-*.safetensors")]
     assert_equal({name: tensor for shard in shards for name, tensor in shard.items()}, official_tensors)
@@ -169,9 +170,9 @@ def test_what_is_missing_is_named(official: Path, official_tensors: Tensors, tmp
     with pytest.raises(ValueError, match="not valid JSON"):
         load_official(official)
     with pytest.raises(FileNotFoundError, match=r"no folder .* no name of a hub repository"):
-        load_pretrained(tmp_path / "no" / "such")
+        from_pretrained(tmp_path / "no" / "such")
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
-        load_pretrained(tmp_path)
+        from_pretrained(tmp_path)
 
 
 def test_others_may_read_what_is_written(official: Path, tmp_path: Path) -> None:

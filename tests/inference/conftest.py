@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.inference.loading import processor_config
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
+from instructseg.processing.configuration import processor_config
 from instructseg.processing.conversation import PromptStyle, conversation_text
 from instructseg.structures import Task
 from recipes.nano.language.word_tokenizer import build_tokenizer

@@ -17,15 +17,16 @@ from instructseg.inference.memory import (
     plan_memory,
     resident_memory,
 )
-from instructseg.inference.weights import weight_bytes
+from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg, preset
 from instructseg.model.quantized import quantize_model
+from instructseg.model.weight_size import weight_bytes
 
 
 @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_are_counted_exactly(dtype: torch.dtype, quantize: str | None, checkpoint: Path) -> None:
-    model = InstructSeg.from_pretrained(checkpoint, dtype=dtype, quantize=quantize)
+    model = from_pretrained(checkpoint, dtype=dtype, quantize=quantize)
     held: dict[str, int] = {}
     for name, tensor in model.state_dict().items():
         part = name.partition(".")[0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg
 from instructseg.model.quantized import (
     GROUP,
@@ -101,7 +102,7 @@ def test_only_the_blocks_are_quantized(kind: str, bound: float) -> None:
 def test_quantizing_while_reading_is_quantizing_in_memory(kind: str, tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path / "full")
-    read = InstructSeg.from_pretrained(tmp_path / "full", quantize=kind)
+    read = from_pretrained(tmp_path / "full", quantize=kind)
     quantize_model(model, kind)
     read.save_pretrained(tmp_path / "small")
     stored = InstructSeg.from_pretrained(tmp_path / "small")
@@ -119,7 +120,7 @@ def test_adapters_are_merged_first(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="merge its LoRA adapters first"):
         quantize_language(model.language, "int8")
-    read = InstructSeg.from_pretrained(tmp_path, quantize="int8")
+    read = from_pretrained(tmp_path, quantize="int8")
     quantize_model(model, "int8")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value)
@@ -134,6 +135,6 @@ def test_what_cannot_be(tmp_path: Path) -> None:
         quantize_model(model, "int8")
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is stored as int8, which cannot become int4"):
-        InstructSeg.from_pretrained(tmp_path, quantize="int4")
+        from_pretrained(tmp_path, quantize="int4")
     with pytest.raises(ValueError, match="int4 needs a multiple of 32 inputs, not 40: use int8"):
         Int4Linear(40, 8)

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from instructseg.files import write_json_atomic
-from instructseg.inference.loading import DEFAULT_MODEL
+from instructseg.hub import DEFAULT_MODEL
 from instructseg.log import setup_logging
 from perf.workload import weights_digest
 from recipes.nano.ablations.run import Settings, run

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import BertModel, PhiForCausalLM, Qwen3ForCausalLM
 
+from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.language import KINDS, LanguageModel
@@ -163,7 +164,7 @@ def test_blocks_are_quantized_and_loaded_so(kind: str, tmp_path: Path) -> None:
     assert not any(type(m) is torch.nn.Linear for m in linears)
     error = (model(inputs).mask_logits - plain).abs().mean() / plain.abs().mean()
     assert 0 < float(error) < 0.1
-    read = InstructSeg.from_pretrained(tmp_path, quantize="int8")
+    read = from_pretrained(tmp_path, quantize="int8")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value)
 

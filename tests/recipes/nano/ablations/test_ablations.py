@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from instructseg.engine import Interrupted, Trainer
+from instructseg.hub import DEFAULT_MODEL
 from instructseg.inference import load
-from instructseg.inference.loading import DEFAULT_MODEL
 from instructseg.structures import Role, Task
 from recipes.nano.ablations import report as ablation_report
 from recipes.nano.ablations import run as ablation_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instructseg.inference.loading import DEFAULT_MODEL
+from instructseg.hub import DEFAULT_MODEL
 from instructseg.processing.storage import load_tokenizer
 from instructseg.structures import Task
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instructseg.inference import out_of_memory
-from instructseg.inference.out_of_memory import explain_out_of_memory, free_memory, gib, is_out_of_memory
+from instructseg import out_of_memory
+from instructseg.out_of_memory import explain_out_of_memory, free_memory, gib, is_out_of_memory
 
 CPU = torch.device("cpu")
 

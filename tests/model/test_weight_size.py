@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from instructseg.inference.out_of_memory import gib
-from instructseg.inference.weights import choices, in_words, weight_bytes, weights_advice
 from instructseg.model import preset
+from instructseg.model.weight_size import choices, in_words, weight_bytes, weights_advice
+from instructseg.out_of_memory import gib
 
 BFLOAT16 = torch.bfloat16
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import torch
 
-from instructseg.inference.out_of_memory import gib
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.quantized import GROUP, is_block_weight
+from instructseg.out_of_memory import gib
 
 _CHOICES = (
     (torch.float32, None),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from instructseg import hub
-from instructseg.inference import load, loading
+from instructseg import devices, hub
+from instructseg.loading import LAYOUTS, from_pretrained, load
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from recipes.nano.language.word_tokenizer import build_tokenizer
-from tests.inference.conftest import CORPUS
+from tests.inference.conftest import CORPUS, checkpoint, nano
+
+__all__ = ["checkpoint", "nano"]  # fixtures of others, used here
 
 
 @pytest.fixture
@@ -48,24 +51,15 @@ def test_auto_is_half_precision_on_a_cpu_where_that_is_faster(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, native: bool, seconds: float, expected: torch.dtype
 ) -> None:
     widths = []
-    monkeypatch.setattr(loading, "_native_bfloat16", lambda: native)
+    monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
     monkeypatch.setattr(
-        loading,
+        devices,
         "_layer_seconds",
         lambda dtype, width: widths.append(width) or (3.0 if dtype is torch.float32 else seconds),
     )
     model, _ = load(checkpoint, "cpu", "auto")
     assert model.dtype == expected
     assert set(widths) == ({model.config.text_config.hidden_size} if native else set())
-
-
-def test_auto_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
-        assert loading.fastest_dtype(torch.device("cuda")) == expected
-    assert loading.fastest_dtype(torch.device("mps")) == torch.float32
-    assert loading._layer_seconds(torch.bfloat16, 64) > 0
-    assert isinstance(loading._native_bfloat16(), bool)
 
 
 def test_weights_that_do_not_fit(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,3 +169,21 @@ def test_a_tokenizer_of_another_model(folder: Path) -> None:
     build_tokenizer(CORPUS + many, 2000).save_pretrained(folder)
     with pytest.raises(ValueError, match="but its model 1536: give the one of that model"):
         load(folder, "cpu")
+
+
+def test_every_model_type_has_a_layout(checkpoint: Path) -> None:
+    assert set(LAYOUTS) == {"instructseg", "mipha_phi"}
+    for name in ("subfolder", "variant", "gguf_file"):
+        options: Any = {name: "x"}
+        with pytest.raises(ValueError, match=f"{name} is not supported: give the folder"):
+            from_pretrained(checkpoint, **options)
+
+
+def test_quantized_while_read_by_every_call(checkpoint: Path) -> None:
+    model = from_pretrained(checkpoint, quantize="int8")
+    assert model.config.quantize == "int8" and model.processor is not None and not model.training
+    old: Any = {"quantise": "int8"}
+    with pytest.warns(DeprecationWarning, match="quantise= is now quantize="):
+        again, _ = load(checkpoint, "cpu", **old)
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
