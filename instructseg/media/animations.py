@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.media.decoding import TruncatedVideoError
-from instructseg.media.images import DAMAGE, check_pixels, open_pillow, pillow_to_rgb
+from instructseg.media.images import check_pixels, damage_errors, open_pillow, pillow_to_rgb
 
 DEFAULT_DURATION = 0.1
 """Seconds of a frame that says less than 0.02: what browsers make of it."""
@@ -60,14 +60,14 @@ def probe_animation(path: Path, max_pixels: int) -> Animation | None:
         count, damage = _blocks(path, head)
         try:
             known = int(getattr(image, "n_frames", 1))
-        except DAMAGE as error:
-            known, damage = 1, damage or str(error)
-        if max(known, count) < 2 and not (head[:3] == b"GIF" and damage):
+        except damage_errors() as error:
+            known, damage = max(1, count), damage or str(error)
+        if max(known, count) < 2 and not (head[:3] in (b"GIF", b"II*", b"MM\0") and damage):
             return None
         try:
             image.seek(0)
             image.load()
-        except DAMAGE as error:
+        except damage_errors() as error:
             raise ValueError(f"{path} is damaged: {error}") from error
         size = pillow_to_rgb(image, str(path)).shape[:2]
         timed = image.format != "TIFF"
@@ -77,7 +77,7 @@ def probe_animation(path: Path, max_pixels: int) -> Animation | None:
                 try:
                     image.seek(i)
                     image.load()
-                except DAMAGE:
+                except damage_errors():
                     break
                 durations.append(_duration(image))
     fps = len(durations) / sum(durations) if durations else PAGE_FPS
@@ -99,7 +99,7 @@ def decode_animation(animation: Animation, max_pixels: int) -> Iterator[tuple[fl
                 check_pixels(image.size, max_pixels, str(animation.path))
                 image.load()
                 frame = pillow_to_rgb(image.copy(), str(animation.path))
-            except DAMAGE as error:
+            except damage_errors() as error:
                 damage = str(error) or "damaged data"
                 break
             if frame.shape[:2] != animation.size:
@@ -126,7 +126,7 @@ def frames_in(path: Path) -> int:
             file.seek(0)
             image: Any = open_pillow(file, path, 1 << 62)
             return int(getattr(image, "n_frames", 1))
-        except DAMAGE:
+        except damage_errors():
             return 1
 
 
@@ -153,7 +153,7 @@ def _blocks(path: Path, head: bytes) -> tuple[int, str]:
         return _png_chunks(path)
     if head[:4] == b"RIFF":
         return _webp_chunks(path)
-    return 0, ""
+    return _tiff_pages(path, head) if head[:2] in (b"II", b"MM") else (0, "")
 
 
 def _gif_blocks(data: bytes) -> tuple[int, str]:
@@ -216,7 +216,34 @@ def _webp_chunks(path: Path) -> tuple[int, str]:
             head = file.read(8)
             if not head[:4].isascii() or not head[:4].decode().strip().isalnum():
                 return count, f"data at byte {at} is damaged"
+            if sum(a != b for a, b in zip(head[:4], b"ANMF", strict=True)) == 1:
+                return count, f"data at byte {at} is damaged"  # no chunk has such a name
             count += head[:4] == b"ANMF"
             size = int.from_bytes(head[4:], "little")
             at += 8 + size + size % 2
     return count, "" if at <= end + 1 else "data at its end is damaged"
+
+
+def _tiff_pages(path: Path, head: bytes) -> tuple[int, str]:
+    """Pages by the chain of their directories; each says where the next one lies, the last one 0."""
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    number, entries, width = ("Q", "Q", 20) if big else ("I", "H", 12)
+    size, begin = struct.calcsize(number), 8 if big else 4
+    (at,) = struct.unpack(order + number, head[begin : begin + size])
+    seen: set[int] = set()
+    with path.open("rb") as file:
+        while at:
+            if at in seen:
+                return len(seen), "its pages go round in a circle"
+            file.seek(min(at, path.stat().st_size))
+            told = file.read(struct.calcsize(entries))
+            if len(told) < struct.calcsize(entries):
+                return len(seen), f"page {len(seen)} lies behind its end"
+            file.seek(struct.unpack(order + entries, told)[0] * width, 1)
+            following = file.read(size)
+            if len(following) < size:
+                return len(seen), f"page {len(seen)} is cut"
+            seen.add(at)
+            (at,) = struct.unpack(order + number, following)
+    return len(seen), ""

@@ -68,6 +68,8 @@ def probe(path: Path, max_pixels: int) -> Header:
             stream = _video_stream(container)
             if stream is None:
                 raise ValueError(f"{path} has no video in it")
+            if stream.codec_context is None:
+                raise ValueError(f"{path} holds a video of a kind that is not known, or is damaged")
             height, width = stream.height, stream.width
             if height * width > max_pixels:
                 raise ValueError(
@@ -294,9 +296,12 @@ class _Reading:
         early = _missing(container, stream, end, bool(broken))
         if early or (broken and "at its end" not in broken):  # of a cut index alone, no frame is lost
             self._hurt(early or broken)
-        indexed = len(stream.index_entries) if stream.frames else 0
-        if packets + empty < min(indexed, stream.frames):
-            self._hurt(f"{min(indexed, stream.frames) - packets - empty} frames of the index are missing")
+        # a cut AVI has lost its index, which what is read so far stands for
+        indexed = min(len(stream.index_entries), stream.frames)
+        if container.format.name == "avi":
+            indexed = max(indexed, self.announced or 0)
+        if packets + empty < indexed:
+            self._hurt(f"{indexed - packets - empty} frames of the index are missing")
 
 
 def _video_stream(container: Any) -> Any:

@@ -20,18 +20,6 @@ ImageLike: TypeAlias = "str | Path | np.ndarray | Image.Image"
 MAX_PIXELS = 8192 * 8192
 """The most pixels of an image or frame that is read: 67 million, more than cameras of 61 megapixels and 8K
 video give, and so many that reading takes less than 1 GB. A file of 20 KB can announce far more."""
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    struct.error,
-)
-"""All that Pillow's decoders are known to raise on damaged files."""
 
 
 def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -74,9 +62,17 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         image = open_pillow(file, path, max_pixels)
         try:
             image.load()
-        except DAMAGE as error:
+        except damage_errors() as error:
             raise ValueError(f"{path} is damaged: {error}") from error
         return pillow_to_rgb(image, str(path))
+
+
+def damage_errors() -> tuple[type[Exception], ...]:
+    """All that Pillow is known to raise on damaged files."""
+    from PIL import Image
+
+    python = (OSError, SyntaxError, ValueError, LookupError, EOFError, TypeError, OverflowError)
+    return (*python, struct.error, Image.DecompressionBombError)
 
 
 def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
@@ -105,7 +101,7 @@ def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
         file.seek(0)
         try:
             image = factory(file, str(path))
-        except DAMAGE as error:
+        except damage_errors() as error:
             problem = problem or error
             continue
         check_pixels(image.size, max_pixels, str(path))
@@ -170,7 +166,7 @@ def pillow_to_rgb(image: Image.Image, name: str) -> np.ndarray:
         if image.mode.endswith(("A", "a")) or "transparency" in image.info:
             return _over_white(np.asarray(image.convert("RGBA")))
         return np.array(image.convert("RGB"))
-    except DAMAGE as error:  # a Pillow image reads its file only here
+    except damage_errors() as error:  # a Pillow image reads its file only here
         raise ValueError(f"{name} is damaged: {error}") from error
 
 

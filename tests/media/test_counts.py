@@ -150,7 +150,7 @@ def test_animations_are_videos_with_their_own_times(tmp_path: Path, suffix: str)
         assert all(np.array_equal(a, b) for a, b in zip(seen, frames(6), strict=True))
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
 def test_a_cut_animation_is_not_a_shorter_one(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     animation(path, [50] * 6)
