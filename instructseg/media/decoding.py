@@ -6,7 +6,8 @@ references were cut off. A packet that gives none otherwise is a lost frame, and
 names and the file lacks. Behind damage, frames are built on what is missing, so reading goes on at the next
 key frame. Of a damaged file all the good frames come out, then an error.
 
-decord is not used here: it repeats the last frame for each one that does not decode, and does not tell.
+decord is not used here: it repeats the last frame for each one that does not decode, and does not tell. Single
+frames of files on which both agree come by it, see :mod:`instructseg.media.random_access`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -63,6 +62,7 @@ from instructseg.data.video_masks import (
 )
 from instructseg.files import name_fault
 from instructseg.media import open_video
+from instructseg.media.random_access import read_frame
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import Task
 
@@ -139,8 +139,8 @@ class CustomVideos(ReferringVideos):
 class VideoFrames(Sequence[np.ndarray]):
     """The frames of a video file, ``uint8[H, W, 3]`` RGB.
 
-    Going through them decodes each once. A single one is found by decoding all before it: for training on
-    long videos, extract the frames to a folder.
+    Going through them decodes each once. A single one is sought (see :mod:`instructseg.media.random_access`);
+    for training on long videos, frames in a folder are still faster.
 
     Attributes:
         file: of the video.
@@ -181,11 +181,11 @@ class VideoFrames(Sequence[np.ndarray]):
             return [self[i] for i in range(*t.indices(len(self)))]
         wanted = t + len(self) if t < 0 else t
         try:
-            for frame in islice(self, wanted, None) if wanted >= 0 else ():
-                return frame
+            return read_frame(self.file, wanted)
         except ValueError as error:
             raise DataError(Fault.IMAGE, self.file, str(error)) from error
-        raise IndexError(f"frame {t} of {len(self)} in {self.file}")
+        except IndexError as error:
+            raise IndexError(f"frame {t} of {len(self)} in {self.file}") from error
 
 
 @dataclass(frozen=True, eq=False)
