@@ -1,4 +1,4 @@
-"""Memory that runs out: what was asked, what there is, and what would fit."""
+"""Out-of-memory errors that state requested and free memory and a setting that fits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-# what torch says on a CPU (Linux and macOS, Windows) and on an accelerator without an error class of its own
+# torch on a CPU (Linux and macOS, Windows) and on accelerators without an error class
 _SIGNS = ("can't allocate memory", "not enough memory: you tried to allocate", "out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """True for out-of-memory errors of any device."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
@@ -24,22 +24,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory_error(
     error: BaseException, doing: str, fits: str, device: torch.device
 ) -> torch.cuda.OutOfMemoryError:
-    """The error to raise instead.
+    """An explained error in place of torch's.
 
     Args:
-        error: of torch, one that :func:`is_out_of_memory` knows.
-        doing: what was being computed.
-        fits: what to ask instead.
-        device: where.
+        error: of torch, accepted by :func:`is_out_of_memory`.
+        doing: the operation, after "out of memory".
+        fits: a setting to try instead.
+        device: device of the operation.
     """
-    asked = re.search(r"tried to allocate (\d+(?:\.\d+)? ?\w+)", str(error), re.IGNORECASE)
+    wanted = re.search(r"tried to allocate (\d+(?:\.\d+)? ?\w+)", str(error), re.IGNORECASE)
     free = free_memory(device)
     parts = [
-        _size(asked.group(1)) + " more were asked" if asked else "",
-        f"{gib(free)} are free on {device}" if free is not None else "",
+        _size(wanted.group(1)) + " more requested" if wanted else "",
+        f"{gib(free)} free on {device}" if free is not None else "",
     ]
-    told = ", ".join(part for part in parts if part)
-    return torch.cuda.OutOfMemoryError(f"out of memory {doing}{f' ({told})' if told else ''}: {fits}")
+    figures = ", ".join(part for part in parts if part)
+    return torch.cuda.OutOfMemoryError(f"out of memory {doing}{f' ({figures})' if figures else ''}: {fits}")
 
 
 @contextmanager
@@ -58,14 +58,14 @@ def explain_out_of_memory(doing: str, fits: str, device: torch.device) -> Iterat
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be had; ``None`` where nobody tells."""
+    """Free memory in bytes; ``None`` if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type != "cpu":
         return None
-    try:  # Linux; what only caches files can be had too
-        told = Path("/proc/meminfo").read_text(encoding="ascii")
-        return int(told.partition("MemAvailable:")[2].split()[0]) * 1024
+    try:  # Linux; file caches count as free
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        return int(text.partition("MemAvailable:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
         pass
     names = getattr(os, "sysconf_names", {})
@@ -75,7 +75,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def gib(number: int) -> str:
-    """Bytes as people read them."""
+    """Bytes in a readable unit."""
     for unit in ("bytes", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
@@ -84,6 +84,6 @@ def gib(number: int) -> str:
 
 
 def _size(text: str) -> str:
-    """``"4000000 bytes"`` shorter; other units are as torch wrote them."""
+    """``"4000000 bytes"`` in a readable unit; other units unchanged."""
     number, _, unit = text.partition(" ")
     return gib(int(number)) if unit == "bytes" else text

@@ -2,7 +2,7 @@
 
 ``data`` or the user makes a :class:`Sample`; ``processing`` turns it into :class:`ModelInputs`; the model
 answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, and ``inference`` returns a
-:class:`MaskPrediction`.
+:class:`Prediction`.
 
 Letters used in every shape of this package::
 
@@ -202,7 +202,7 @@ class MaskTargets:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskPrediction:
+class Prediction:
     """The answer to one instruction on one frame.
 
     Attributes:
@@ -227,3 +227,7 @@ class MaskPrediction:
     def found(self) -> bool:
         """Whether anything is marked: not where ``presence`` was below the threshold."""
         return bool(self.mask.any())
+
+
+MaskPrediction = Prediction
+"""Earlier name of :class:`Prediction`."""

@@ -16,21 +16,60 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from instructseg.data.frames import neighbour_references
+from instructseg.inference.encoder import FrameMaps
 from instructseg.inference.postprocess import all_masks
-from instructseg.inference.predictor import KeyFrame, Prompt, Session
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.pixel_decoder import DeformableAttention
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskPrediction, Role, SegOutput, Task
+from instructseg.structures import Prediction, Role, SegOutput, Task
 from perf.workload import Clock
 
 REFERENCES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A batch of instructions.
+
+    Attributes:
+        input_ids, roles: ``int64[B, L]``.
+        text: ``float[B, T, D]`` embeddings that guide the perceiver, and ``text_mask`` ``bool[B, T]``.
+    """
+
+    input_ids: torch.Tensor
+    roles: torch.Tensor
+    text: torch.Tensor
+    text_mask: torch.Tensor
+
+
+class Stages:
+    """The model's inputs, without any cache."""
+
+    def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
+        self.model, self.processor = model, processor
+
+    def prompt(self, instructions: Sequence[str], task: Task, references: int) -> Prompt:
+        """Instructions for so many reference frames."""
+        input_ids, roles = self.processor.encode_text(instructions, task, references)
+        input_ids, roles = input_ids.to(self.model.device), roles.to(self.model.device)
+        return Prompt(input_ids, roles, *self.model.embed_text(input_ids, roles))
+
+    def tokens(self, frame: np.ndarray) -> torch.Tensor:
+        """SigLIP tokens of ``uint8[H, W, 3]``, ``float[1, P, D]``."""
+        tokens = self.model.encode_frame(clip_pixels=self.place(self.processor.encode_clip(frame)[None])).tokens
+        assert tokens is not None
+        return tokens
+
+    def place(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``pixels`` on the model's device, in its floating-point type."""
+        return pixels.to(self.model.device, self.model.dtype)
 
 
 class OfficialProcedure:
@@ -45,15 +84,15 @@ class OfficialProcedure:
     """
 
     def __init__(self, model: InstructSeg, processor: InstructSegProcessor) -> None:
-        self.model, self.session, self.clock = model, Session(model, processor), Clock()
+        self.model, self.stages, self.clock = model, Stages(model, processor), Clock()
 
-    def image(self, frame: np.ndarray, instructions: Sequence[str]) -> list[MaskPrediction]:
+    def image(self, frame: np.ndarray, instructions: Sequence[str]) -> list[Prediction]:
         """Answers on ``uint8[H, W, 3]``, one per instruction."""
         return [self._solve(frame, [frame], text, Task.RES, 0) for text in instructions]
 
     def video(
         self, frames: Sequence[np.ndarray], instructions: Sequence[str], only: Iterable[int] | None = None
-    ) -> list[list[MaskPrediction]]:
+    ) -> list[list[Prediction]]:
         """Answers on a clip, per frame and instruction; ``only`` some frames, each of which costs the same."""
         found = []
         for t in range(len(frames)) if only is None else only:
@@ -67,12 +106,12 @@ class OfficialProcedure:
     @torch.inference_mode()
     def _solve(
         self, frame: np.ndarray, references: Sequence[np.ndarray], text: str, task: Task, count: int
-    ) -> MaskPrediction:
-        model, session, clock = self.model, self.session, self.clock
-        prompt = session.prompt([text], task, count)
+    ) -> Prediction:
+        model, stages, clock = self.model, self.stages, self.clock
+        prompt = stages.prompt([text], task, count)
         with clock("siglip"):
-            tokens = session.tokens(frame)
-            others = torch.cat([session.tokens(reference) for reference in references])
+            tokens = stages.tokens(frame)
+            others = torch.cat([stages.tokens(reference) for reference in references])
         temporal = None
         if model.ovp is not None:
             with clock("ovp"):
@@ -81,7 +120,7 @@ class OfficialProcedure:
                     others, prompt.text.expand(rows, -1, -1), prompt.text_mask.expand(rows, -1)
                 )
         states = self._reason(prompt, tokens, temporal)
-        key = self._key_frame(frame, tokens)
+        key = self._maps(frame)
         with clock("mask_decoder"):
             output = model.decode(key.features, states, aux=True)
         with clock("masks"):
@@ -98,16 +137,16 @@ class OfficialProcedure:
         assert not bool((roles == Role.PAD).any())
         return states
 
-    def _key_frame(self, frame: np.ndarray, tokens: torch.Tensor) -> KeyFrame:
+    def _maps(self, frame: np.ndarray) -> FrameMaps:
         """The mask branch with plain sampling."""
-        model, session, clock = self.model, self.session, self.clock
-        pixels, geometry = session.processor.encode_key_frame(frame)
+        model, stages, clock = self.model, self.stages, self.clock
+        pixels, geometry = stages.processor.encode_key_frame(frame)
         with clock("swin"):
-            maps = model.backbone(session.place(pixels[None]))
+            maps = model.backbone(stages.place(pixels[None]))
         with clock("pixel_decoder"), plain_sampling(model):
             levels, mask_features = model.pixel_decoder(maps)
         visual = model.vmtf.encode_visual(maps)
-        return KeyFrame(tokens, FrameFeatures(None, visual, levels, mask_features), geometry)
+        return FrameMaps(FrameFeatures(None, visual, levels, mask_features), geometry)
 
 
 @contextmanager
@@ -123,10 +162,10 @@ def plain_sampling(model: InstructSeg) -> Iterator[None]:
             attention.by_rows = True
 
 
-def _best(output: SegOutput, key: KeyFrame, text: str) -> MaskPrediction:
+def _best(output: SegOutput, key: FrameMaps, text: str) -> Prediction:
     """The best of all masks at the frame's size."""
     assert output.mask_logits is not None and output.seg_logits is not None
     logits, scores = all_masks(output.mask_logits[0], output.seg_logits[0], key.geometry)
     best = int(scores.argmax())
     presence = float(output.seg_logits.float().sigmoid().amax())
-    return MaskPrediction((logits[best] > 0).numpy(), float(scores[best]), presence, text)
+    return Prediction((logits[best] > 0).numpy(), float(scores[best]), presence, text)

@@ -26,16 +26,16 @@ import torch
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 from perf.official_procedure import OfficialProcedure
 from perf.workload import INSTRUCTIONS, SIZES, build, configuration, pictures, save, seconds
 
 STRIDE = 4
 _PICTURE = {"nano": (96, 128), "width": (480, 640), "full": (480, 640)}
-Answers = list[MaskPrediction]
+Answers = list[Prediction]
 
 
-def agreement(ours: Sequence[MaskPrediction], theirs: Sequence[MaskPrediction]) -> dict[str, float]:
+def agreement(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> dict[str, float]:
     """The largest difference of scores, and the smallest share of equal pixels."""
     pairs = list(zip(ours, theirs, strict=True))
     return {

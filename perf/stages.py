@@ -30,13 +30,12 @@ import torch
 from torch import nn
 
 from instructseg.inference.postprocess import all_masks, best_masks
-from instructseg.inference.predictor import Session
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.quantized import quantize_language
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry, Task
-from perf.official_procedure import plain_sampling
+from perf.official_procedure import Stages, plain_sampling
 from perf.workload import (
     FULL_DEPTHS,
     INSTRUCTIONS,
@@ -128,7 +127,7 @@ def mm_seconds(shape: Shape, repeats: int) -> float:
 
 def stage_cases(model: InstructSeg, processor: InstructSegProcessor) -> dict[str, Callable[[], Any]]:
     """What is called for each stage; names with ``_official`` are the official way."""
-    session = Session(model, processor)
+    session = Stages(model, processor)
     text = [INSTRUCTIONS[1]]
     video, image = session.prompt(text, Task.RVOS, 4), session.prompt(text, Task.RES, 0)
     width = model.config.text_config.hidden_size

@@ -19,7 +19,7 @@ def test_a_real_one() -> None:
         torch.empty(10**15)
     text = str(caught.value)
     assert text.startswith("out of memory loading (") and text.endswith(": take less")
-    assert "3725290.30 GiB more were asked" in text
+    assert "3725290.30 GiB more requested" in text
     assert isinstance(caught.value, RuntimeError)
 
 
@@ -36,8 +36,8 @@ def test_a_size_of_the_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(out_of_memory, "free_memory", lambda device: 3 * 2**30)
     error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has 9 GiB")
     told = str(out_of_memory.out_of_memory_error(error, "on one", "take less", CPU))
-    assert told == "out of memory on one (1.50 GiB more were asked, 3.00 GiB are free on cpu): take less"
-    assert str(out_of_memory.out_of_memory_error(MemoryError(), "here", "x", CPU)).count("asked") == 0
+    assert told == "out of memory on one (1.50 GiB more requested, 3.00 GiB free on cpu): take less"
+    assert str(out_of_memory.out_of_memory_error(MemoryError(), "here", "x", CPU)).count("requested") == 0
 
 
 def test_memory_that_caches_files_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from instructseg.data.dataset import Dataset
 from instructseg.evaluation.generalized import GeneralizedSums
 from instructseg.evaluation.iou import IouSums, at_lavt_size, intersection_union
 from instructseg.inference import ImagePredictor
-from instructseg.structures import MaskPrediction, Sample
+from instructseg.structures import Prediction, Sample
 from instructseg.visualization import contact_sheet, draw_masks
 
 LAVT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -78,11 +78,11 @@ class Segmentation(Benchmark):
         ]
         return contact_sheet(panels, columns=2)
 
-    def _predict(self, runner: Runner, samples: Sequence[Sample]) -> list[MaskPrediction]:
+    def _predict(self, runner: Runner, samples: Sequence[Sample]) -> list[Prediction]:
         """One per sample of the same picture, which is encoded once."""
         predictor = ImagePredictor(runner.model, runner.processor)
         predictor.set_image(samples[0].key_frame)
-        found: dict[int, MaskPrediction] = {}
+        found: dict[int, Prediction] = {}
         for task in dict.fromkeys(sample.task for sample in samples):
             places = [place for place, sample in enumerate(samples) if sample.task is task]
             asked = [samples[place].instruction for place in places]

@@ -38,7 +38,7 @@ from instructseg.inference import VideoPredictor
 from instructseg.inference.video import REFERENCES
 from instructseg.log import get_logger
 from instructseg.masks import load_index_png
-from instructseg.structures import IGNORE_PIXEL, MaskPrediction
+from instructseg.structures import IGNORE_PIXEL, Prediction
 from instructseg.visualization import contact_sheet, draw_masks
 
 logger = get_logger(__name__)
@@ -326,7 +326,7 @@ def _labels(clip: Clip, t: int) -> np.ndarray:
     return read_palette(clip.truth.folder / f"{clip.truth.names[t]}.png")
 
 
-def merge_soft(predictions: Sequence[MaskPrediction], labels: Sequence[int]) -> np.ndarray:
+def merge_soft(predictions: Sequence[Prediction], labels: Sequence[int]) -> np.ndarray:
     """One label map of several soft masks: the most probable of the objects and of none of them.
 
     Args:
@@ -341,7 +341,7 @@ def merge_soft(predictions: Sequence[MaskPrediction], labels: Sequence[int]) -> 
     return np.array([0, *labels], np.uint8)[best]
 
 
-def merge_hard(predictions: Sequence[MaskPrediction], labels: Sequence[int]) -> np.ndarray:
+def merge_hard(predictions: Sequence[Prediction], labels: Sequence[int]) -> np.ndarray:
     """One label map ``uint8[H, W]`` of several masks, later ones over earlier ones."""
     maps = np.zeros(predictions[0].mask.shape, np.uint8)
     for found, label in zip(predictions, labels, strict=True):

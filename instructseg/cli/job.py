@@ -15,7 +15,7 @@ from instructseg.cli.errors import BAD_INPUT
 from instructseg.cli.outputs import MAX_PALETTE, Format
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
 from instructseg.media import MAX_PIXELS
-from instructseg.structures import MaskPrediction, Task
+from instructseg.structures import Prediction, Task
 
 _PLACES = (
     "output",
@@ -107,7 +107,7 @@ class Summary:
     error: str | None = None
     several: bool = False
 
-    def add(self, predictions: Sequence[MaskPrediction]) -> None:
+    def add(self, predictions: Sequence[Prediction]) -> None:
         """Counts one frame."""
         if not self.frames:
             self.prompts = [{"prompt": found.instruction, "found": False} for found in predictions]

@@ -32,7 +32,7 @@ from instructseg.cli.manifest import Content
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import VideoWriter, save_image
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 
 if TYPE_CHECKING:
     from instructseg.inference import FrameResult
@@ -307,7 +307,7 @@ def slug(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower())[:40].strip("-")
 
 
-def label_map(predictions: Sequence[MaskPrediction]) -> np.ndarray:
+def label_map(predictions: Sequence[Prediction]) -> np.ndarray:
     """``uint8[H, W]``: 0, or which prediction (from 1) a pixel is in; of several the best scored."""
     ids = np.zeros(predictions[0].mask.shape, np.uint8)
     for i in sorted(range(len(predictions)), key=lambda i: predictions[i].score):
@@ -315,7 +315,7 @@ def label_map(predictions: Sequence[MaskPrediction]) -> np.ndarray:
     return ids
 
 
-def _row(found: MaskPrediction) -> dict[str, Any]:
+def _row(found: Prediction) -> dict[str, Any]:
     values = {
         "score": round(found.score, 6),
         "presence": round(found.presence, 6),

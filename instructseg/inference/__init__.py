@@ -1,8 +1,9 @@
-"""Prediction: instructions on pictures and video, with results kept between frames and between instructions."""
+"""Prediction on images and video by instructions."""
 
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.postprocess import postprocess
+from instructseg.inference.predictor import Predictor
 from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import FrameResult, VideoPredictor
@@ -15,6 +16,7 @@ __all__ = [
     "PUBLISHED",
     "FrameResult",
     "ImagePredictor",
+    "Predictor",
     "StreamOptions",
     "StreamResult",
     "Stride",

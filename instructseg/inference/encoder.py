@@ -1,132 +1,218 @@
-"""The model's verbs on pairs of frame and instruction, in batches that fit into memory.
+"""Frame feature cache, and perceive-embed-reason-decode on pairs of frame and instruction.
 
-Rows of different frames and of different instructions go through the perceiver and the language model
-together. What a batch size has no memory for is done in halves from then on.
+Image and video prediction both run through :class:`Encoder`. Rows of different frames and of different
+instructions share a batch; a batch that does not fit in memory is halved from then on.
+
+Letters: ``B`` rows, ``P`` SigLIP tokens, ``K`` perceiver queries, ``D`` width of the language model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 
-from instructseg.inference.frame_window import Shown, Window
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
 from instructseg.inference.postprocess import predictions
-from instructseg.inference.predictor import Session
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
-from instructseg.out_of_memory import is_out_of_memory, out_of_memory_error
+from instructseg.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory_error
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Geometry, ModelInputs, Prediction, Task
 
+BATCH_SIZE = 16
+"""Instructions per batch of the language model."""
+
+_ADVICE = "the batch is a single one already; load the model with dtype bfloat16, or on another device"
 _Row = TypeVar("_Row")
 _log = get_logger(__name__)
 
 
-class Pairs(Session):
-    """A session whose verbs fill in what a window and its instructions lack.
+@dataclass(frozen=True, eq=False)
+class FrameMaps:
+    """Mask branch of one frame.
 
-    Args:
-        model: is put into evaluation mode.
-        processor: of that model.
-        batch_size: pairs that the perceiver, the language model and the mask decoder take together.
-        frames_at_once: frames that the encoders take together.
+    Attributes:
+        features: of this frame alone (F = 1).
+        geometry: undoes resize and padding.
     """
 
-    def __init__(
-        self, model: InstructSeg, processor: InstructSegProcessor, batch_size: int, frames_at_once: int
-    ) -> None:
-        super().__init__(model, processor)
-        self.batch_size, self.frames_at_once = batch_size, frames_at_once
+    features: FrameFeatures
+    geometry: Geometry
 
-    def encode_tokens(self, window: Window, frames: Sequence[int]) -> None:
-        """SigLIP on the frames that lack it."""
 
-        def run(batch: Sequence[int]) -> None:
-            pixels = torch.stack([self.processor.encode_clip(window[t].frame) for t in batch])
+@dataclass(eq=False)
+class CachedFrame:
+    """A frame with its features, each computed on first use.
+
+    Attributes:
+        frame: ``uint8[H, W, 3]``.
+        tokens: ``float[1, P, D]``, language side.
+        perceived: ``float[K, D]`` by instruction number: the frame as a reference.
+        maps: mask branch; ``None`` before the result is requested.
+    """
+
+    frame: np.ndarray
+    tokens: torch.Tensor | None = None
+    perceived: dict[int, torch.Tensor] = field(default_factory=dict)
+    maps: FrameMaps | None = None
+
+
+class Pair(NamedTuple):
+    """An instruction with its key frame and reference frames, in temporal order.
+
+    Without references the key frame is its own.
+    """
+
+    instruction: Instruction
+    frame: CachedFrame
+    references: Sequence[CachedFrame] = ()
+
+    @property
+    def seen(self) -> Sequence[CachedFrame]:
+        """Frames for the perceiver."""
+        return self.references or (self.frame,)
+
+
+@dataclass(eq=False)
+class Encoder:
+    """The model's stages, in batches that fit in memory.
+
+    Attributes:
+        model: in evaluation mode.
+        processor: of that model.
+        batch_size: pairs per batch of perceiver, language model and mask decoder.
+        frames_at_once: frames per batch of the vision tower and mask branch.
+        length_multiple: language sequences are padded to a multiple of it.
+    """
+
+    model: InstructSeg
+    processor: InstructSegProcessor
+    batch_size: int = BATCH_SIZE
+    frames_at_once: int = 1
+    length_multiple: int = 1
+
+    @torch.inference_mode()
+    def encode_tokens(self, frames: Sequence[CachedFrame]) -> None:
+        """Fill in missing ``tokens`` (SigLIP)."""
+
+        def run(batch: Sequence[CachedFrame]) -> None:
+            pixels = torch.stack([self.processor.encode_clip(one.frame) for one in batch])
             tokens = self.model.encode_frame(clip_pixels=self.place(pixels)).tokens
             assert tokens is not None
-            for t, one in zip(batch, tokens.split(1), strict=True):
-                window[t].tokens = one
+            for one, row in zip(batch, tokens.split(1), strict=True):
+                one.tokens = row
 
-        self._in_batches([t for t in frames if window[t].tokens is None], run, "frames")
+        self._in_batches([one for one in frames if one.tokens is None], run, "frames")
 
-    def encode_masks(self, window: Window, frames: Sequence[int]) -> None:
-        """The mask branch (Swin and pixel decoder) on the frames that lack it."""
+    @torch.inference_mode()
+    def encode_maps(self, frames: Sequence[CachedFrame]) -> None:
+        """Fill in missing ``maps`` (mask backbone and pixel decoder)."""
 
-        def run(batch: Sequence[int]) -> None:
-            encoded = [self.processor.encode_key_frame(window[t].frame) for t in batch]
-            pixels = self.place(torch.stack([pixels for pixels, _ in encoded]))
-            features = self.model.encode_frame(seg_pixels=pixels)
-            for place, (t, (_, geometry)) in enumerate(zip(batch, encoded, strict=True)):
-                window[t].shown = Shown(_picture(features, place), geometry)
+        def run(batch: Sequence[CachedFrame]) -> None:
+            encoded = [self.processor.encode_key_frame(one.frame) for one in batch]
+            features = self.model.encode_frame(seg_pixels=self.place(torch.stack([row for row, _ in encoded])))
+            for place, (one, (_, geometry)) in enumerate(zip(batch, encoded, strict=True)):
+                one.maps = FrameMaps(_single(features, place), geometry)
 
-        self._in_batches([t for t in frames if window[t].shown is None], run, "frames")
+        self._in_batches([one for one in frames if one.maps is None], run, "frames")
 
-    def reason_pairs(self, window: Window, rows: Sequence[tuple[Instruction, int]]) -> None:
-        """The language model on instructions and their key frames; the states are kept by instruction."""
-        references = {key: window.neighbours(key) or [key] for _, key in rows}
-        if self.model.ovp is None:
-            self.encode_tokens(window, sorted(references))
-        else:
-            self.encode_tokens(window, sorted({t for key, seen in references.items() for t in (key, *seen)}))
-            pairs = dict.fromkeys((t, row) for row, key in rows for t in references[key])
-            self._perceive_pairs(window, list(pairs))
+    @torch.inference_mode()
+    def reason(self, pairs: Sequence[Pair]) -> list[States]:
+        """Perceive, embed and reason: the language model's states of each pair, in order.
 
-        def run(batch: Sequence[tuple[Instruction, int]]) -> None:
-            layouts = [row.layout(len(window.neighbours(key))) for row, key in batch]
+        Raises:
+            torch.cuda.OutOfMemoryError: a single row does not fit.
+        """
+        with_perceiver = self.model.ovp is not None
+        frames = [pair.frame for pair in pairs]
+        if with_perceiver:
+            frames += [one for pair in pairs for one in pair.seen]
+        self.encode_tokens(list(dict.fromkeys(frames)))
+        if with_perceiver:
+            self._perceive(list(dict.fromkeys((one, pair.instruction) for pair in pairs for one in pair.seen)))
+        found: list[States] = []
+
+        def run(batch: Sequence[Pair]) -> None:
+            layouts = [pair.instruction.layout(len(pair.references)) for pair in batch]
             input_ids, roles = (one.to(self.model.device) for one in lay_out(layouts, self.length_multiple))
-            tokens = torch.cat([_there(window[key].tokens) for _, key in batch])  # (B, P, D)
+            tokens = torch.cat([_computed(pair.frame.tokens) for pair in batch])  # (B, P, D)
             temporal = None
-            if self.model.ovp is not None:
-                seen = [window[t].perceived[row.number] for row, key in batch for t in references[key]]
+            if with_perceiver:
+                seen = [one.perceived[pair.instruction.number] for pair in batch for one in pair.seen]
                 temporal = torch.stack(seen)  # (sum of references, K, D)
-            embeds = self.model.embed(input_ids, roles, tokens, temporal)
-            states = self.model.reason(embeds, roles)
-            for place, (row, key) in enumerate(batch):
+            states = self.model.reason(self.model.embed(input_ids, roles, tokens, temporal), roles)
+            for place in range(len(batch)):
                 # copies: views would keep the whole batch alive
                 text = states.text[place][states.text_mask[place]]
-                row.states[key] = States(states.mask_tokens[place].clone(), text)
+                found.append(States(states.mask_tokens[place].clone(), text))
 
-        self._in_batches(rows, run, "instructions")
+        self._in_batches(pairs, run, "instructions")
+        return found
 
-    def decode_pairs(
-        self,
-        window: Window,
-        t: int,
-        rows: Sequence[tuple[Instruction, States]],
-        threshold: float | None,
-        soft: bool,
-    ) -> list[MaskPrediction]:
-        """The answers on frame ``t``, one per row; options as of :func:`predictions`."""
-        shown = _there(window[t].shown)
-        found: list[MaskPrediction] = []
+    @torch.inference_mode()
+    def decode(
+        self, frame: CachedFrame, rows: Sequence[tuple[Instruction, States]], threshold: float, soft: bool
+    ) -> list[Prediction]:
+        """Predictions on a frame, one per row; options as of :func:`predictions`.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: a single row does not fit.
+        """
+        self.encode_maps([frame])
+        maps, found = _computed(frame.maps), list[Prediction]()
 
         def run(batch: Sequence[tuple[Instruction, States]]) -> None:
             states = stack_states([one for _, one in batch])
-            picture = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
-            output = self.model.decode(shown.features, states, picture)
-            texts = [row.text for row, _ in batch]
-            found.extend(
-                predictions(output, [shown.geometry] * len(batch), texts, threshold=threshold, soft=soft)
-            )
+            first = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
+            output = self.model.decode(maps.features, states, first)
+            texts, geometry = [row.text for row, _ in batch], [maps.geometry] * len(batch)
+            found.extend(predictions(output, geometry, texts, threshold=threshold, soft=soft))
 
         self._in_batches(rows, run, "instructions")
         return found
 
-    def _perceive_pairs(self, window: Window, pairs: Sequence[tuple[int, Instruction]]) -> None:
-        """The perceiver on pairs that lack it."""
+    def write_text(
+        self, frame: CachedFrame, instructions: Sequence[str], task: Task, max_new_tokens: int
+    ) -> list[str]:
+        """Generated text per instruction: the reply to a question (``Task.VQA``), else the explanation.
 
-        def run(batch: Sequence[tuple[int, Instruction]]) -> None:
-            tokens = torch.cat([_there(window[t].tokens) for t, _ in batch])
+        Raises:
+            torch.cuda.OutOfMemoryError: it does not fit.
+        """
+        input_ids, roles = self.processor.encode_text(
+            instructions, task, explain=task is not Task.VQA, generate=True
+        )
+        inputs = ModelInputs(
+            input_ids,
+            roles,
+            clip_pixels=torch.empty(1, 1, 3, 0, 0),  # encoded already
+            num_references=torch.zeros(1, dtype=torch.int64),
+            picture=torch.zeros(len(instructions), dtype=torch.int64),
+        ).to(self.model.device, self.model.dtype)
+        stop, advice = (self.processor.seg_token_id,), "lower batch_size, or load the model with dtype bfloat16"
+        self.encode_tokens([frame])
+        with explain_out_of_memory(f"writing {len(instructions)} texts", advice, self.model.device):
+            written = self.model.answer(inputs, max_new_tokens, stop, tokens=_computed(frame.tokens))
+        return [self.processor.decode(ids) for ids in written]
+
+    def place(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``pixels`` on the model's device, in its floating-point type."""
+        return pixels.to(self.model.device, self.model.dtype)
+
+    def _perceive(self, pairs: Sequence[tuple[CachedFrame, Instruction]]) -> None:
+        """Fill in missing ``perceived``."""
+
+        def run(batch: Sequence[tuple[CachedFrame, Instruction]]) -> None:
+            tokens = torch.cat([_computed(one.tokens) for one, _ in batch])
             text, text_mask = stack_text([self._embedded(row) for _, row in batch])
-            for (t, row), seen in zip(batch, self.model.perceive(tokens, text, text_mask), strict=True):
-                window[t].perceived[row.number] = seen
+            for (one, row), seen in zip(batch, self.model.perceive(tokens, text, text_mask), strict=True):
+                one.perceived[row.number] = seen
 
-        missing = [(t, row) for t, row in pairs if row.number not in window[t].perceived]
+        missing = [(one, row) for one, row in pairs if row.number not in one.perceived]
         self._in_batches(missing, run, "instructions")
 
     def _embedded(self, row: Instruction) -> torch.Tensor:
@@ -136,15 +222,15 @@ class Pairs(Session):
             row.embedded = self.model.embed_text(input_ids, roles)[0][0]
         return row.embedded
 
-    def _in_batches(self, rows: Sequence[_Row], run: Callable[[Sequence[_Row]], None], what: str) -> None:
-        """Runs all rows, a batch at a time; where memory runs out, with half as many from then on.
+    def _in_batches(self, rows: Sequence[_Row], run: Callable[[Sequence[_Row]], None], unit: str) -> None:
+        """Run all rows in batches; when memory runs out, halve the batch size for good.
 
         Raises:
-            torch.cuda.OutOfMemoryError: one row does not fit.
+            torch.cuda.OutOfMemoryError: a single row does not fit.
         """
         start = 0
         while start < len(rows):
-            size = self.frames_at_once if what == "frames" else self.batch_size
+            size = self.frames_at_once if unit == "frames" else self.batch_size
             batch = rows[start : start + size]
             try:
                 run(batch)
@@ -152,36 +238,39 @@ class Pairs(Session):
                 if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise out_of_memory_error(
-                        error, f"on one of the {what}", _ADVICE, self.model.device
-                    ) from error
+                    doing = f"on {_described(batch[0])}"
+                    raise out_of_memory_error(error, doing, _ADVICE, self.model.device) from error
             else:
                 start += len(batch)
                 continue
-            self._halve(len(batch), what)
+            self._halve(len(batch), unit)
 
-    def _halve(self, size: int, what: str) -> None:
+    def _halve(self, size: int, unit: str) -> None:
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         half = size // 2
-        _log.warning("no memory for %d %s at once: going on with %d", size, what, half)
-        if what == "frames":
+        _log.warning("no memory for %d %s at once: continuing with %d", size, unit, half)
+        if unit == "frames":
             self.frames_at_once = half
         else:
             self.batch_size = half
 
 
-_ADVICE = "they are computed one by one already; load the model with dtype bfloat16, or on another device"
-
-
-def _there(value: _Row | None) -> _Row:
-    """A value that must have been computed."""
+def _computed(value: _Row | None) -> _Row:
+    """A value computed before."""
     assert value is not None
     return value
 
 
-def _picture(features: FrameFeatures, place: int) -> FrameFeatures:
-    """The features of one frame of several."""
+def _described(row: object) -> str:
+    """The row of a batch, for messages."""
+    if isinstance(row, CachedFrame):
+        return f"an image of {row.frame.shape[0]}x{row.frame.shape[1]}"
+    return "one of the instructions"
+
+
+def _single(features: FrameFeatures, place: int) -> FrameFeatures:
+    """Features of one frame of a batch."""
     one = slice(place, place + 1)
     assert features.mask_features is not None
     return replace(

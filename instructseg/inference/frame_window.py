@@ -1,40 +1,35 @@
-"""The part of a clip that a stream keeps: frames that wait for their result, and those still looked back at.
+"""Frames held by a video session: pending ones, and references of later frames.
 
-A frame's references are its nearest neighbours, or with a ``spacing`` those of the clip that has only every
-``spacing``-th frame, to which it belongs. ``delay`` frames must have been read behind a frame before
-its result comes out. With ``delay >= references // 2 * spacing`` the references are those of the released rule
-(:func:`~instructseg.data.frames.neighbour_references`), which gives the same answer for the part that was
-read as for the whole clip, once half of the references lie behind the key frame and all of them are read.
-With less delay the window is moved into the past; at the start of a clip it is then cut, not waited for.
-
-Letters: ``P`` SigLIP tokens, ``K`` perceiver queries, ``D`` width of the language model.
+A frame's references are its nearest neighbours; with a ``spacing``, the nearest among every ``spacing``-th
+frame counted from it. ``delay`` frames must have been read after a frame before its result is emitted. With
+``delay >= references // 2 * spacing`` the references are those of the released rule
+(:func:`~instructseg.data.frames.neighbour_references`), which gives the same references for the part read so
+far as for the whole video once half of them lie after the key frame and all are read. With less delay the
+window moves into the past, and is cut at the start of a video.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import takewhile
 
 import numpy as np
-import torch
 
 from instructseg.data.frames import neighbour_references
-from instructseg.model import FrameFeatures
-from instructseg.structures import Geometry
+from instructseg.inference.encoder import CachedFrame
 
 REFERENCES = 4
-"""Reference frames, as released."""
+"""Number of reference frames, as released."""
 REFERENCE_FPS = 6
-"""Frames per second that the released rule is made for: Ref-YouTube-VOS shows every fifth frame of 30."""
+"""Frame rate of the released rule: Ref-YouTube-VOS shows every fifth frame of 30."""
 
 
 def spacing_of(fps: float, length: int | None = None, references: int = REFERENCES) -> int:
-    """How far references lie apart in a clip, so that they show as much time as at :data:`REFERENCE_FPS`.
+    """Distance between references that spans as much time as at :data:`REFERENCE_FPS`.
 
     Args:
-        fps: frames per second of the clip.
-        length: frames of the clip: a short one has its references closer, so that it has all of them.
-        references: how many.
+        fps: frames per second of the video.
+        length: frames of the video; a short one gets closer references, so that all of them exist.
+        references: their number.
 
     Returns:
         Frames from one reference to the next, at least 1.
@@ -46,46 +41,16 @@ def spacing_of(fps: float, length: int | None = None, references: int = REFERENC
 
 
 def most_held(spacing: int, references: int = REFERENCES, chunk: int = 1) -> int:
-    """Frames that a :class:`Window` of the released rule holds at most, where ``chunk`` come at once."""
+    """Largest number of frames in a :class:`FrameWindow` of the released rule, with ``chunk`` added at once."""
     return (references + 1) * spacing + chunk
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A frame's mask branch.
-
-    Attributes:
-        features: of it alone (F = 1).
-        geometry: undoes resize and padding.
-    """
-
-    features: FrameFeatures
-    geometry: Geometry
-
-
-@dataclass(eq=False)
-class Held:
-    """A frame that was read; what is computed of it is filled in when it is first needed.
-
-    Attributes:
-        frame: ``uint8[H, W, 3]`` RGB.
-        tokens: ``float[1, P, D]``, its language side.
-        perceived: by instruction, ``float[K, D]``: the frame as a reference.
-        shown: its mask branch; ``None`` until its result is asked for.
-    """
-
-    frame: np.ndarray
-    tokens: torch.Tensor | None = None
-    perceived: dict[int, torch.Tensor] = field(default_factory=dict)
-    shown: Shown | None = None
-
-
-class Window:
-    """The frames of one clip that are held. Frames are counted from 0 at the start of the clip.
+class FrameWindow:
+    """Held frames of one video, counted from 0 at its start.
 
     Args:
-        references: frames beside the key frame that the model looks at.
-        delay: frames that are read behind a frame before its result; ``None`` for half of the references.
+        references: reference frames beside the key frame.
+        delay: frames read after a frame before its result; ``None`` for half of the references.
         spacing: frames from one reference to the next.
 
     Raises:
@@ -103,38 +68,38 @@ class Window:
         self.references, self.spacing = references, spacing
         self.delay = half * spacing if delay is None else delay
         self.future = min(self.delay // spacing, half)
-        """References behind the key frame in the middle of a clip."""
+        """References after the key frame in the middle of a video."""
         self.released = delay is None or delay >= max(half, 1) * spacing
-        """Whether the released rule holds; otherwise the window is cut at the start of the clip."""
+        """Whether the released rule applies; otherwise the window is cut at the start of the video."""
         self.read = 0
-        """Frames read."""
+        """Number of frames read."""
         self.next = 0
-        """The frame whose result is the next to come."""
+        """Frame of the next result."""
         self.ended = False
-        """Whether no frame will follow."""
-        self._held: dict[int, Held] = {}
+        """True once no frame follows."""
+        self._held: dict[int, CachedFrame] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def __getitem__(self, t: int) -> Held:
-        """Frame ``t``; a KeyError where it is not held."""
+    def __getitem__(self, t: int) -> CachedFrame:
+        """Frame ``t``; KeyError if not held."""
         return self._held[t]
 
     def append(self, frame: np.ndarray) -> None:
-        """Takes the next frame, ``uint8[H, W, 3]``."""
-        self._held[self.read] = Held(frame)
+        """Adds the next frame, ``uint8[H, W, 3]``."""
+        self._held[self.read] = CachedFrame(frame)
         self.read += 1
 
     def settled(self, t: int) -> bool:
-        """Whether frame ``t`` was read, and its references are what they will be in the whole clip."""
+        """True once frame ``t`` and all its reference frames have been read."""
         if self.ended:
             return t < self.read
         within = t + self.future * self.spacing < self.read
         return within and not (self.released and self._read_of(t) <= self.references)
 
     def neighbours(self, t: int) -> list[int]:
-        """The references of a settled frame, in the order of time; none make it its own reference."""
+        """References of a settled frame, in temporal order; if empty, the frame is its own reference."""
         place, first = divmod(t, self.spacing)
         count = self._read_of(t)
         if self.released:
@@ -145,27 +110,27 @@ class Window:
         return [first + i * self.spacing for i in seen]
 
     def _read_of(self, t: int) -> int:
-        """Frames read of those that ``t`` may look at, itself included."""
+        """Number of frames read at the spacing of ``t``, itself included."""
         return len(range(t % self.spacing, self.read, self.spacing))
 
     def ready(self, most: int) -> list[int]:
-        """The frames whose results can be computed now, at most ``most`` of them, in order."""
+        """Frames with computable results, at most ``most`` of them, in order."""
         stop = self.read if self.ended else self.read - self.delay
         found = range(self.next, min(stop, self.next + most))
         return list(takewhile(self.settled, found))
 
     def waiting(self) -> range:
-        """The frames without a result."""
+        """Frames without a result."""
         return range(self.next, self.read)
 
     def advance(self) -> np.ndarray:
-        """Takes the next frame off, whose result is done; frames that nobody looks back at are let go.
+        """Pops the oldest pending frame and evicts frames no longer used as references.
 
         Returns:
-            its pixels.
+            Its pixels.
         """
         done = self._held[self.next]
-        done.shown = None
+        done.maps = None
         self.next += 1
         behind = self.references - self.future
         first = min(self.next - behind * self.spacing, self.read - (self.references + 1) * self.spacing)
@@ -174,6 +139,6 @@ class Window:
         return done.frame
 
     def forget(self, instruction: int) -> None:
-        """Lets go what an instruction saw in the frames."""
+        """Evicts what an instruction perceived in the frames."""
         for held in self._held.values():
             held.perceived.pop(instruction, None)

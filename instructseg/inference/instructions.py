@@ -1,4 +1,4 @@
-"""Instructions of a stream, each with what the language model said of it.
+"""Instructions with their token layouts and language-model states.
 
 Letters: ``L`` positions of the language sequence, ``T`` tokens of the instruction, ``Q`` object queries,
 ``D`` width of the language model.
@@ -19,7 +19,7 @@ from instructseg.structures import Role, Task
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """What the language model says of an instruction on one key frame.
+    """Language-model output of an instruction on one key frame.
 
     Attributes:
         mask_tokens: ``float[Q, D]``.
@@ -32,7 +32,7 @@ class States:
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """What the adaptive stride compares with: the frame of the last run.
+    """Frame of the last language-model run, for the adaptive stride.
 
     Attributes:
         t: the frame.
@@ -46,21 +46,28 @@ class Anchor:
 
 
 class Instruction:
-    """An instruction and what is kept of it.
+    """An instruction and its cached states.
 
     Args:
-        number: its id in the session.
+        number: id within a session.
         text: as written.
         task: selects the prompt.
-        processor: lays it out.
-        references: the most reference frames it will be laid out with.
+        processor: tokenizes it.
+        references: largest number of reference frames.
+        explanation: text before the mask tokens (``Task.REASON_SEG``).
 
     Raises:
-        ValueError: it is empty or too long.
+        ValueError: empty or too long.
     """
 
     def __init__(
-        self, number: int, text: str, task: Task, processor: InstructSegProcessor, references: int
+        self,
+        number: int,
+        text: str,
+        task: Task,
+        processor: InstructSegProcessor,
+        references: int,
+        explanation: str | None = None,
     ) -> None:
         self.number, self.text = number, text
         self.states: dict[int, States] = {}
@@ -68,24 +75,27 @@ class Instruction:
         self.anchor: Anchor | None = None
         self.embedded: torch.Tensor | None = None
         """``float[T, D]``, input embeddings that guide the perceiver."""
-        self._task, self._processor = task, processor
+        self._task, self._processor, self._explanation = task, processor, explanation
         self._layouts: dict[int, tuple[list[int], list[int]]] = {}
-        self.layout(references)  # what is wrong with the text is told now
+        self.layout(references)  # errors in the text appear now
 
     def layout(self, references: int) -> tuple[list[int], list[int]]:
-        """Token ids and roles, ``L`` each, with so many reference frames."""
+        """Token ids and roles, ``L`` each, for a number of reference frames."""
         if references not in self._layouts:
-            input_ids, roles = self._processor.encode_text([self.text], self._task, references)
+            written = None if self._explanation is None else [self._explanation]
+            input_ids, roles = self._processor.encode_text(
+                [self.text], self._task, references, explain=written is not None, answers=written
+            )
             self._layouts[references] = input_ids[0].tolist(), roles[0].tolist()
         return self._layouts[references]
 
     def forget(self) -> None:
-        """Lets go what belongs to a clip."""
+        """Drops all states of the current video."""
         self.states.clear()
         self.anchor = None
 
     def keep_from(self, key: int) -> None:
-        """Lets go the states of key frames before ``key``."""
+        """Drops states of key frames before ``key``."""
         for old in [old for old in self.states if old < key]:
             del self.states[old]
 
@@ -96,20 +106,12 @@ def lay_out(
     """Layouts to one batch, ``int64[B, L]`` twice; ``L`` is a multiple of ``multiple``."""
     input_ids = pad_sequences([ids for ids, _ in rows], 0)
     roles = pad_sequences([roles for _, roles in rows], Role.PAD)
-    return lengthened(input_ids, roles, multiple)
-
-
-def lengthened(
-    input_ids: torch.Tensor, roles: torch.Tensor, multiple: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows ``int64[B, L]``, padded to the next multiple of positions."""
-    more = -input_ids.shape[1] % multiple
-    pad = torch.nn.functional.pad
-    return pad(input_ids, (0, more)), pad(roles, (0, more), value=int(Role.PAD))
+    pad, missing = torch.nn.functional.pad, -input_ids.shape[1] % multiple
+    return pad(input_ids, (0, missing)), pad(roles, (0, missing), value=int(Role.PAD))
 
 
 def stack_text(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Texts ``float[T_i, D]`` to ``float[B, T, D]``, zeros behind the shorter ones, and ``bool[B, T]``."""
+    """Texts ``float[T_i, D]`` to ``float[B, T, D]``, zeros after the shorter ones, and ``bool[B, T]``."""
     lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)
     mask = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
     return torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True), mask

@@ -1,11 +1,11 @@
-"""From mask logits to the answer at the frame's own size, in the released order.
+"""Mask logits to predictions at the frame's own size, in the released order.
 
-Logits at a quarter of the padded size are brought to the padded size, cropped to the picture, brought to
+Logits at a quarter of the padded size are brought to the padded size, cropped to the image, brought to
 the frame's size (bilinear each time), and only then thresholded and scored. The score of a query is
 ``sigmoid(seg) * mean(sigmoid(mask) where mask > 0)``; the query with the best score is the answer.
 
 The mean is at most 1, so a score is at most ``sigmoid(seg)``. Queries are enlarged in descending order of
-that bound, a few at a time, until none that is left can win: the same answer as enlarging all of them.
+that bound, a few at a time, until no remaining one can win: the same result as enlarging all of them.
 
 Letters: ``N`` masks, ``Q`` queries, ``B`` rows, ``h, w`` cells at stride 4, ``H, W`` pixels of the frame.
 """
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from instructseg.structures import Geometry, MaskPrediction, ModelInputs, SegOutput
+from instructseg.structures import Geometry, ModelInputs, Prediction, SegOutput
 
 QUERIES_AT_ONCE = 2
-"""Queries of a row that are enlarged together."""
+"""Queries of a row enlarged together."""
 PIXELS_AT_ONCE = 2**26
-"""Limit of enlarged pixels held together (a quarter of a gigabyte), as long as one row stays below it."""
+"""Limit of enlarged pixels in memory (a quarter of a gigabyte); one row may exceed it."""
 
 _EPSILON = 1e-6  # as released: an empty mask scores 0
 _ROUNDING = 1 + 1e-6  # a bound and a score that are equal may differ in their last bits
@@ -75,7 +75,7 @@ def scores(logits: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
 def all_masks(
     mask_logits: torch.Tensor, seg_logits: torch.Tensor, geometry: Geometry
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every query of a row: what :func:`best_masks` avoids to compute.
+    """Logits and scores of all queries of a row, at the frame's size.
 
     Args:
         mask_logits: ``float[Q, h, w]``.
@@ -90,7 +90,7 @@ def all_masks(
 
 
 def best_masks(mask_logits: torch.Tensor, seg_logits: torch.Tensor, geometry: Geometry) -> BestMasks:
-    """The query with the best score of each row; of equal scores the first query.
+    """Best-scored query of each row; of equal scores the first query.
 
     Args:
         mask_logits: ``float[B, Q, h, w]``, rows on frames of the same geometry.
@@ -135,16 +135,16 @@ def predictions(
     *,
     threshold: float | None = None,
     soft: bool = False,
-) -> list[MaskPrediction]:
-    """The answer to each row that asks for a mask.
+) -> list[Prediction]:
+    """Prediction of each row with a mask.
 
     Args:
         output: of the model.
         geometry: one per row of ``output.mask_logits``.
         instructions: likewise; written into the predictions.
-        threshold: 0..1; a row whose presence is below it gets an empty mask, and probability 0. ``None``
-            always answers with a mask, as released.
-        soft: whether the predictions carry ``probability``.
+        threshold: 0..1; a row of lower presence gets an empty mask, and probability 0. ``None`` for a mask in
+            any case, as released.
+        soft: whether predictions carry ``probability``.
 
     Raises:
         ValueError: ``threshold`` is outside 0..1, or a score is not a number.
@@ -156,7 +156,7 @@ def predictions(
     assert len(geometry) == len(output.mask_logits)
     texts = instructions or [""] * len(geometry)
     presence = output.seg_logits.float().sigmoid().amax(1).tolist()
-    found: dict[int, MaskPrediction] = {}
+    found: dict[int, Prediction] = {}
     for rows in _together(geometry):
         best = best_masks(output.mask_logits[rows], output.seg_logits[rows], geometry[rows[0]])
         masks = (best.logits > 0).cpu().numpy()
@@ -164,14 +164,14 @@ def predictions(
         for row, mask, score, chance in zip(rows, masks, best.score.tolist(), probability, strict=True):
             if threshold is not None and presence[row] < threshold:
                 mask, chance = np.zeros_like(mask), None if chance is None else np.zeros_like(chance)
-            found[row] = MaskPrediction(mask, score, presence[row], texts[row], chance)
+            found[row] = Prediction(mask, score, presence[row], texts[row], chance)
     return [found[row] for row in range(len(geometry))]
 
 
 def postprocess(
     output: SegOutput, inputs: ModelInputs, *, threshold: float | None = None, soft: bool = False
-) -> list[MaskPrediction]:
-    """:func:`predictions` of a whole forward: one per row of ``inputs`` that asks for a mask, in order."""
+) -> list[Prediction]:
+    """:func:`predictions` of a whole forward: one per row of ``inputs`` with a mask, in order."""
     count = len(inputs.input_ids)
     rows = range(count) if output.mask_rows is None else output.mask_rows.tolist()
     picture = range(count) if inputs.picture is None else inputs.picture.tolist()
@@ -180,7 +180,7 @@ def postprocess(
 
 
 def _together(geometry: Sequence[Geometry]) -> list[list[int]]:
-    """Rows that are enlarged together: of the same geometry, and not too many pixels."""
+    """Groups of rows to enlarge together: of one geometry, within the pixel limit."""
     groups: list[list[int]] = []
     for same in dict.fromkeys(geometry):
         rows = [row for row, other in enumerate(geometry) if other == same]

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind, each on a thread of its own, while the model computes."""
+"""Reading ahead and writing behind, each on its own thread, while the model computes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 DEPTH = 4
-"""Items that wait between two threads."""
+"""Largest number of items waiting between two threads."""
 
 _Item = TypeVar("_Item")
 _Taken = TypeVar("_Taken", contravariant=True)
@@ -17,15 +17,15 @@ _END: Any = object()
 
 
 def read_ahead(items: Iterable[_Item], depth: int = DEPTH) -> Iterator[_Item]:
-    """The same items, read on a thread, at most ``depth`` before they are asked for.
+    """Iterates over items read on a thread, at most ``depth`` ahead.
 
     Args:
-        items: frames of a file; not a source that waits, such as a camera, whose thread could not be ended.
+        items: frames of a file; not of a blocking source such as a camera, whose thread could not be ended.
         depth: at least 1.
 
     Raises:
         ValueError: ``depth`` is below 1.
-        Exception: that of ``items``, behind the items before it.
+        Exception: that of ``items``, after the items before it.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
@@ -44,12 +44,12 @@ def _ahead(items: Iterator[_Item], depth: int) -> Iterator[_Item]:
 
 
 class Sink(Protocol[_Taken]):
-    """What :class:`WriteBehind` drives: a context manager that takes items."""
+    """Context manager with a ``write`` method, for :class:`WriteBehind`."""
 
     def __enter__(self) -> object: ...
 
     def write(self, item: _Taken, /) -> None:
-        """Takes one item."""
+        """Writes one item."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -57,16 +57,16 @@ class Sink(Protocol[_Taken]):
 
 
 class WriteBehind(Generic[_Item]):
-    """Lets a sink work on a thread: opening, writing and closing, in order; a context manager itself.
+    """Runs a sink on a thread: opening, writing and closing, in order; a context manager itself.
 
     At most ``depth`` items wait. An error of the sink is raised by one of the next ``depth`` calls of
-    :meth:`write` or at the end, and nothing is written behind an item that failed. Left by an exception, what
-    waits is written, then the sink is closed with that exception. As the sink closes on its thread, Ctrl-C
-    cannot cut that in two.
+    :meth:`write` or at the end, and nothing is written after a failed item. On an exception in the block,
+    waiting items are written, then the sink is closed with that exception. The sink closes on its thread, out
+    of reach of Ctrl-C.
 
     Args:
-        sink: what writes.
-        done: is called on the thread behind each item that was written.
+        sink: the writer.
+        done: called on the thread after each written item.
         depth: at least 1.
 
     Raises:
@@ -88,7 +88,7 @@ class WriteBehind(Generic[_Item]):
         return self
 
     def write(self, item: _Item) -> None:
-        """Hands an item over; waits while too many do.
+        """Queues an item; blocks while the queue is full.
 
         Raises:
             Exception: that of the sink, on an earlier item.
@@ -106,7 +106,7 @@ class WriteBehind(Generic[_Item]):
                 while self._waiting:
                     self._waiting.popleft().result()
             except BaseException as other:
-                self._stopped = True  # a second Ctrl-C: what still waits is given up
+                self._stopped = True  # a second Ctrl-C: drop the queue
                 if error is None:
                     kind, error, trace = type(other), other, other.__traceback__
                 raise
@@ -120,7 +120,7 @@ class WriteBehind(Generic[_Item]):
     def _write(self, item: _Item) -> None:
         if self._stopped:
             return
-        self._stopped = True  # unless all goes well
+        self._stopped = True  # until the write succeeds
         self._sink.write(item)
         if self._done is not None:
             self._done(item)

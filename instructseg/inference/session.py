@@ -1,4 +1,4 @@
-"""A video that is segmented while it is read: frames in, predictions out, instructions coming and going."""
+"""Streaming segmentation: frames in, predictions out, instructions added and dropped at any time."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from instructseg.inference.encoder import Pairs
-from instructseg.inference.frame_window import REFERENCES, Window
+from instructseg.inference.encoder import BATCH_SIZE, Pair
+from instructseg.inference.frame_window import REFERENCES, FrameWindow
 from instructseg.inference.instructions import Anchor, Instruction, States
-from instructseg.inference.predictor import BATCH_SIZE, check_batch_size, check_task
+from instructseg.inference.predictor import PretrainedPredictor, check_batch_size, check_task
 from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_image
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskPrediction, Task
+from instructseg.structures import Prediction, Task
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How a stream is segmented.
+    """Settings of a video session.
 
     Attributes:
-        task: selects the prompt, also by its name; for a question whose answer is a mask ``Task.REASON_VOS``.
-        references: frames beside the key frame that the model looks at.
-        spacing: frames from one reference to the next. 1 is the released rule; for what it means at other
-            frame rates see :func:`~instructseg.inference.frame_window.spacing_of`.
-        delay: frames that are read behind a frame before its result comes; ``None`` for half of the
-            references, the released rule. 0 answers at once and looks at the past alone. With more than
-            half of the references, a fixed stride may take the nearest key frame instead of the previous.
+        task: selects the prompt, also by name; ``Task.REASON_VOS`` for questions answered by a mask.
+        references: reference frames beside the key frame.
+        spacing: frames from one reference to the next. 1 is the released rule; for other frame rates see
+            :func:`~instructseg.inference.frame_window.spacing_of`.
+        delay: frames read after a frame before its result is emitted; ``None`` for half of the references,
+            the released rule. 0 answers at once from past frames alone. With more than half of the
+            references, a fixed stride may take the nearest key frame instead of the previous one.
         llm_stride: frames from one run of the language model to the next: 1 is exact; ``"auto"`` runs it
-            when a score falls or the picture changes; see :class:`~instructseg.inference.stride.Stride`.
-        batch_size: pairs of frame and instruction that are computed together, where memory allows.
-        chunk: frames that are encoded together, where several are given at once.
-        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, where they
-            have one, 0 always gives a mask.
-        soft: whether the predictions carry ``probability``.
+            when a score falls or the image changes; see :class:`~instructseg.inference.stride.Stride`.
+        batch_size: pairs of frame and instruction per batch, where memory allows.
+        chunk: frames encoded together when several are given at once.
+        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, if they
+            have one; 0 for a mask in any case.
+        soft: whether predictions carry ``probability``.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is out of range.
     """
 
     task: Task = Task.RVOS
@@ -67,42 +67,42 @@ class StreamOptions:
         self.window()
         object.__setattr__(self, "llm_stride", Stride.of(self.llm_stride))
 
-    def window(self) -> Window:
-        """The window of a clip that begins."""
-        return Window(self.references, self.delay, self.spacing)
+    def window(self) -> FrameWindow:
+        """An empty window for a new video."""
+        return FrameWindow(self.references, self.delay, self.spacing)
 
     @property
     def stride(self) -> Stride:
-        """``llm_stride`` in full."""
+        """``llm_stride`` as a :class:`Stride`."""
         assert isinstance(self.llm_stride, Stride)
         return self.llm_stride
 
 
 @dataclass(frozen=True, eq=False)
 class StreamResult:
-    """The answers on one frame.
+    """Predictions on one frame of a session.
 
     Attributes:
         index: of the frame in the session, from 0.
-        frame: ``uint8[H, W, 3]`` RGB, of its own memory.
-        predictions: by the id of the instruction.
-        keys: by the id, the frame that the language model looked at; ``index`` without a stride.
+        frame: ``uint8[H, W, 3]`` RGB, a copy.
+        predictions: by id of the instruction.
+        keys: key frame of the language model, by id; equal to ``index`` without a stride.
     """
 
     index: int
     frame: np.ndarray
-    predictions: dict[int, MaskPrediction]
+    predictions: dict[int, Prediction]
     keys: dict[int, int]
 
 
-class VideoSession(Pairs):
+class VideoSession(PretrainedPredictor):
     """Segments a stream, frame by frame.
 
-    Threads may add and drop instructions; frames come from one thread at a time, and where another one is at
-    it already that is an error.
+    Any thread may add and drop instructions; frames come from one thread at a time, and a second one at the
+    same time gets an error.
 
-    A frame's SigLIP and Swin features are computed once, whatever the number of instructions. Memory does
-    not grow with the length: frames are held while they wait, or while a later one looks back at them.
+    Each frame is encoded once, whatever the number of instructions. Memory does not grow with the length:
+    frames are held while they wait for their result or serve as references.
 
     Example::
 
@@ -113,24 +113,25 @@ class VideoSession(Pairs):
                 print(result.index, result.predictions[circle].score)
         last = session.flush()
 
-    Where an error is raised, results that were done before it come with the next call, or by :meth:`take`.
+    Results computed before an error are returned by the next call, or by :meth:`take`.
 
     Args:
         model: is put into evaluation mode.
         processor: of that model.
-        options: how to segment.
+        options: settings; ``None`` for the defaults.
     """
 
     def __init__(
         self, model: InstructSeg, processor: InstructSegProcessor, options: StreamOptions | None = None
     ) -> None:
         self.options = options = options or StreamOptions()
-        super().__init__(model, processor, options.batch_size, options.chunk)
+        super().__init__(model, processor)
         self.closed = False
-        """Whether nothing more is taken."""
+        """True once no more frames are accepted."""
+        self._encoder = self.encoder(options.batch_size, options.chunk)
         self._instructions: dict[int, Instruction] = {}
         self._added = 0
-        self._start = 0  # index of the clip's first frame
+        self._start = 0  # index of the first frame of the current video
         self._window = options.window()
         self._size: tuple[int, int] | None = None
         self._done: list[StreamResult] = []
@@ -138,24 +139,24 @@ class VideoSession(Pairs):
 
     @property
     def instructions(self) -> dict[int, str]:
-        """What is asked now, by id."""
+        """Active instructions, by id."""
         return {number: row.text for number, row in self._instructions.items()}
 
     @property
     def held(self) -> int:
-        """Frames that are held."""
+        """Number of frames in memory."""
         return len(self._window)
 
     @torch.inference_mode()
     def add(self, instruction: str) -> int:
-        """Asks for something more, from the next frame that comes out on.
+        """Adds an instruction, effective from the next emitted frame.
 
         Returns:
-            its id, a key of :attr:`StreamResult.predictions`; never given twice.
+            Its id, a key of :attr:`StreamResult.predictions`; never reused.
 
         Raises:
             ValueError: the instruction is empty or too long, or the session is closed.
-            TypeError: it is no text.
+            TypeError: not a text.
         """
         if not isinstance(instruction, str):
             raise TypeError(f"an instruction is a text, got {type(instruction).__name__}")
@@ -168,10 +169,10 @@ class VideoSession(Pairs):
         return number
 
     def drop(self, number: int) -> None:
-        """Asks no longer, from the next frame that comes out on.
+        """Drops an instruction, effective from the next emitted frame.
 
         Raises:
-            ValueError: there is no such instruction, or the session is closed.
+            ValueError: no such instruction, or the session is closed.
         """
         with self._turn:
             self._require_open("drop an instruction")
@@ -182,17 +183,17 @@ class VideoSession(Pairs):
             self._window.forget(number)
 
     def push(self, frame: ImageLike) -> list[StreamResult]:
-        """Takes the next frame.
+        """Adds the next frame.
 
         Args:
             frame: ``uint8[H, W, 3]`` RGB, a path or a Pillow image.
 
         Returns:
-            results that are ready, in order: usually one, that of ``delay`` frames ago; none at the start.
+            Results that are ready, in order: usually one, that of ``delay`` frames ago; none at the start.
 
         Raises:
-            ValueError: the frame is no image, or of another size than those before; the session is closed, or
-                another thread is giving it frames. The session goes on as if it had not been given.
+            ValueError: the frame is no image, or differs in size from the frames before; the session is closed,
+                or in use by another thread. The session continues without that frame.
             TypeError: the frame is something else, such as a tensor.
             torch.cuda.OutOfMemoryError: not even one instruction fits. The next call tries again.
         """
@@ -200,29 +201,29 @@ class VideoSession(Pairs):
 
     @torch.inference_mode()
     def extend(self, frames: Iterable[ImageLike]) -> list[StreamResult]:
-        """Takes several frames, and encodes ``chunk`` of them together; otherwise as :meth:`push`.
+        """Adds several frames, encoded ``chunk`` at a time; otherwise as :meth:`push`.
 
-        They are all held until their results come: give few at a time.
+        All of them are held until their results are emitted: give few at a time.
         """
         with self._alone("take a frame"):
             if self._window.ended:
-                raise ValueError("the last frames of the clip before are not done: call flush() again")
+                raise ValueError("the previous video has unfinished frames: call flush() again")
             for frame in frames:
                 # a copy: the caller's array may change while the frame is held
                 self._window.append(self._fitting(take_image(frame)))
             return self._advance()
 
     def take(self) -> list[StreamResult]:
-        """Results that are done and were not handed out: there are some behind an error only."""
+        """Returns results computed before an error interrupted the last call."""
         done, self._done = self._done, []
         return done
 
     @torch.inference_mode()
     def flush(self) -> list[StreamResult]:
-        """Ends the clip: gives the results that were waiting for more frames.
+        """Ends the video: returns the results that waited for more frames.
 
-        The next frame, of any size, begins another clip, which does not look back at this one; indices and
-        instructions go on.
+        The next frame, of any size, begins another video with references of its own; indices continue and
+        instructions stay.
         """
         with self._alone("flush"):
             self._window.ended = True
@@ -235,7 +236,7 @@ class VideoSession(Pairs):
             return results
 
     def close(self) -> list[StreamResult]:
-        """:meth:`flush`, and the end: nothing more is taken. A second time it gives nothing."""
+        """Flushes and closes the session; a second call returns nothing."""
         if self.closed:
             return []
         results = self.flush()
@@ -248,7 +249,7 @@ class VideoSession(Pairs):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes without the last frames: call :meth:`flush` for them before."""
+        """Closes without the last frames; call :meth:`flush` first to get them."""
         self._shut()
 
     def _shut(self) -> None:
@@ -262,7 +263,7 @@ class VideoSession(Pairs):
 
     @contextmanager
     def _alone(self, wanted: str) -> Iterator[None]:
-        """This thread inside and no other; the session open."""
+        """Exclusive use by this thread, of an open session."""
         if not self._turn.acquire(blocking=False):
             raise ValueError(f"cannot {wanted}: another thread is inside, give each thread its own session")
         try:
@@ -272,45 +273,46 @@ class VideoSession(Pairs):
             self._turn.release()
 
     def _fitting(self, frame: np.ndarray) -> np.ndarray:
-        """The frame, of the same size as those before in the clip."""
+        """The frame, checked to have the size of the frames before."""
         size = (frame.shape[0], frame.shape[1])
         if self._size is not None and size != self._size:
             index = self._start + self._window.read
             raise ValueError(
-                f"frame {index} is {size[0]}x{size[1]}, those before are {self._size[0]}x{self._size[1]}: "
-                "resize it, or call flush() to begin another clip"
+                f"frame {index} is {size[0]}x{size[1]}, the frames before are {self._size[0]}x{self._size[1]}: "
+                "resize it, or call flush() to begin another video"
             )
         self._size = size
         return frame
 
     def _advance(self) -> list[StreamResult]:
-        """Computes what can be computed now."""
-        window, stride = self._window, self.options.stride
-        while ready := window.ready(self.frames_at_once):
+        """Computes all results that are ready."""
+        window, stride, encoder = self._window, self.options.stride, self._encoder
+        encoder.length_multiple = self.length_multiple
+        while ready := window.ready(encoder.frames_at_once):
             active = list(self._instructions.values())
             if active:
-                self.encode_masks(window, ready)
+                encoder.encode_maps([window[t] for t in ready])
                 if not stride.adaptive:
-                    self.reason_pairs(window, self._plan(ready, active))
+                    self._reason(self._plan(ready, active))
             for t in ready:
                 answer = self._adaptive if stride.adaptive else self._planned
                 found, keys = answer(t, active) if active else ({}, {})
-                shown = window[t].frame.copy()  # whoever draws on it does not draw on a later reference
+                shown = window[t].frame.copy()  # drawing on it must not change a later reference
                 self._done.append(StreamResult(self._start + t, shown, found, keys))
                 window.advance()
         return self.take()
 
     def _key(self, t: int, row: Instruction, known: Iterable[int]) -> int:
-        """The key frame of an instruction on frame ``t``, ``known`` those it has states of."""
+        """Key frame of an instruction for frame ``t``, given the key frames with states."""
         stride = self.options.stride
         wanted = stride.key(t, self._window.settled(stride.following(t)))
         if wanted in known or wanted >= t:
             return wanted
-        # the instruction is younger than that key frame: the first frame it was asked on takes its place
+        # the instruction was added after that key frame: its first frame takes the place
         return max((key for key in known if wanted < key <= t), default=t)
 
     def _plan(self, ready: list[int], active: list[Instruction]) -> list[tuple[Instruction, int]]:
-        """The runs of the language model that frames need, with a fixed stride."""
+        """Missing language-model runs, with a fixed stride."""
         planned = []
         for row in active:
             known = set(row.states)
@@ -321,19 +323,19 @@ class VideoSession(Pairs):
                     known.add(key)
         return sorted(planned, key=lambda pair: (pair[1], pair[0].number))
 
-    def _planned(self, t: int, active: list[Instruction]) -> tuple[dict[int, MaskPrediction], dict[int, int]]:
-        """Answers on frame ``t`` by the states of its key frames, and the key frames."""
+    def _planned(self, t: int, active: list[Instruction]) -> tuple[dict[int, Prediction], dict[int, int]]:
+        """Predictions on frame ``t`` by the states of its key frames, and the key frames."""
         keys = {row.number: self._key(t, row, row.states) for row in active}
         found = self._decode(t, [(row, row.states[keys[row.number]]) for row in active])
         for row in active:
             row.keep_from(keys[row.number])
         return found, {number: self._start + key for number, key in keys.items()}
 
-    def _adaptive(self, t: int, active: list[Instruction]) -> tuple[dict[int, MaskPrediction], dict[int, int]]:
-        """Answers on frame ``t``; the language model runs where the last run no longer holds."""
-        stride, shown = self.options.stride, self._window[t].shown
-        assert shown is not None
-        level = shown.features.levels[0]
+    def _adaptive(self, t: int, active: list[Instruction]) -> tuple[dict[int, Prediction], dict[int, int]]:
+        """Predictions on frame ``t``; the language model runs where its last run no longer holds."""
+        stride, maps = self.options.stride, self._window[t].maps
+        assert maps is not None
+        level = maps.features.levels[0]
         changed: dict[int, bool] = {}  # by the frame of the last run: instructions share it
 
         def holds(anchor: Anchor | None) -> bool:
@@ -344,23 +346,29 @@ class VideoSession(Pairs):
             return not changed[anchor.t]
 
         run = [row for row in active if not holds(row.anchor)]
-        self.reason_pairs(self._window, [(row, t) for row in run])
+        self._reason([(row, t) for row in run])
         found = self._decode(t, [(row, row.states[max(row.states)]) for row in active])
         fallen = [
             row
             for row in active
             if row not in run and row.anchor and stride.fallen(found[row.number].score, row.anchor.score)
         ]
-        self.reason_pairs(self._window, [(row, t) for row in fallen])
+        self._reason([(row, t) for row in fallen])
         found.update(self._decode(t, [(row, row.states[t]) for row in fallen]))
         for row in (*run, *fallen):
             row.anchor = Anchor(t, level, found[row.number].score)
             row.keep_from(t)
         return found, {row.number: self._start + max(row.states) for row in active}
 
-    def _decode(self, t: int, rows: list[tuple[Instruction, States]]) -> dict[int, MaskPrediction]:
-        """Answers on frame ``t`` by id."""
-        found = self.decode_pairs(
-            self._window, t, rows, self.threshold(self.options.threshold), self.options.soft
-        )
+    def _reason(self, rows: list[tuple[Instruction, int]]) -> None:
+        """Runs the language model on instructions and their key frames; states are kept by instruction."""
+        window = self._window
+        pairs = [Pair(row, window[key], [window[t] for t in window.neighbours(key)]) for row, key in rows]
+        for (row, key), states in zip(rows, self._encoder.reason(pairs), strict=True):
+            row.states[key] = states
+
+    def _decode(self, t: int, rows: list[tuple[Instruction, States]]) -> dict[int, Prediction]:
+        """Predictions on frame ``t`` by id."""
+        threshold = self.threshold(self.options.threshold)
+        found = self._encoder.decode(self._window[t], rows, threshold, self.options.soft)
         return {row.number: one for (row, _), one in zip(rows, found, strict=True)}

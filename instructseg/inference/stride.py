@@ -1,8 +1,8 @@
-"""When the language model runs: on every frame, on every k-th, or when something changed.
+"""Schedule of the language model: every frame, every k-th, or on change.
 
-Between two frames it runs on (key frames of the stride), the mask tokens and text states of one of them are
-used again with the frame's own visual features. That saves the language model, and SigLIP and the perceiver
-on frames that no key frame looks at; the masks follow the picture, the reasoning does not.
+Between two runs (key frames of the stride), the mask tokens and text states of one of them are reused with the
+frame's own visual features. That saves the language model, and SigLIP and the perceiver on frames outside of
+all key frames' references; the masks follow the image, the reasoning does not.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 import torch
 
 AUTO = "auto"
-"""The adaptive stride, by name."""
+"""Name of the adaptive stride."""
 
 
 @dataclass(frozen=True)
 class Stride:
-    """How often the language model runs.
+    """Interval between language-model runs.
 
     Attributes:
-        every: it runs on every ``every``-th frame of a clip, at least; 1 is the exact procedure.
-        adaptive: whether it also runs when ``margin`` or ``distance`` is passed; ``every`` is then counted
+        every: largest interval in frames; 1 is the exact procedure.
+        adaptive: whether it also runs when ``margin`` or ``distance`` is reached; ``every`` is then counted
             from the last run, per instruction.
-        margin: adaptive: the fall of an instruction's score (0..1) since its last run that asks for another;
+        margin: adaptive: fall of an instruction's score (0..1) since its last run that triggers another;
             0 always does.
-        distance: adaptive: change of the picture since the last run (:func:`feature_distance`, 0..2) that
-            asks for another; 0 always does.
+        distance: adaptive: change of the image since the last run (:func:`feature_distance`, 0..2) that
+            triggers another; 0 always does.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of range.
     """
 
     every: int = 1
@@ -47,10 +47,10 @@ class Stride:
 
     @classmethod
     def of(cls, value: Stride | int | str) -> Stride:
-        """A stride as users write it: a number, ``"auto"``, or a :class:`Stride`.
+        """A stride from a number, ``"auto"``, or a :class:`Stride`.
 
         Raises:
-            ValueError: it is none of them.
+            ValueError: none of them.
         """
         if isinstance(value, Stride):
             return value
@@ -64,21 +64,21 @@ class Stride:
             raise ValueError(f"llm_stride is a number of frames or '{AUTO}', got '{value}'") from error
 
     def key(self, t: int, settled: bool) -> int:
-        """The key frame of frame ``t`` with a fixed stride: the nearest, the earlier of two.
+        """Key frame of frame ``t`` with a fixed stride: the nearest, the earlier of two.
 
         Args:
-            t: frame of the clip, from 0.
-            settled: whether the next key frame can be looked at already; otherwise it is the previous one.
+            t: frame of the video, from 0.
+            settled: whether the next key frame is available; otherwise the previous one is used.
         """
         past = t - t % self.every
         return past + self.every if settled and past + self.every - t < t - past else past
 
     def following(self, t: int) -> int:
-        """The first key frame behind ``t`` with a fixed stride."""
+        """First key frame after ``t`` with a fixed stride."""
         return t - t % self.every + self.every
 
     def changed(self, now: torch.Tensor, then: torch.Tensor) -> bool:
-        """Adaptive: whether the picture changed; maps as of :func:`feature_distance`."""
+        """Adaptive: whether the image changed; maps as of :func:`feature_distance`."""
         return feature_distance(now, then) >= self.distance
 
     def fallen(self, now: float, then: float) -> bool:
@@ -87,7 +87,7 @@ class Stride:
 
 
 def feature_distance(now: torch.Tensor, then: torch.Tensor) -> float:
-    """How far two pictures are apart: ``|a - b| / mean(|a|, |b|)`` of their coarsest feature maps.
+    """Distance between two images: ``|a - b| / mean(|a|, |b|)`` of their coarsest feature maps.
 
     Args:
         now: ``float[1, C, h, w]`` of stride 32.

@@ -1,4 +1,4 @@
-"""The door of the predictors: what is taken as an image, as frames and as instructions."""
+"""Validation of images, videos and instructions given to the predictors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 from instructseg.media import ImageLike, VideoSource, load_image, open_video
 
 MAX_PIXELS = 178_956_970
-"""Of an image: Pillow's limit for files, which arrays are held to as well."""
+"""Largest image: Pillow's limit for files, applied to arrays too."""
 
 
 def take_image(image: ImageLike) -> np.ndarray:
-    """Reads an image into memory of its own, ``uint8[H, W, 3]`` RGB.
+    """Reads an image into a copy, ``uint8[H, W, 3]`` RGB.
 
-    An array is taken as ``uint8[H, W, 3]`` alone: grey, floats or masks given for a frame are mistakes more
-    often than wishes.
+    Arrays must be ``uint8[H, W, 3]``: grey, floats or masks given for a frame are usually mistakes.
 
     Args:
         image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
@@ -26,7 +25,7 @@ def take_image(image: ImageLike) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: as of :func:`~instructseg.media.load_image`; an array of another shape or
             type, or more than :data:`MAX_PIXELS`.
-        TypeError: it is something else, such as a tensor or bytes.
+        TypeError: something else, such as a tensor or bytes.
     """
     if isinstance(image, np.ndarray):
         _check_array(image)
@@ -41,11 +40,11 @@ def take_image(image: ImageLike) -> np.ndarray:
 
 
 def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSource:
-    """Opens a video whose frames in memory are held to :func:`take_image`.
+    """Opens a video; frames in memory are checked by :func:`take_image`.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: as of :func:`~instructseg.media.open_video` and of
-            :func:`take_image`; for a later frame when it is reached.
+            :func:`take_image`; for later frames when they are read.
     """
     if isinstance(video, VideoSource | str | Path):
         return video if isinstance(video, VideoSource) else open_video(video)
@@ -89,9 +88,9 @@ def _check_array(array: np.ndarray) -> None:
         )
     height, width = array.shape[:2]
     if not array.size:
-        raise ValueError(f"an image array of {height}x{width} pixels has nothing to look at")
+        raise ValueError(f"an image array of {height}x{width} pixels is empty")
     if height * width > MAX_PIXELS:
-        raise ValueError(f"an image of {height}x{width} is too large: at most {MAX_PIXELS} pixels are taken")
+        raise ValueError(f"an image of {height}x{width} is too large: the limit is {MAX_PIXELS} pixels")
 
 
 def _kind(value: Any) -> str:
@@ -99,7 +98,7 @@ def _kind(value: Any) -> str:
 
 
 class _Frames:
-    """Images of any iterable, each held to :func:`take_image`; as often as that can be read."""
+    """Images of an iterable, each checked by :func:`take_image`."""
 
     def __init__(self, images: Iterable[Any]) -> None:
         self._images = images
@@ -109,7 +108,7 @@ class _Frames:
 
 
 class _SizedFrames(_Frames):
-    """The same, where it tells how many there are."""
+    """The same with a length."""
 
     def __len__(self) -> int:
         assert isinstance(self._images, Sized)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
@@ -43,9 +43,7 @@ def colour(index: int) -> Colour:
     return red, green, blue
 
 
-def draw_predictions(
-    frame: np.ndarray, predictions: Sequence[MaskPrediction], *, below: bool = True
-) -> np.ndarray:
+def draw_predictions(frame: np.ndarray, predictions: Sequence[Prediction], *, below: bool = True) -> np.ndarray:
     """Paints predictions over their frame, with a caption of instructions and scores.
 
     Of what was not found the caption says so, without a colour; of a mask that lies below later ones, as with

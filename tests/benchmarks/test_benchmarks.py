@@ -14,7 +14,7 @@ from instructseg.benchmarks.images import compare, generalized_metrics, own_metr
 from instructseg.benchmarks.table import BENCHMARKS
 from instructseg.benchmarks.text import mmbench_metrics, pope_metrics
 from instructseg.benchmarks.videos import merge_hard, merge_soft, shown_frames
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
@@ -34,8 +34,8 @@ def test_the_documentation_lists_splits_and_options() -> None:
         assert given == entry.options
 
 
-def prediction(mask: list[list[bool]], probability: list[list[float]]) -> MaskPrediction:
-    return MaskPrediction(np.array(mask), 1.0, 1.0, probability=np.array(probability, np.float32))
+def prediction(mask: list[list[bool]], probability: list[list[float]]) -> Prediction:
+    return Prediction(np.array(mask), 1.0, 1.0, probability=np.array(probability, np.float32))
 
 
 def test_objects_of_a_frame_become_one_label_map() -> None:

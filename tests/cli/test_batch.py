@@ -13,6 +13,7 @@ from PIL import Image
 
 from instructseg.cli import segment
 from instructseg.inference import ImagePredictor
+from instructseg.inference.encoder import Encoder
 from instructseg.structures import Task
 from tests.cli.test_segment import files, refused, run
 
@@ -81,7 +82,7 @@ def test_the_input_is_never_replaced() -> None:
 
 
 def test_weights_that_do_not_explain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImagePredictor, "_generate", lambda self, texts, *_: [""] * len(texts))
+    monkeypatch.setattr(Encoder, "write_text", lambda self, frame, texts, *_: [""] * len(texts))
     told = run("image", "photo.png", "the red circle", "--explain").stdout
     assert "note: these weights have not learned to explain" in told
     real = ImagePredictor.from_pretrained

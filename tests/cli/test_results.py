@@ -20,7 +20,7 @@ from instructseg.cli.outputs import Format, Layout, ResultWriter, covered, is_fi
 from instructseg.cli.results import Results
 from instructseg.files import host, remove_abandoned, temporary_path
 from instructseg.inference import FrameResult
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 
 ALL = (Format.OVERLAY, Format.MASKS, Format.PALETTE, Format.RLE)
 PROMPTS = ("the cat", "dog")
@@ -57,7 +57,7 @@ def result(index: int = 0) -> FrameResult:
     masks = [np.zeros((4, 4), bool) for _ in PROMPTS]
     masks[0][:2], masks[1][:, :2] = True, True
     found = [
-        MaskPrediction(mask, 0.5 + i / 4, 1.0, text)
+        Prediction(mask, 0.5 + i / 4, 1.0, text)
         for i, (text, mask) in enumerate(zip(PROMPTS, masks, strict=True))
     ]
     return FrameResult(index, np.zeros((4, 4, 3), np.uint8), found)

@@ -24,6 +24,7 @@ from instructseg.cli import app
 from instructseg.cli.manifest import NAME
 from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
+from instructseg.inference.encoder import Encoder
 from instructseg.inference.frame_window import spacing_of
 from instructseg.masks import load_index_png, rle_to_mask
 from instructseg.media import VideoWriter, open_video, save_image
@@ -161,7 +162,7 @@ def test_a_folder_of_pictures_and_json() -> None:
 
 
 def test_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImagePredictor, "_generate", lambda self, texts, *_: ["it is red"] * len(texts))
+    monkeypatch.setattr(Encoder, "write_text", lambda self, frame, texts, *_: ["it is red"] * len(texts))
     assert run("image", "photo.png", "what is it?", "--task", "vqa").stdout == "what is it?\n  it is red\n"
     assert not Path("out").exists()
     row = json.loads(run("image", "photo.png", "what rolls?", "--explain", "--json", "-f", "rle").stdout)

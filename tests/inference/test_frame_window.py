@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instructseg.data.frames import neighbour_references
-from instructseg.inference.frame_window import Window, most_held, spacing_of
+from instructseg.inference.frame_window import FrameWindow, most_held, spacing_of
 
 FRAME = np.zeros((1, 1, 3), np.uint8)
 
@@ -15,7 +15,7 @@ def streamed(
     length: int, references: int, delay: int | None, most: int = 1, spacing: int = 1
 ) -> list[tuple[int, int, list[int]]]:
     """Of each frame of a stream: its number, how many were read when it came, and its references."""
-    window = Window(references, delay, spacing)
+    window = FrameWindow(references, delay, spacing)
     out = []
     for read in range(length + 1):
         if read < length:
@@ -57,7 +57,7 @@ def test_a_short_clip_has_all_its_references(length: int, fps: int) -> None:
 @pytest.mark.parametrize("spacing", [1, 2, 5])
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_the_most_frames_that_are_held(references: int, spacing: int, chunk: int) -> None:
-    window, most = Window(references, None, spacing), 0
+    window, most = FrameWindow(references, None, spacing), 0
     for _ in range(60):
         for _ in range(chunk):
             window.append(FRAME)
@@ -122,9 +122,9 @@ def test_a_spaced_stream_answers_as_soon_as_it_can() -> None:
 def test_wrong_numbers() -> None:
     for arguments, name in (((-1, None), "references"), ((4, -1), "delay")):
         with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
-            Window(*arguments)
+            FrameWindow(*arguments)
     with pytest.raises(ValueError, match="spacing must be at least 1, got 0"):
-        Window(4, None, 0)
+        FrameWindow(4, None, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Prediction in a picture: against the plain forward on the processor's batch."""
+"""Image prediction against the plain forward on the processor's batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from instructseg.inference import ImagePredictor
+from instructseg.inference.instructions import Instruction
 from instructseg.inference.postprocess import postprocess
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskPrediction, Sample, Task
+from instructseg.structures import Prediction, Sample, Task
 from tests.inference.conftest import make_model
 
 TEXTS = ["the red circle", "big blue square", "moving left"]
@@ -22,7 +23,7 @@ Nano = tuple[InstructSeg, InstructSegProcessor]
 Frames = Callable[[int], list[np.ndarray]]
 
 
-def same(found: MaskPrediction, expected: MaskPrediction) -> None:
+def same(found: Prediction, expected: Prediction) -> None:
     assert found.score == pytest.approx(expected.score, abs=1e-4)
     assert found.presence == pytest.approx(expected.presence, abs=1e-4)
     assert found.probability is not None and expected.probability is not None
@@ -30,7 +31,7 @@ def same(found: MaskPrediction, expected: MaskPrediction) -> None:
 
 
 @torch.no_grad()
-def plain(nano: Nano, frame: np.ndarray, texts: list[str], task: Task = Task.RES) -> list[MaskPrediction]:
+def plain(nano: Nano, frame: np.ndarray, texts: list[str], task: Task = Task.RES) -> list[Prediction]:
     model, processor = nano
     inputs = processor([Sample(frame, text, task) for text in texts])
     return postprocess(model(inputs), inputs, soft=True)
@@ -50,7 +51,7 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, task: Task, batch_
     assert expected[0].score != expected[1].score  # the instruction matters
 
 
-def test_the_picture_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     real = nano[0].encode_frame
     monkeypatch.setattr(nano[0], "encode_frame", lambda *a, **k: calls.append(1) or real(*a, **k))
@@ -64,11 +65,11 @@ def test_the_picture_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: py
     assert (before, len(calls)) == (2, 2)
 
 
-def test_a_picture_that_changes_later_was_taken_as_it_was(nano: Nano, frames: Frames) -> None:
-    picture, predictor = frames(1)[0].copy(), ImagePredictor(*nano)
-    predictor.set_image(picture)
+def test_later_changes_of_the_array_have_no_effect(nano: Nano, frames: Frames) -> None:
+    image, predictor = frames(1)[0].copy(), ImagePredictor(*nano)
+    predictor.set_image(image)
     before = predictor.answer(TEXTS[0])
-    picture[:] = 0
+    image[:] = 0
     assert predictor.answer(TEXTS[0]) == before and np.array_equal(predictor.frame, frames(1)[0])
 
 
@@ -90,12 +91,19 @@ def test_a_task_by_its_name(nano: Nano, frames: Frames) -> None:
         predictor.predict(TEXTS[0], "reasonseg")
 
 
-def test_lengths_of_a_compiled_model_come_in_steps(nano: Nano, frames: Frames) -> None:
+def test_lengths_of_a_compiled_model_come_in_steps(
+    nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     predictor = ImagePredictor(*nano)
     predictor.set_image(frames(1)[0])
     plain_ones = predictor.predict(TEXTS, soft=True)
     predictor.length_multiple = 32
-    assert predictor.prompt(TEXTS, Task.RES, 0).input_ids.shape[1] % 32 == 0
+    lengths, real = [], nano[0].reason
+    monkeypatch.setattr(
+        nano[0], "reason", lambda embeds, roles: lengths.append(roles.shape[1]) or real(embeds, roles)
+    )
+    predictor.predict(TEXTS)
+    assert lengths and all(length % 32 == 0 for length in lengths)
     for one, other in zip(predictor.predict(TEXTS, soft=True), plain_ones, strict=True):
         same(one, other)
 
@@ -104,8 +112,8 @@ def test_files_pil_and_arrays_are_the_same(nano: Nano, frames: Frames, tmp_path:
     (frame,) = frames(1)
     Image.fromarray(frame).save(tmp_path / "a.png")
     predictor = ImagePredictor(*nano)
-    pictures = (frame, Image.fromarray(frame), tmp_path / "a.png", str(tmp_path / "a.png"))
-    (first, *others) = [predictor.segment(picture, "the red circle", soft=True)[0] for picture in pictures]
+    images = (frame, Image.fromarray(frame), tmp_path / "a.png", str(tmp_path / "a.png"))
+    (first, *others) = [predictor.segment(image, "the red circle", soft=True)[0] for image in images]
     assert first.mask.shape == frame.shape[:2]
     for other in others:
         np.testing.assert_array_equal(first.mask, other.mask)
@@ -142,9 +150,9 @@ def test_an_explanation_stands_before_the_mask(
     found = predictor.predict(TEXTS[:2], Task.REASON_SEG, answer=True)
     assert [one.answer for one in found] == ["the red circle", ""]
     assert told == [(processor.seg_token_id,)]
-    prompt = predictor.prompt(TEXTS[:2], Task.REASON_SEG, 0, ["the red circle", ""])
+    row = Instruction(0, TEXTS[0], Task.REASON_SEG, processor, 0, "the red circle")
     words = processor.tokenizer.encode("the red circle")
-    assert bytes_of([*words, processor.seg_token_id]) in bytes_of(prompt.input_ids[0].tolist())
+    assert bytes_of([*words, processor.seg_token_id]) in bytes_of(row.layout(0)[0])
     with pytest.raises(ValueError, match="'res' has no explanation"):
         predictor.predict(TEXTS[:1], Task.RES, answer=True)
 
@@ -165,9 +173,7 @@ def test_a_question_is_answered_with_text(nano: Nano, frames: Frames) -> None:
 
 
 @pytest.mark.parametrize("part", ["vision", "backbone"])
-def test_no_memory_for_a_picture(
-    nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
+def test_no_memory_for_an_image(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
 
@@ -176,12 +182,12 @@ def test_no_memory_for_a_picture(
     with monkeypatch.context() as patch:
         patch.setattr(getattr(nano[0], part), "forward", full)
         with pytest.raises(
-            torch.cuda.OutOfMemoryError, match=r"on a picture of 40x56 \(4\.0 KiB more were asked"
+            torch.cuda.OutOfMemoryError, match=r"on an image of 40x56 \(4\.0 KiB more requested"
         ):
             predictor.set_image(frames(2)[1])
     assert np.array_equal(predictor.frame, frames(1)[0]) and predictor.predict(
         "red"
-    )  # the picture before stays
+    )  # the previous image stays
 
 
 def test_no_memory_for_a_reply(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +197,7 @@ def test_no_memory_for_a_reply(nano: Nano, frames: Frames, monkeypatch: pytest.M
     predictor = ImagePredictor(*nano)
     predictor.set_image(frames(1)[0])
     monkeypatch.setattr(nano[0], "answer", full)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="on the text of 1 instructions"):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="writing 1 texts"):
         predictor.answer("what colour?")
 
 

@@ -250,7 +250,9 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on(nano: Nano, f
     session.add(TEXTS[0])
     clip = frames(8)
     results = session.extend(clip[:6])
-    with pytest.raises(ValueError, match=r"frame 6 is 40x28, those before are 40x56: resize it, or call flush"):
+    with pytest.raises(
+        ValueError, match=r"frame 6 is 40x28, the frames before are 40x56: resize it, or call flush"
+    ):
         session.push(clip[6][:, ::2])
     results += session.extend(clip[6:]) + session.close()
     for t, result in enumerate(results):
@@ -317,7 +319,7 @@ def test_less_memory_means_smaller_batches(
         asked = limit(nano[0], patch, 1)
         found = list(VideoPredictor(*nano).predict(frames(6), TEXTS, soft=True, chunk=1))
     assert asked == [3] + [1] * 18
-    assert "no memory for 3 instructions at once: going on with 1" in caplog.text
+    assert "no memory for 3 instructions at once: continuing with 1" in caplog.text
     for before, after in zip(expected, found, strict=True):
         for one, other in zip(after.predictions, before.predictions, strict=True):
             same(one, other)
@@ -332,7 +334,7 @@ def test_no_memory_for_one(nano: Nano, frames: Frames, monkeypatch: pytest.Monke
         limit(nano[0], patch, 0)
         with pytest.raises(torch.cuda.OutOfMemoryError) as caught:
             session.push(clip[6])
-    assert "out of memory on one of the instructions (2.50 GiB more were asked" in str(caught.value)
+    assert "out of memory on one of the instructions (2.50 GiB more requested" in str(caught.value)
     assert "bfloat16" in str(caught.value)
     results += session.push(clip[7]) + session.close()  # the frame is tried again, nothing is lost
     assert [result.index for result in results] == list(range(8))

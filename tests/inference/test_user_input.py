@@ -164,7 +164,7 @@ def test_threads_have_an_image_each(nano: Nano, frames: Frames) -> None:
         thread.join()
     assert [found[i] for i in range(6)] == pytest.approx(expected, abs=1e-5)
     for ask in (predictor.predict, predictor.answer):
-        with pytest.raises(ValueError, match="no picture in this thread, which has a picture of its own"):
+        with pytest.raises(ValueError, match="no image in this thread, which has an image of its own"):
             ask("the red circle")
 
 

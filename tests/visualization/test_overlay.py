@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructseg.structures import MaskPrediction
+from instructseg.structures import Prediction
 from instructseg.visualization import colour, covered, draw_masks, draw_predictions
 from instructseg.visualization.overlay import CAPTION_SHARE
 
@@ -145,8 +145,8 @@ def test_what_does_not_fit_is_an_error(arguments: dict, message: str) -> None:
 IMAGE = np.full((240, 320, 3), 255, np.uint8)
 
 
-def predicted(mask: np.ndarray, score: float = 0.5, text: str = "the red circle") -> MaskPrediction:
-    return MaskPrediction(mask, score, score, text)
+def predicted(mask: np.ndarray, score: float = 0.5, text: str = "the red circle") -> Prediction:
+    return Prediction(mask, score, score, text)
 
 
 def swatches(drawn: np.ndarray, count: int) -> list[bool]:

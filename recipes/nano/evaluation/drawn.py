@@ -14,9 +14,10 @@ from instructseg.data.frames import neighbour_references
 from instructseg.evaluation.iou import intersection_union
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.evaluation.sums import mean
-from instructseg.inference.postprocess import postprocess, predictions
-from instructseg.inference.predictor import Session
-from instructseg.structures import MaskPrediction, Sample
+from instructseg.inference.encoder import CachedFrame, Encoder, Pair
+from instructseg.inference.instructions import Instruction
+from instructseg.inference.postprocess import postprocess
+from instructseg.structures import Prediction, Sample
 from recipes.nano.evaluation.plain_drawings import Drawing, PlainDrawings
 from recipes.nano.synthetic import DrawnScene, SyntheticDataset
 
@@ -93,7 +94,7 @@ def measure(
         if done or sum(len(scene.expressions) for scene in waiting) >= BATCH_ROWS:
             for scene in waiting if whole_clips else ():
                 assert isinstance(scene, DrawnScene), "a drawing is no clip"
-                yield from _on_clip(Session(model, processor), scene, copies, threshold)
+                yield from _on_clip(Encoder(model, processor, BATCH_ROWS), scene, copies, threshold)
             if not whole_clips:
                 yield from _on_key_frames(model, processor, waiting, threshold)
             waiting = []
@@ -125,7 +126,7 @@ def _on_key_frames(
     return found
 
 
-def _outcome(scene: DrawnScene | Drawing, sample: Sample, prediction: MaskPrediction) -> Outcome:
+def _outcome(scene: DrawnScene | Drawing, sample: Sample, prediction: Prediction) -> Outcome:
     """Of one mask on the key frame."""
     assert sample.masks is not None and sample.distractors is not None
     kind, form = sample.meta["kind"], sample.meta["form"]
@@ -142,24 +143,24 @@ def _outcome(scene: DrawnScene | Drawing, sample: Sample, prediction: MaskPredic
 
 
 @torch.inference_mode()
-def _on_clip(session: Session, drawn: DrawnScene, copies: bool, threshold: float) -> list[Outcome]:
+def _on_clip(encoder: Encoder, drawn: DrawnScene, copies: bool, threshold: float) -> list[Outcome]:
     scene, found = drawn.scene, []
-    frames = list(scene.frames)
-    tokens = [session.tokens(frame) for frame in frames]
-    shown = [session.key_frame(frame, seen) for frame, seen in zip(frames, tokens, strict=True)]
+    encoded = [CachedFrame(frame) for frame in scene.frames]
+    encoder.encode_tokens(encoded)
+    encoder.encode_maps(encoded)
     visible = [i for i in range(len(scene.objects)) if scene.area(i, drawn.key)]
     for task, group in groupby(drawn.expressions, key=lambda said: said.task):
         asked = list(group)
         count = len(drawn.references)
-        prompt = session.prompt([said.text for said in asked], task, count)
-        perceived = [session.perceive(prompt, seen) for seen in tokens]
+        rows = [Instruction(i, said.text, task, encoder.processor, count) for i, said in enumerate(asked)]
+        cached = [CachedFrame(one.frame, one.tokens, maps=one.maps) for one in encoded]
         masks = np.empty((len(asked), *scene.ids.shape), bool)
         presence = np.empty(len(asked))
-        for t, key in enumerate(shown):
-            chosen = [t] * count if copies else neighbour_references(t, len(frames), count)
-            output = session.solve(prompt, key, [perceived[u] for u in chosen])
-            answers = predictions(output, [key.geometry] * len(asked), threshold=threshold)
-            for row, prediction in enumerate(answers):
+        for t, key in enumerate(cached):
+            chosen = [t] * count if copies else neighbour_references(t, len(encoded), count)
+            states = encoder.reason([Pair(row, key, [cached[u] for u in chosen]) for row in rows])
+            found_here = encoder.decode(key, list(zip(rows, states, strict=True)), threshold, soft=False)
+            for row, prediction in enumerate(found_here):
                 masks[row, t] = prediction.mask
                 if t == drawn.key:
                     presence[row] = prediction.presence
