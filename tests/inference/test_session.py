@@ -250,9 +250,7 @@ def test_a_frame_of_another_size_is_refused_and_the_stream_goes_on(nano: Nano, f
     session.add(TEXTS[0])
     clip = frames(8)
     results = session.extend(clip[:6])
-    with pytest.raises(
-        ValueError, match=r"frame 6 is 40x28, the frames before are 40x56: resize it, or call flush"
-    ):
+    with pytest.raises(ValueError, match=r"the frames before are 40x56: resize it, or call flush"):
         session.push(clip[6][:, ::2])
     results += session.extend(clip[6:]) + session.close()
     for t, result in enumerate(results):
