@@ -41,7 +41,7 @@ def test_a_broken_image_does_not_end_a_folder() -> None:
 def test_what_every_image_would_meet_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "shorten them" in refused("image", "frames", "red " * 600)
     assert "no/such/place" in refused("image", "frames", "a", "--model", "no/such/place")
-    monkeypatch.setattr(segment, "load_image", lambda path: 1 / 0)
+    monkeypatch.setattr(segment, "load_image", lambda *_: 1 / 0)
     assert run("image", "frames", "a", code=2).stderr.count("ZeroDivisionError") == 3
 
 
