@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 BUNDLED = "nano"
 """Name of the model that lies in the package."""
@@ -18,8 +21,20 @@ TEXT_FILES = ("*.json", "merges.txt")
 """Configuration and tokenizer of a repository."""
 MODEL_FILES = (*TEXT_FILES, "*.safetensors", "*.bin")
 """These and the weights."""
-HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
-"""Arguments that go to the hub."""
+
+
+class HubOptions(TypedDict, total=False):
+    """Options of a download."""
+
+    revision: str
+    cache_dir: str | Path
+    token: str | bool
+    local_files_only: bool
+    force_download: bool
+
+
+HUB_OPTIONS = tuple(HubOptions.__annotations__)
+"""Their names."""
 
 
 def is_bundled(name: str | Path | None) -> bool:
@@ -27,14 +42,16 @@ def is_bundled(name: str | Path | None) -> bool:
     return name in _BUNDLED_NAMES
 
 
-def model_path(name: str | Path | None, patterns: Sequence[str] = MODEL_FILES, **options: Any) -> Path:
+def model_path(
+    name: str | Path | None, patterns: Sequence[str] = MODEL_FILES, **options: Unpack[HubOptions]
+) -> Path:
     """Where the files of a model are, downloaded if need be.
 
     Args:
         name: ``None``, ``"nano"`` or ``"bundled"`` for the bundled model; a folder; a file of weights; or
             ``owner/name`` of a repository.
         patterns: of the names of the files that are wanted of a repository.
-        options: :data:`HUB_OPTIONS`.
+        options: see :class:`HubOptions`.
 
     Raises:
         FileNotFoundError: it is none of these, or the repository cannot be had; the error says why.
@@ -48,13 +65,13 @@ def model_path(name: str | Path | None, patterns: Sequence[str] = MODEL_FILES, *
     return path if path.exists() else download(name, patterns, **options)
 
 
-def download(repository: str | Path, patterns: Sequence[str], **options: Any) -> Path:
+def download(repository: str | Path, patterns: Sequence[str], **options: Unpack[HubOptions]) -> Path:
     """The folder that a repository's files were downloaded to, now or earlier.
 
     Args:
         repository: ``owner/name``.
         patterns: of the names of the files that are wanted.
-        options: of ``snapshot_download`` (``revision``, ``token`` ..).
+        options: see :class:`HubOptions`.
 
     Raises:
         FileNotFoundError: there is no such repository, or it cannot be reached; the error says which.

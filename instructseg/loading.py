@@ -21,7 +21,7 @@ from instructseg.model.config_file import read_config, read_model_type, stored_d
 from instructseg.model.weight_size import weights_advice
 from instructseg.out_of_memory import free_memory, gib, is_out_of_memory, out_of_memory_error
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor_config import processor_config
 from instructseg.processing.storage import local_folder
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from instructseg.files import write_json_atomic
 from instructseg.hub import DEFAULT_MODEL
 from instructseg.model import InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor_config import processor_config
 from recipes.nano.language.vocabulary import vocabulary_corpus
 from recipes.nano.language.word_tokenizer import build_tokenizer
 

@@ -1,4 +1,4 @@
-"""Losses, matches and gradients of a recorded training forward."""
+"""SegLosses, matches and gradients of a recorded training forward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from instructseg.convert.keymap import official_name
-from instructseg.criterion import CriterionConfig, Losses, SegCriterion
+from instructseg.criterion import CriterionConfig, SegCriterion, SegLosses
 from instructseg.criterion.matcher import match, pairwise_bce, pairwise_dice
 from instructseg.criterion.points import sample_points
 from instructseg.criterion.targets import TargetBatch
@@ -74,7 +74,7 @@ def criterion_of(golden: Mapping[str, object], sampler: RecordedPoints) -> SegCr
     )
 
 
-def losses(recorded: Recorded, found: Losses) -> Iterator[tuple[str, Pair]]:
+def losses(recorded: Recorded, found: SegLosses) -> Iterator[tuple[str, Pair]]:
     """Our losses beside the recorded ones."""
     parts = found.parts
     names = {"loss_mask": "mask", "loss_dice": "dice", "loss_SEG_class": "class", "loss_llm": "text"}

@@ -13,7 +13,7 @@ from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor_config import processor_config
 from instructseg.processing.storage import load_tokenizer
 
 logger = get_logger(__name__)

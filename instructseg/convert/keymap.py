@@ -169,7 +169,7 @@ def official_name(name: str) -> tuple[str, int, int] | None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConversionPlan:
     """Where every official tensor goes.
 
     Attributes:
@@ -187,7 +187,7 @@ class Plan:
             yield from zip(targets, tensor.chunk(len(targets)), strict=True)
 
 
-def plan(source: Shapes, target: Shapes, partial: bool = False) -> Plan:
+def plan(source: Shapes, target: Shapes, partial: bool = False) -> ConversionPlan:
     """Plans the conversion of a checkpoint and proves it complete before a value is read.
 
     Args:
@@ -198,7 +198,7 @@ def plan(source: Shapes, target: Shapes, partial: bool = False) -> Plan:
     Raises:
         ValueError: a source is unknown, a shape differs or a target is not filled; the first few are named.
     """
-    result = Plan()
+    result = ConversionPlan()
     problems: list[str] = []
     filled: set[str] = set()
     for name, shape in source.items():

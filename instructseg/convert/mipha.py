@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from instructseg.convert.adapters import plain_names
 from instructseg.convert.keymap import plan
-from instructseg.convert.lora import plain_names
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.official import copy_tokenizer, model_shapes
 from instructseg.convert.official_config import text_fields, told, vision_fields
@@ -20,8 +20,8 @@ from instructseg.convert.safetensors_file import check_types
 from instructseg.convert.writers import new_folder, write_json
 from instructseg.hub import model_path
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.processing.configuration import processor_config
 from instructseg.processing.processor import CONFIG_NAME
+from instructseg.processing.processor_config import processor_config
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from instructseg.convert.keymap import Joiner, Plan, Shapes, official_shapes, plan
-from instructseg.convert.lora import plain_names
+from instructseg.convert.adapters import plain_names
+from instructseg.convert.keymap import ConversionPlan, Joiner, Shapes, official_shapes, plan
 from instructseg.convert.official_config import (
     config_from_official,
     official_config,
@@ -29,8 +29,8 @@ from instructseg.model.config_file import built_on_meta, read_config, stored_dty
 from instructseg.model.configuration import ConfigFields
 from instructseg.model.quantized import check_quantization
 from instructseg.model.stored import LoadOptions
-from instructseg.processing.configuration import processor_config
 from instructseg.processing.processor import CONFIG_NAME
+from instructseg.processing.processor_config import processor_config
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -64,7 +64,7 @@ class OfficialCheckpoint:
     weights: Weights
     config: InstructSegConfig
     official: dict[str, Any]
-    plan: Plan
+    plan: ConversionPlan
 
     @property
     def dtype(self) -> torch.dtype:
@@ -150,7 +150,7 @@ def load_official(
 
 def convert_official(
     source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Unpack[ConfigFields]
-) -> Plan:
+) -> ConversionPlan:
     """Writes an official checkpoint in our layout: what ``InstructSeg.from_pretrained`` loads.
 
     Values keep their type. What nothing reads goes to ``official_unused.safetensors``, so that

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from instructseg import files
-from instructseg.convert.safetensors_file import Entry, list_safetensors, read_safetensors
+from instructseg.convert.safetensors_file import StoredTensor, list_safetensors, read_safetensors
 
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module", "model_state_dict")
@@ -40,7 +40,7 @@ class Weights:
         transform: applied to each tensor when it is read.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, StoredTensor]
     transform: Callable[[str, torch.Tensor], torch.Tensor] | None = None
 
     @property
@@ -90,12 +90,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _list_shards(index: Path) -> dict[str, Entry]:
+def _list_shards(index: Path) -> dict[str, StoredTensor]:
     """The tensors that an index names, each in the shard that it names."""
     mapping = read_json(index).get("weight_map")
     if not isinstance(mapping, dict) or not mapping:
         raise ValueError(f"{index} has no 'weight_map' from tensors to files")
-    listed: dict[str, dict[str, Entry]] = {}
+    listed: dict[str, dict[str, StoredTensor]] = {}
     entries = {}
     for name, file in mapping.items():
         if not isinstance(file, str):
@@ -118,13 +118,13 @@ def _shard(index: Path, name: str) -> Path:
     return file
 
 
-def _list(file: Path) -> dict[str, Entry]:
+def _list(file: Path) -> dict[str, StoredTensor]:
     if file.suffix == ".safetensors":
         return list_safetensors(file)
-    return {name: Entry(file, name, tuple(t.shape), t.dtype) for name, t in load_pickled(file).items()}
+    return {name: StoredTensor(file, name, tuple(t.shape), t.dtype) for name, t in load_pickled(file).items()}
 
 
-def _read(entries: Mapping[str, Entry]) -> Iterator[tuple[str, torch.Tensor]]:
+def _read(entries: Mapping[str, StoredTensor]) -> Iterator[tuple[str, torch.Tensor]]:
     by_file: dict[Path, list[str]] = {}
     for name, entry in entries.items():
         by_file.setdefault(entry.file, []).append(name)
@@ -141,7 +141,7 @@ def _is_mapped(file: Path) -> bool:
         return handle.read(2) == b"PK"
 
 
-def _groups(names: list[str], entries: Mapping[str, Entry]) -> Iterator[list[str]]:
+def _groups(names: list[str], entries: Mapping[str, StoredTensor]) -> Iterator[list[str]]:
     group: list[str] = []
     size = 0
     for name in names:

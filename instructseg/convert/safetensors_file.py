@@ -20,7 +20,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredTensor:
     """A tensor in a file: where it is and its name there, its shape and its type."""
 
     file: Path
@@ -34,7 +34,7 @@ class Entry:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-def list_safetensors(file: Path) -> dict[str, Entry]:
+def list_safetensors(file: Path) -> dict[str, StoredTensor]:
     """Names, shapes and types of a file's tensors; no value is read.
 
     Raises:
@@ -47,7 +47,7 @@ def list_safetensors(file: Path) -> dict[str, Entry]:
             kind = str(piece.get_dtype())
             if kind not in _TYPES:
                 raise ValueError(f"{file}: {name} has type {kind}, not one of {', '.join(_TYPES)}")
-            listed[name] = Entry(file, name, tuple(piece.get_shape()), _TYPES[kind])
+            listed[name] = StoredTensor(file, name, tuple(piece.get_shape()), _TYPES[kind])
     return listed
 
 
@@ -70,7 +70,7 @@ def opened(file: Path) -> Iterator[Any]:
 
 
 def check_types(
-    what: str, found: Mapping[str, Entry], wanted: Mapping[str, torch.dtype], named: Any = None
+    what: str, found: Mapping[str, StoredTensor], wanted: Mapping[str, torch.dtype], named: Any = None
 ) -> None:
     """Compares the types in the files with those of the model, before a value is read.
 

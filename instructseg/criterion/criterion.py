@@ -9,11 +9,10 @@ from typing import Protocol
 
 import torch
 
-from instructseg.criterion.counts import count_learned
 from instructseg.criterion.losses import class_loss, dice_loss, mask_loss, selection_loss, text_loss
 from instructseg.criterion.matcher import match
 from instructseg.criterion.points import PointSampler, sample_points
-from instructseg.criterion.targets import TargetBatch
+from instructseg.criterion.targets import TargetBatch, count_learned
 from instructseg.structures import MaskTargets, SegOutput
 
 MOST_POINTS = 4_194_304
@@ -72,7 +71,7 @@ class CriterionConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Losses:
+class SegLosses:
     """The losses of a batch, float32 scalars.
 
     Attributes:
@@ -109,7 +108,7 @@ class SegCriterion:
         )
 
     def count(self, targets: Sequence[MaskTargets], labels: torch.Tensor | None = None) -> torch.Tensor:
-        """What a batch has to learn from, see :func:`~instructseg.criterion.counts.count_learned`."""
+        """What a batch has to learn from, see :func:`~instructseg.criterion.targets.count_learned`."""
         return count_learned(targets, labels)
 
     def __call__(
@@ -118,7 +117,7 @@ class SegCriterion:
         targets: Sequence[MaskTargets],
         labels: torch.Tensor | None = None,
         counts: torch.Tensor | None = None,
-    ) -> Losses:
+    ) -> SegLosses:
         """Computes the losses of a batch; nothing is exchanged between processes.
 
         Args:
@@ -159,7 +158,7 @@ class SegCriterion:
                 raw["text"] = text_loss(text_logits, labels, numbers[-1])
             layers = {name: [v for key, v in raw.items() if key.partition("_")[0] == name] for name in weights}
             parts = {name: weight * torch.stack(layers[name]).sum() for name, weight in weights.items()}
-            return Losses(torch.stack(list(parts.values())).sum(), parts, raw)
+            return SegLosses(torch.stack(list(parts.values())).sum(), parts, raw)
 
     def _mask_losses(
         self, output: SegOutput, targets: Sequence[MaskTargets], numbers: torch.Tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from instructseg.criterion.points import sample_points
-from instructseg.structures import MaskTargets
+from instructseg.structures import IGNORE_LABEL, MaskTargets
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,29 @@ class TargetBatch:
         """
         labels = sample_points(self.masks[row, mask][:, None], points)[:, 0]
         return labels, _weights(None if self.ignore is None else self.ignore[row], points)
+
+
+def count_learned(targets: Sequence[MaskTargets], labels: torch.Tensor | None) -> torch.Tensor:
+    """Counts what is learned in a batch; the sums of its losses are divided by such counts.
+
+    A step may be split into several batches and over several processes. Its losses are those of the undivided
+    step only if each sum is divided by what the whole step has, not by what one batch happens to have.
+
+    Args:
+        targets: one per row that has mask logits.
+        labels: ``int64[B, L]`` of all rows; ``None`` where no text is learned.
+
+    Returns:
+        ``float64[5]`` on the CPU: masks, answers among them, rows of ``targets``, rows with an answer, and
+        learned tokens. Vectors of several batches may be added up and averaged.
+    """
+    answers = [
+        len(target.masks) if target.is_answer is None else int(target.is_answer.sum()) for target in targets
+    ]
+    masks = sum(len(target.masks) for target in targets)
+    tokens = 0 if labels is None else int((labels[:, 1:] != IGNORE_LABEL).sum())
+    numbers = (masks, sum(answers), len(targets), sum(number > 0 for number in answers), tokens)
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _weights(ignore: torch.Tensor | None, points: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,5 @@
-"""Parts of a model as ONNX files and ``torch.export`` programs, for runtimes other than this package."""
+"""Export of parts of a model as ONNX files and ``torch.export`` programs."""
 
-from instructseg.export.parts import PARTS, Part, build_parts
-from instructseg.export.writing import DESCRIPTION, export_onnx
+from instructseg.export.onnx_parts import DESCRIPTION, PARTS, ExportedPart, build_parts, export_onnx, trace
 
-__all__ = ["DESCRIPTION", "PARTS", "Part", "build_parts", "export_onnx"]
+__all__ = ["DESCRIPTION", "PARTS", "ExportedPart", "build_parts", "export_onnx", "trace"]

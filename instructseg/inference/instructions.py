@@ -13,7 +13,7 @@ import torch
 
 from instructseg.model.instructseg import LanguageStates
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.collate import pad_sequences
+from instructseg.processing.conversation import pad_sequences
 from instructseg.structures import Role, Task
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from instructseg.devices import choose_device, choose_dtype, fastest_dtype
-from instructseg.inference.frame_window import most_held, spacing_of
+from instructseg.inference.frame_window import REFERENCES, most_held, spacing_of
 from instructseg.loading import read_model_config
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
@@ -102,7 +102,6 @@ def plan_memory(
     device: torch.device | str = "cpu",
     frame_size: tuple[int, int] = (1080, 1920),
     instructions: int = 16,
-    references: int = 4,
     dtype: torch.dtype | None = None,
     chunk: int = 1,
     spacing: int = 0,
@@ -117,7 +116,6 @@ def plan_memory(
         device: where the model is to run.
         frame_size: height and width of the largest frame, in pixels.
         instructions: that are asked at once (K); more than that many rows are never needed.
-        references: frames beside the key frame.
         dtype: of the values, where it is given; ``None`` lets it be chosen.
         chunk: the most frames that are to be encoded together.
         spacing: frames of a clip from one reference to the next; 0 for a picture.
@@ -135,8 +133,8 @@ def plan_memory(
     for kind, quantize in choices(config, cpu, dtype):
         weights = weight_bytes(config, kind, quantize)
         for batch_size, together in product(rows, frames):
-            activations = activation_bytes(config, kind, batch_size, frame_size, references, together)
-            held = most_held(spacing, references, together) if spacing else 0
+            activations = activation_bytes(config, kind, batch_size, frame_size, chunk=together)
+            held = most_held(spacing, REFERENCES, together) if spacing else 0
             kept = held * frame_bytes(config, kind, instructions, frame_size if cpu else None)
             plan = MemoryPlan(kind, quantize, batch_size, together, weights, activations, kept, process)
             if plan.expected <= limit:
@@ -223,7 +221,7 @@ def activation_bytes(
     dtype: torch.dtype,
     rows: int,
     frame_size: tuple[int, int] = (1080, 1920),
-    references: int = 4,
+    references: int = REFERENCES,
     chunk: int = 1,
 ) -> dict[str, int]:
     """Bytes that each stage holds at its peak, what is kept for later stages included.

@@ -16,21 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import initialization as init
 
 from instructseg.model import fusion
-from instructseg.model.build import ModelParts, build_parts
 from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.language import KINDS, merge_lora
+from instructseg.model.language import KINDS, Sampling, merge_lora
 from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
+from instructseg.model.parts import ModelParts, build_parts
 from instructseg.model.stored import StoredModel
 from instructseg.model.vision_towers import SharedTower
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +255,7 @@ class InstructSeg(StoredModel):
         max_new_tokens: int = 64,
         stop: Sequence[int] = (),
         tokens: torch.Tensor | None = None,
-        **sampling: Any,
+        **sampling: Unpack[Sampling],
     ) -> list[list[int]]:
         """Generates text behind each row's prompt, greedily unless ``sampling`` says otherwise.
 

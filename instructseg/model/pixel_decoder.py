@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -37,24 +37,21 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
     def forward(  # type: ignore[override]
         self,
         hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
-        encoder_attention_mask: torch.Tensor | None = None,
         position_embeddings: torch.Tensor | None = None,
         reference_points: torch.Tensor | None = None,
         spatial_shapes_list: list[tuple[int, int]] | None = None,
-        level_start_index: torch.Tensor | None = None,
-        output_attentions: bool = False,
+        **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``float[F, S, C]`` cells of all levels to the same shape; arguments as in transformers.
+        """``float[F, S, C]`` cells of all levels to the same shape; keyword arguments as in transformers.
 
         Reading rows, masks are not looked at: the pixel decoder's are false everywhere.
         """
         x = hidden_states
         if not self._reads_rows(x):
             return super().forward(
-                x, attention_mask, encoder_hidden_states, encoder_attention_mask, position_embeddings,
-                reference_points, spatial_shapes_list, level_start_index, output_attentions,
+                x, encoder_hidden_states=encoder_hidden_states, position_embeddings=position_embeddings,
+                reference_points=reference_points, spatial_shapes_list=spatial_shapes_list, **others,
             )  # fmt: skip
         assert encoder_hidden_states is not None and reference_points is not None and spatial_shapes_list
         value = self.value_proj(encoder_hidden_states)

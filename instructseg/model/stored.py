@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 from transformers import PreTrainedModel
 
 from instructseg.files import share
+from instructseg.hub import HubOptions
 
 _WHOLE = ("model.safetensors", "model.safetensors.index.json")
 
 
-class LoadOptions(TypedDict, total=False):
+class LoadOptions(HubOptions, total=False):
     """Options of the hub and of ``from_pretrained`` of transformers."""
 
-    revision: str
-    cache_dir: str | Path
-    token: str | bool
-    local_files_only: bool
-    force_download: bool
     max_memory: dict[int | str, int | str]
     offload_folder: str | Path
     attn_implementation: str

@@ -1,7 +1,7 @@
 """From a picture or video and an instruction to what the model reads.
 
 ``templates`` words the question, ``conversation`` lays it out as ids, roles and labels, ``pixels`` prepares
-the frames, ``collate`` pads, and ``processor`` does all of it for a batch.
+the frames, and ``processor`` does all of it for a batch.
 """
 
 from instructseg.processing.processor import InstructSegProcessor, ProcessorConfig

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 from instructseg.model.language import ChatFormat
 from instructseg.model.language.phi import CHAT
 from instructseg.processing.special_tokens import (
@@ -217,6 +219,20 @@ def expand_official(
         else:
             row.run(_RUN_ROLES[name], lengths)
     return row
+
+
+def pad_sequences(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """Rows to ``int64[B, L]``, padded on the right with ``value``; ``L`` is the longest row.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    if not rows:
+        raise ValueError("an empty batch: give at least one row")
+    padded = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.int64)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = torch.tensor(row, dtype=torch.int64)
+    return padded
 
 
 def _append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +116,24 @@ class ClipPixels:
         pixels = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         return pixels.sub_(mean).div_(std)
+
+
+def stack_clips(clips: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Key frames with their references to one tensor.
+
+    Args:
+        clips: per picture ``float[3, S, S]`` of the key frame, then of its references.
+
+    Returns:
+        ``float[F, 1+R, 3, S, S]``, zeros where a picture has fewer than R references, and ``int64[F]``,
+        how many it has.
+    """
+    frames = max(map(len, clips))
+    stacked = clips[0][0].new_zeros(len(clips), frames, *clips[0][0].shape)
+    for target, clip in zip(stacked, clips, strict=True):
+        for index, pixels in enumerate(clip):
+            target[index] = pixels
+    return stacked, torch.tensor([len(clip) - 1 for clip in clips], dtype=torch.int64)
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 from instructseg.files import read_json
-from instructseg.processing.collate import pad_sequences, stack_clips
-from instructseg.processing.configuration import ProcessorConfig
 from instructseg.processing.conversation import (
     PromptStyle,
     RunLengths,
     Sequences,
+    pad_sequences,
     render,
     render_prompt,
 )
-from instructseg.processing.pixels import ClipPixels, MaskBranchPixels
+from instructseg.processing.pixels import ClipPixels, MaskBranchPixels, stack_clips
+from instructseg.processing.processor_config import ProcessorConfig
 from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.processing.storage import load_tokenizer, local_folder, save_files
 from instructseg.structures import (

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.export import DESCRIPTION, PARTS, Part, build_parts, export_onnx
+from instructseg.export import DESCRIPTION, PARTS, ExportedPart, build_parts, export_onnx
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from tests.model.conftest import TINY, tiny_model
 
 
-def outputs_of(part: Part, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def outputs_of(part: ExportedPart, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     """What the part's module gives."""
     with torch.no_grad():
         found = part.module(*inputs.values())
     return list(found) if isinstance(found, tuple) else [found]
 
 
-def other_rows(part: Part) -> dict[str, torch.Tensor]:
+def other_rows(part: ExportedPart) -> dict[str, torch.Tensor]:
     """Its example with three rows, where rows are free."""
     inputs = {
         name: value[[0, 1, 0]] if part.dynamic.get(name) else value for name, value in part.inputs.items()

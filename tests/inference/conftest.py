@@ -11,8 +11,8 @@ import torch
 
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
 from instructseg.processing.conversation import PromptStyle, conversation_text
+from instructseg.processing.processor_config import processor_config
 from instructseg.structures import Task
 from recipes.nano.language.word_tokenizer import build_tokenizer
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from instructseg.processing.collate import pad_sequences
 from instructseg.processing.conversation import (
     PromptStyle,
     RunLengths,
     Sequences,
     conversation_text,
     expand_official,
+    pad_sequences,
     render,
     render_prompt,
 )

@@ -3,7 +3,7 @@
 from transformers import SwinConfig
 
 from instructseg.model.backbones.auto import TransformersTrunk
-from instructseg.model.backbones.base import LEVELS, Backbone
+from instructseg.model.backbones.backbone import LEVELS, Backbone
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteTrunk
 from instructseg.model.backbones.swin import SwinTrunk
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoBackbone
 
-from instructseg.model.backbones.base import LEVELS, Backbone
+from instructseg.model.backbones.backbone import LEVELS, Backbone
 
 
 class TransformersTrunk(Backbone):

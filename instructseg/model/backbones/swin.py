@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import SwinBackbone, SwinConfig
 from transformers import initialization as init
 
-from instructseg.model.backbones.base import LEVELS, Backbone
+from instructseg.model.backbones.backbone import LEVELS, Backbone
 
 
 class SwinTrunk(Backbone):

@@ -1,9 +1,8 @@
 """Language models behind one interface: a file and a row of :data:`KINDS` for each kind."""
 
-from instructseg.model.language.base import LanguageModel
 from instructseg.model.language.bert import BertLanguageModel
 from instructseg.model.language.causal import rotate
-from instructseg.model.language.chat import ChatFormat
+from instructseg.model.language.language_model import ChatFormat, LanguageModel, Sampling
 from instructseg.model.language.lora import LORA_RELEASED, add_lora, merge_lora
 from instructseg.model.language.phi import PhiLanguageModel
 from instructseg.model.language.qwen3 import Qwen3LanguageModel
@@ -23,6 +22,7 @@ __all__ = [
     "LanguageModel",
     "PhiLanguageModel",
     "Qwen3LanguageModel",
+    "Sampling",
     "add_lora",
     "merge_lora",
     "rotate",

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertPreTrainedModel
 
-from instructseg.model.language.base import LanguageModel, wanted_positions
 from instructseg.model.language.causal import gather_positions
-from instructseg.model.language.chat import ChatFormat
+from instructseg.model.language.language_model import ChatFormat, LanguageModel, wanted_positions
 
 CHAT = ChatFormat(human="[CLS] {}", system="{} ", reply=" {} ", end="[SEP]")
 """One sequence between BERT's own marks; there is no dialogue to imitate."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.models.phi.modeling_phi import rotate_half
 
-from instructseg.model.language.base import LanguageModel, wanted_positions
+from instructseg.model.language.language_model import LanguageModel, Sampling, wanted_positions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines of rotary positions, ``float[1, L, R]`` each."""
@@ -89,7 +92,7 @@ class CausalLanguageModel(LanguageModel):
         return states, index.unsqueeze(-1).expand_as(states)
 
     def continue_text(
-        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Any
+        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Unpack[Sampling]
     ) -> list[int]:
         """As of :class:`LanguageModel`, with a KV cache."""
         mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)

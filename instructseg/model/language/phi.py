@@ -14,7 +14,7 @@ from instructseg.model.language.causal import (
     gather_positions,
     rotate,
 )
-from instructseg.model.language.chat import ChatFormat
+from instructseg.model.language.language_model import ChatFormat
 
 CHAT = ChatFormat(human="USER: {} ASSISTANT:", system="{} ", reply=" {}", end="<|endoftext|>")
 """As released (LLaVA's "v1" conversation, ended by Phi's end of text)."""

@@ -15,7 +15,7 @@ from instructseg.model.language.causal import (
     gather_positions,
     rotate,
 )
-from instructseg.model.language.chat import ChatFormat
+from instructseg.model.language.language_model import ChatFormat
 
 CHAT = ChatFormat(
     human="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",

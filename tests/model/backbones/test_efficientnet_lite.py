@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from instructseg.convert.efficientnet_lite import load_efficientnet_lite
 from instructseg.model.backbones import EfficientNetLiteConfig, EfficientNetLiteTrunk
-from instructseg.model.backbones.efficientnet_lite import InvertedResidual, SameConv
+from instructseg.model.backbones.efficientnet_lite import InvertedResidual, SameConv, load_efficientnet_lite
 
 HEAD = 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000
 """Parameters of the public models that a backbone lacks."""

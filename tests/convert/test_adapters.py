@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import nn
 
-from instructseg.convert.lora import CONFIG_FILE, plain_names
+from instructseg.convert.adapters import CONFIG_FILE, plain_names
 from instructseg.convert.readers import open_weights
 
 TARGETS = ["q_proj", "v_proj"]

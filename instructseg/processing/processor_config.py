@@ -126,19 +126,25 @@ def _chat(values: Any) -> ChatFormat:
     return ChatFormat(**values)
 
 
-def processor_config(config: InstructSegConfig, **words: Any) -> ProcessorConfig:
-    """The sizes that a model needs; ``words`` are other fields of :class:`ProcessorConfig`."""
+def processor_config(config: InstructSegConfig, system: str = SYSTEM_PROMPT) -> ProcessorConfig:
+    """The processor's configuration for a model: its sizes, and the chat format of its language model.
+
+    Args:
+        config: of the model.
+        system: the system prompt; may be empty.
+    """
     text: Any = config.text_config
     kind = KINDS[text.model_type]
-    words = {"chat": kind.chat, **({} if kind.generates else {"text_tasks": ()}), **words}
     return ProcessorConfig(
         image_size=config.image_size,
         clip_size=config.clip_size,
         num_image_tokens=config.num_image_tokens,
         num_temporal_queries=config.ovp_queries if config.use_ovp else 0,
         num_mask_queries=config.num_queries,
+        chat=kind.chat,
+        system=system,
         max_length=text.max_position_embeddings,
-        **words,
+        text_tasks=ProcessorConfig.text_tasks if kind.generates else (),
     )
 
 

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructseg.processing.collate import pad_sequences, stack_clips
+from instructseg.processing.conversation import pad_sequences
+from instructseg.processing.pixels import stack_clips
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=6), min_size=1, max_size=5))

@@ -5,12 +5,54 @@ B rows, L positions, D channels.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
 from torch import nn
 
-from instructseg.model.language.chat import ChatFormat
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Sampling(TypedDict, total=False):
+    """Options of ``generate`` of transformers; without any, generation is greedy."""
+
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    num_beams: int
+    repetition_penalty: float
+    no_repeat_ngram_size: int
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """One round of a conversation in the words of one language model.
+
+    A round reads ``system + human + reply + end``. A token never spans the boundary between ``human`` and
+    ``reply``, so ``reply`` starts with a blank or a line break, or ``human`` ends with a special token.
+
+    Attributes:
+        human: the user's turn up to where the reply starts; ``{}`` stands for what is said.
+        system: the system prompt in front of it, ``{}`` likewise; left out where there is no system prompt.
+        reply: the reply, ``{}`` likewise.
+        end: the token that ends a reply; one entry of the vocabulary.
+    """
+
+    human: str
+    system: str
+    reply: str
+    end: str
+
+    def head(self, system: str, human: str) -> str:
+        """The conversation up to the reply."""
+        return (self.system.replace("{}", system) if system else "") + self.human.replace("{}", human)
+
+    def tail(self, reply: str) -> str:
+        """The reply and the token that ends it."""
+        return self.reply.replace("{}", reply) + self.end
 
 
 class LanguageModel(nn.Module):
@@ -76,7 +118,7 @@ class LanguageModel(nn.Module):
         raise ValueError(f"{type(self).__name__} writes no text: learn masks alone (text_tasks: [])")
 
     def continue_text(
-        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Any
+        self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Unpack[Sampling]
     ) -> list[int]:
         """Token ids that follow ``float[1, L, D]``, greedy unless ``sampling`` says otherwise.
 

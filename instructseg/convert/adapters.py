@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from instructseg.convert.keymap import raise_listed
-from instructseg.convert.readers import Entry, Weights, read_json
+from instructseg.convert.readers import StoredTensor, Weights, read_json
 
 RELEASED_ALPHA = 16
 """``lora_alpha`` of the released recipe, where no adapter_config.json says otherwise."""
@@ -143,11 +143,13 @@ def plain_names(weights: Weights, folder: Path, alpha: float | None = None) -> W
     return Weights(entries, merge)
 
 
-def _sorted(given: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, dict[str, Entry]]]:
+def _sorted(
+    given: Mapping[str, StoredTensor],
+) -> tuple[dict[str, StoredTensor], dict[str, dict[str, StoredTensor]]]:
     """Plain names and tensors, and for each weight the halves ``A`` and ``B`` of its adapter."""
-    entries: dict[str, Entry] = {}
-    originals: dict[str, Entry] = {}
-    halves: dict[str, dict[str, Entry]] = {}
+    entries: dict[str, StoredTensor] = {}
+    originals: dict[str, StoredTensor] = {}
+    halves: dict[str, dict[str, StoredTensor]] = {}
     for name, entry in given.items():
         plain = _plain(name)
         adapter, saved, original = (rule.fullmatch(plain) for rule in (_ADAPTER, _SAVED, _ORIGINAL))
@@ -165,7 +167,9 @@ def _sorted(given: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, dic
     return {**originals, **entries}, halves
 
 
-def _check_shapes(entries: Mapping[str, Entry], halves: Mapping[str, Mapping[str, Entry]]) -> None:
+def _check_shapes(
+    entries: Mapping[str, StoredTensor], halves: Mapping[str, Mapping[str, StoredTensor]]
+) -> None:
     """Makes sure that every ``B A`` has the shape of its weight."""
     problems = []
     for name, found in halves.items():
