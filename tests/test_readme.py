@@ -1,109 +1,62 @@
 """What README and docs show, runs.
 
-* Of every ``instructseg`` command and every script of this repository, the subcommand and the options exist.
-* The README's ``instructseg`` commands are run on a small picture and clip, unless they name published weights.
-* The Python blocks of a page are run in order, in one namespace, with the bundled model. A block whose fence
-  says ``python no-run`` needs what a test does not have.
+The blocks of a page are run in order, in one folder that holds what the page names: an image, a video, small
+copies of the data sets, small checkpoints, and the bundled model where it says ``weic22/InstructSeg``. Long
+commands are shortened (``SHORTER``). A block that says ``# not run by the tests: reason`` is only checked: its
+commands, options, configuration files and fields exist, and so do the names and arguments that its Python uses.
 """
 
 from __future__ import annotations
 
-import os
+import ast
+import importlib.util
+import inspect
+import io
 import re
+import runpy
 import shlex
-import subprocess
 import sys
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.media import VideoWriter, save_image
-from recipes.nano.demo import demo_clip
+from instructseg.config import load_config, recipe_of
+from recipes.nano.config import load_config as load_nano
+from tests.interop import stand_in
+from tests.interop.conftest import OURS, import_with
+from tests.page_inputs import page_folder, page_inputs
+from tests.pages import PAGES, ROOT, Block, blocks_of, commands_of, of_this_project
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: where it stands, what its fence says, what is in it."""
-
-    page: Path
-    line: int
-    heading: str
-    fence: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks_of(page: Path, *fences: str) -> list[Block]:
-    """The fenced blocks of a page whose fence is one of ``fences``."""
-    found: list[Block] = []
-    lines: list[str] = []
-    heading, fence, start = "", None, 0
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if fence is None and (match := re.match(r"#+ (.*)", line)):
-            heading = match.group(1)
-        elif fence is None and line.startswith("```"):
-            fence, start, lines = line[3:].strip(), number, []
-        elif fence is not None and line == "```":
-            if fence in fences:
-                found.append(Block(page, start, heading, fence, "\n".join(lines)))
-            fence = None
-        elif fence is not None:
-            lines.append(line)
-    assert fence is None, f"{page.name}:{start}: the fence is not closed"
-    return found
-
-
-def commands_of(block: Block) -> list[list[str]]:
-    """The words of each command of a bash block, environment assignments left out."""
-    text = block.text.replace("\\\n", " ")
-    commands = []
-    for line in text.splitlines():
-        words = shlex.split(line, comments=True)
-        while words:
-            end = next((i for i, word in enumerate(words) if word in ("&&", "||", "|", ";")), len(words))
-            command, words = words[:end], words[end + 1 :]
-            while command and re.fullmatch(r"\w+=.*", command[0]):
-                command = command[1:]
-            commands.append(command)
-    return [command for command in commands if command]
-
-
-def our_commands() -> list[Any]:
-    """Every shown command of this project, as parameters of a test."""
-    found = []
-    for page in PAGES:
-        for block in blocks_of(page, "bash"):
-            for words in commands_of(block):
-                script = next((word for word in words if word.endswith(".py")), None)
-                if words[0] == "instructseg" or (
-                    words[:2] == ["python", "-m"] and words[2].startswith("recipes.")
-                ):
-                    found.append(pytest.param(words[1:], id=f"{block} {shlex.join(words)}"))
-                elif script:
-                    found.append(pytest.param(words[words.index(script) :], id=f"{block} {shlex.join(words)}"))
-    return found
+__all__ = ["page_folder", "page_inputs"]
+ELSEWHERE = {
+    ("README.md", "Two commands"): "pip pytest",
+    ("CONTRIBUTING.md", "Checks"): "ruff mypy pytest",
+    ("docs/tuning.md", ""): "instructseg python",
+}
+"""Blocks whose commands other places run: ``.ci/run`` as printed, ``tests/cli/test_tuning.py``."""
+TINY_TRAINING = ["train.max_steps=1", "data.batch_size=2", "data.switch_bs=2"]
+SHORTER = {"eval": ["model.name=bundled", "eval.limit=1", "eval.pictures=0"], "train": TINY_TRAINING}
+"""Appended to what evaluates and trains."""
 
 
 @cache
 def options_of(*script: str) -> str:
     """What ``script --help`` prints."""
-    result = subprocess.run(
-        [sys.executable, *script, "--help"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout
+    module = script[0] == "-m"
+    name = script[1] if module else str(ROOT / script[0])
+    shown = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(shown):
+        patch.setenv("COLUMNS", "200")
+        run_python([name, "--help"], runpy.run_module if module else runpy.run_path)
+    return shown.getvalue()
 
 
 def problem(words: list[str]) -> str | None:
@@ -111,7 +64,9 @@ def problem(words: list[str]) -> str | None:
     module, words = (words[:2], words[2:]) if words[:1] == ["-m"] else ([], words)
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
     if module:
-        text = options_of(*module)
+        if importlib.util.find_spec(module[1]) is None:
+            return f"no module {module[1]}"
+        text = options_of(*module) if used else ""
         unknown = {option for option in used if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)}
     elif words and words[0].endswith(".py"):
         if not (ROOT / words[0]).is_file():
@@ -129,9 +84,109 @@ def problem(words: list[str]) -> str | None:
     return f"no such option: {', '.join(sorted(unknown))}" if unknown else None
 
 
-@pytest.mark.parametrize("words", our_commands())
-def test_a_shown_command_is_valid(words: list[str]) -> None:
-    assert problem(words) is None
+def check_configuration(words: list[str]) -> None:
+    """Loads the YAML file that a command names, with the fields that the command changes."""
+    changed = [word for word in words if re.match(r"[a-z_]+(\.\w+)*=", word)]
+    for file in [word for word in words if word.endswith(".yaml")]:
+        recipe = recipe_of(ROOT / file, changed)
+        (load_nano if recipe else load_config)(ROOT / file, changed)
+
+
+def check_python(text: str) -> None:
+    """Whether Python that is not run can be: names of this package, and the arguments given to them."""
+    known: dict[str, Any] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("instructseg"):
+            name = str(node.module)
+            bare = name == OURS and not importlib.util.find_spec("detectron2")
+            module = import_with(stand_in.modules()) if bare else importlib.import_module(name)
+            known |= {alias.asname or alias.name: getattr(module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            names = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+            inspect.signature(known[node.func.id]).bind_partial(*node.args, **names)
+
+
+def run_command(words: list[str]) -> None:
+    """Runs a command of this project in this process, in the working directory, shortened."""
+    words = of_this_project(words)
+    print("running", shlex.join(words))
+    if words[0].endswith(".py"):
+        kind = "eval" if "--eval-only" in words else "train"
+        run_python([str(ROOT / words[0]), *words[1:], *SHORTER[kind]], runpy.run_path)
+    elif words[0] == "-m":
+        run_python(words[1:], runpy.run_module)
+    else:
+        if "my_data" in words:  # two data sets of the user's own, which the pages call alike
+            words = [words[2] if word == "my_data" else word for word in words]
+        words = [*words, *SHORTER.get(words[0], [])]
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+
+
+def run_python(words: list[str], runner: Any) -> None:
+    """Runs a script or a module as ``__main__``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", words)
+        try:
+            runner(words[0], run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, f"{shlex.join(words)}: exit code {end.code}"
+
+
+def run_yaml(block: Block, above: dict[str, Any]) -> dict[str, Any]:
+    """Loads the configuration that a page shows, of which earlier blocks may show other parts; returns it."""
+    shown = OmegaConf.create(block.text)
+    if "_base_" not in shown:
+        shown = OmegaConf.merge({"model": {"name": "preset:nano"}}, above, shown)
+    file = Path("configs/shown.yaml")
+    file.write_text(OmegaConf.to_yaml(shown))
+    load_config(file)
+    return {"shown": shown}
+
+
+def elsewhere(block: Block, words: list[str]) -> bool:
+    """Whether something else runs the command."""
+    page = str(block.page.relative_to(ROOT))
+    programs = ELSEWHERE.get((page, block.heading)) or ELSEWHERE.get((page, ""), "")
+    return any(program in words[:3] for program in programs.split())
+
+
+def run_block(block: Block, namespace: dict[str, Any]) -> None:
+    """Runs what a block shows, or checks it where the block says that it is not run."""
+    print(f"{block} [{block.reason or 'run'}]")
+    block = replace(block, text=re.sub(r"(?<![\w.])/data/", "data/", block.text))
+    commands = commands_of(block) if block.fence == "bash" else []
+    for words in commands:
+        if words[0] == "export":
+            continue
+        ours = of_this_project(words)
+        assert block.reason or ours or elsewhere(block, words), f"{words}: run it, or say why it is not run"
+        if ours:
+            assert problem(ours) is None
+            check_configuration(ours)
+        if not block.reason and not elsewhere(block, words):
+            run_command(words)
+    if block.fence == "yaml":
+        namespace |= run_yaml(block, namespace.get("shown", {}))
+    elif block.fence == "python":
+        source = compile("\n" * block.line + block.text, str(block.page), "exec")
+        if block.reason:
+            check_python(block.text)
+        else:
+            exec(source, namespace)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_a_page_runs(page: Path, page_folder: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks_of(page, "bash", "python", "yaml"):
+        run_block(block, namespace)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_fences_are_of_known_kinds(page: Path) -> None:
+    fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(fences) <= {"", "bash", "python", "yaml", "mermaid"}, "a block of another kind would not be run"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +197,7 @@ def test_a_shown_command_is_valid(words: list[str]) -> None:
         ("image photo.jpg cat --modle x", "no such option: --modle"),
         ("train_net.py --config x", "no such option: --config"),
         ("-m recipes.nano.layouts copies --olny refcoco", "no such option: --olny"),
+        ("-m perf.sped", "no module perf.sped"),
         ("demo/nothing.py", "demo/nothing.py does not exist"),
     ],
 )
@@ -149,50 +205,31 @@ def test_a_wrong_command_is_found(text: str, expected: str) -> None:
     assert (problem(shlex.split(text)) or "").startswith(expected)
 
 
+REASON = "\n# not run by the tests: needs a camera"
+
+
+@pytest.mark.parametrize(
+    ("fence", "text", "expected"),
+    [
+        ("bash", "instructseg image none.jpg 'the red circle'", "none.jpg"),
+        ("bash", "python train_net.py --config-file configs/tune.yaml train.max_step=3" + REASON, "max_steps"),
+        ("bash", "curl example.org", "say why"),
+        ("python", "from instructseg import ImagePredictr", "ImagePredictr"),
+        ("python", "from instructseg import ImagePredictr" + REASON, "ImagePredictr"),
+        ("python", "from instructseg import Sample\nSample(fram=1)" + REASON, "fram"),
+        ("yaml", "train: {max_step: 3}", "max_steps"),
+    ],
+)
+def test_a_wrong_block_is_found(fence: str, text: str, expected: str, page_folder: Path) -> None:
+    with pytest.raises(Exception, match=expected):
+        run_block(Block(ROOT / "README.md", 1, "", fence, text), {})
+
+
 def test_the_two_commands() -> None:
     blocks = [block for block in blocks_of(ROOT / "README.md", "bash") if block.heading == "Two commands"]
     install, check = (block.text for block in blocks)
     assert install == 'python -m pip install "torch==2.13.0" -e . && instructseg demo --output out --overwrite'
     assert check == 'python -m pip install "torch==2.13.0" -e ".[dev]" && python -m pytest'
-
-
-def readme_commands() -> list[Any]:
-    """The README's commands that need nothing but the bundled model."""
-    found = []
-    for block in blocks_of(ROOT / "README.md", "bash"):
-        for words in commands_of(block):
-            if words[0] == "instructseg" and not any(word.startswith("--model") for word in words):
-                found.append(pytest.param(words[1:], id=shlex.join(words)))
-    return found
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with ``photo.jpg`` and ``clip.mp4``, which is the working directory."""
-    frames, fps, _ = demo_clip(6)
-    save_image(tmp_path / "photo.jpg", frames[0])
-    with VideoWriter(tmp_path / "clip.mp4", fps, frames.shape[1:3]) as writer:
-        for frame in frames:
-            writer.write(frame)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize("words", readme_commands())
-def test_a_readme_command_runs(words: list[str], workspace: Path) -> None:
-    before = set(workspace.rglob("*"))
-    result = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert set(workspace.rglob("*")) - before, "the command wrote nothing"
-
-
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, id=page.name) for page in PAGES if blocks_of(page, "python")]
-)
-def test_the_python_of_a_page_runs(page: Path, workspace: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks_of(page, "python"):
-        exec(compile("\n" * block.line + block.text, str(page), "exec"), namespace)
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])

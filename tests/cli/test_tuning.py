@@ -17,7 +17,7 @@ from instructseg.data.custom.custom_images import CustomImages
 from instructseg.data.custom.custom_videos import CustomVideos
 from instructseg.data.custom.tables import part_of
 from recipes.nano.layouts.__main__ import app as layouts
-from tests.test_readme import ROOT, Block, blocks_of, commands_of
+from tests.pages import ROOT, Block, blocks_of, commands_of
 
 PAGE = ROOT / "docs" / "tuning.md"
 SMALL = [
