@@ -1,4 +1,4 @@
-"""What the loop of an evaluation asks of a benchmark."""
+"""Interface of a benchmark used by the evaluation loop."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 
 from instructseg.data.dataset import Dataset
-from instructseg.inference.predictor import BATCH_SIZE
+from instructseg.inference.session import BATCH_SIZE
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 
-Record = dict[str, Any]
-"""What is known of a sample once it is done, as JSON can hold it: ``name``, what the metrics are made of, and
-``score`` (0..1, higher is better) where the truth is known."""
+ScoreRecord = dict[str, Any]
+"""JSON record of one sample: ``name``, the inputs of the metrics, and ``score`` (0..1, higher is better) where
+the ground truth is public."""
 
-Results = dict[str, dict[str, float]]
-"""Row of the table, as in :data:`instructseg.benchmarks.report.PAPER` -> metric -> value, 0..1."""
+ResultTable = dict[str, dict[str, float]]
+"""Row of the table, as in :func:`instructseg.data.catalog.paper_figures` -> metric -> value, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """The model under test.
+    """Model under evaluation.
 
     Attributes:
-        model, processor: that belong together.
-        folder: of the evaluation; predictions lie below it.
-        batch_size: instructions read together.
+        model, processor: a matching pair.
+        folder: of the evaluation; predictions are stored below it.
+        batch_size: instructions per batch.
     """
 
     model: InstructSeg
@@ -40,49 +40,49 @@ class Runner:
 
     @property
     def predictions(self) -> Path:
-        """The folder of the pictures that a video benchmark hands in."""
+        """The folder of the masks that a video benchmark submits."""
         return self.folder / "predictions"
 
 
 class Benchmark(ABC):
-    """A benchmark whose files are open. Its samples are counted from 0, in the order of the data set.
+    """A benchmark with open files; samples are numbered from 0, in the order of the data set.
 
     Attributes:
         row: name of its results; that of the paper's table where there is one.
-        dataset: that is measured.
-        unit: what a :meth:`picture` is called, in the plural.
+        dataset: to evaluate.
+        unit: name of what :meth:`image_key` identifies, in the plural.
     """
 
     row: str
     dataset: Dataset
-    unit = "pictures"
+    unit = "images"
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Samples: a line of the log each."""
+        """Number of samples: one line of the log each."""
+        return len(self.dataset)
+
+    def image_key(self, index: int) -> str:
+        """Identifies the image or video of a sample; equal for samples that share features. Reads nothing."""
+        return self.dataset.image_key(index)
 
     @abstractmethod
-    def picture(self, index: int) -> str:
-        """Names what sample ``index`` looks at; equal for samples that share visual features. Reads nothing."""
-
-    @abstractmethod
-    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
-        """Predicts and scores samples of the same :meth:`picture`.
+    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
+        """Predicts and scores samples with the same :meth:`image_key`.
 
         Yields:
-            a record for each, in order.
+            one record per sample, in order.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or damaged.
         """
 
     @abstractmethod
-    def results(self, records: Sequence[Record]) -> Results:
+    def results(self, records: Sequence[ScoreRecord]) -> ResultTable:
         """The metrics of samples that have a ``score``, at least one, in the order of the data set."""
 
-    def hand_in(self, runner: Runner, records: Mapping[int, Record]) -> None:  # noqa: B027
-        """Writes what the benchmark's server takes, from the records by sample; by default nothing."""
+    def submit(self, runner: Runner, records: Mapping[int, ScoreRecord]) -> None:  # noqa: B027
+        """Writes the submission for the benchmark's server, from records by sample; by default nothing."""
 
     @abstractmethod
-    def show(self, runner: Runner, index: int, record: Record) -> np.ndarray:
-        """What was predicted beside what is right, ``uint8[H, W, 3]`` RGB."""
+    def show(self, runner: Runner, index: int, record: ScoreRecord) -> np.ndarray:
+        """Prediction beside ground truth, ``uint8[H, W, 3]`` RGB."""

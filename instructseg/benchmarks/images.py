@@ -1,4 +1,4 @@
-"""Instructions on pictures: RefCOCO, gRefCOCO, ReasonSeg and one's own."""
+"""Segmentation of images: RefCOCO, gRefCOCO, ReasonSeg and custom data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from instructseg.benchmarks.base import Benchmark, Record, Results, Runner
+from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRecord
 from instructseg.data.dataset import Dataset
 from instructseg.evaluation.generalized import GeneralizedSums
 from instructseg.evaluation.iou import IouSums, at_lavt_size, intersection_union
@@ -17,40 +17,33 @@ from instructseg.visualization import contact_sheet, draw_masks
 LAVT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 RELA_THRESHOLDS = (0.7, 0.8, 0.9)
 
-Metrics = Callable[[Sequence[Record]], dict[str, float]]
+MaskScores = Callable[[Sequence[ScoreRecord]], dict[str, float]]
 
 
 class Segmentation(Benchmark):
-    """Masks in pictures.
+    """Masks in images.
 
     Args:
         row: name of the results.
-        dataset: whose samples ask for masks.
-        metrics: of records with ``intersection`` and ``union``, the same at LAVT's size behind ``_480``,
-            ``is_nothing`` (nothing is meant) and ``presence`` (of the prediction, 0..1).
-        threshold: presence below which a sample's ``score`` and picture are those of no mask; the counts are
-            of the mask as it is.
+        dataset: of samples with masks.
+        metrics: of records with ``intersection`` and ``union``, the same at LAVT's size with the suffix
+            ``_480``, ``is_nothing`` (no target) and ``presence`` (of the prediction, 0..1).
+        threshold: presence below which ``score`` and drawing are those of an empty mask; the counts are of the
+            mask itself.
         explain: whether the model writes an explanation before it segments.
     """
 
     def __init__(
-        self, row: str, dataset: Dataset, metrics: Metrics, threshold: float = 0.0, explain: bool = False
+        self, row: str, dataset: Dataset, metrics: MaskScores, threshold: float = 0.0, explain: bool = False
     ) -> None:
         self.row, self.dataset, self.metrics = row, dataset, metrics
         self.threshold, self.explain = threshold, explain
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def picture(self, index: int) -> str:
-        """See :meth:`Benchmark.picture`."""
-        return self.dataset.picture(index)
-
-    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
         """See :meth:`Benchmark.run`."""
         samples = [self.dataset[index] for index in indices]
         for sample, found in zip(samples, self._predict(runner, samples), strict=True):
-            record: Record = {
+            record: ScoreRecord = {
                 "name": sample.name,
                 "instruction": sample.instruction,
                 "presence": found.presence,
@@ -62,11 +55,11 @@ class Segmentation(Benchmark):
                     record["score"] = float(record["is_nothing"])
             yield record
 
-    def results(self, records: Sequence[Record]) -> Results:
+    def results(self, records: Sequence[ScoreRecord]) -> ResultTable:
         """See :meth:`Benchmark.results`."""
         return {self.row: self.metrics(records)}
 
-    def show(self, runner: Runner, index: int, record: Record) -> np.ndarray:
+    def show(self, runner: Runner, index: int, record: ScoreRecord) -> np.ndarray:
         """See :meth:`Benchmark.show`."""
         sample = self.dataset[index]
         found = self._predict(runner, [sample])[0]
@@ -79,7 +72,7 @@ class Segmentation(Benchmark):
         return contact_sheet(panels, columns=2)
 
     def _predict(self, runner: Runner, samples: Sequence[Sample]) -> list[Prediction]:
-        """One per sample of the same picture, which is encoded once."""
+        """One prediction per sample of the same image, encoded once."""
         predictor = ImagePredictor(runner.model, runner.processor)
         predictor.set_image(samples[0].key_frame)
         found: dict[int, Prediction] = {}
@@ -94,16 +87,16 @@ class Segmentation(Benchmark):
 
 
 def union_of(masks: np.ndarray) -> np.ndarray:
-    """``uint8[N, H, W]`` to ``uint8[H, W]``: 1 on any target, else 255 where any mask does not count."""
+    """``uint8[N, H, W]`` to ``uint8[H, W]``: 1 on any target, else 255 where any mask is to be ignored."""
     return np.where((masks == 1).any(axis=0), 1, masks.max(axis=0, initial=0)).astype(np.uint8)
 
 
-def compare(mask: np.ndarray, masks: np.ndarray) -> Record:
-    """What the metrics of one sample are made of.
+def compare(mask: np.ndarray, masks: np.ndarray) -> ScoreRecord:
+    """Pixel counts of one sample, for the metrics.
 
     Args:
-        mask: ``bool[H, W]``, predicted.
-        masks: ``uint8[N, H, W]``, right; none where nothing is meant.
+        mask: ``bool[H, W]``, the prediction.
+        masks: ``uint8[N, H, W]``, the ground truth; none without a target.
     """
     truth = union_of(masks)
     intersection, union = intersection_union(mask, truth)
@@ -118,7 +111,7 @@ def compare(mask: np.ndarray, masks: np.ndarray) -> Record:
     }
 
 
-def iou_metrics(records: Sequence[Record], official_sums: bool = False) -> dict[str, float]:
+def iou_metrics(records: Sequence[ScoreRecord], official_sums: bool = False) -> dict[str, float]:
     """cIoU and gIoU as LISA defines them, oIoU, mIoU and Pr@k as LAVT does, at its size."""
     lisa, lavt = IouSums(official=official_sums), IouSums.lavt()
     for record in records:
@@ -129,14 +122,14 @@ def iou_metrics(records: Sequence[Record], official_sums: bool = False) -> dict[
 
 
 def generalized_metrics(
-    records: Sequence[Record], threshold: float = 0.5, official_size: bool = False
+    records: Sequence[ScoreRecord], threshold: float = 0.5, official_size: bool = False
 ) -> dict[str, float]:
     """gRefCOCO's metrics.
 
     Args:
         records: of all samples.
-        threshold: presence below which the model answers that nothing is meant.
-        official_size: compare at 480 x 480, as ReLA does, instead of at the pictures' own size.
+        threshold: presence below which the prediction is "no target".
+        official_size: compare at 480 x 480, as ReLA does, instead of at the size of the image.
     """
     sums = GeneralizedSums()
     suffix = "_480" if official_size else ""
@@ -147,8 +140,8 @@ def generalized_metrics(
     return {"gIoU": sums.giou, "cIoU": sums.ciou, "N-acc": sums.n_acc, "T-acc": sums.t_acc, **precision}
 
 
-def own_metrics(records: Sequence[Record], threshold: float = 0.0) -> dict[str, float]:
-    """As RefCOCO's; as gRefCOCO's where some instructions mean nothing, or a threshold says that some do."""
+def custom_metrics(records: Sequence[ScoreRecord], threshold: float = 0.0) -> dict[str, float]:
+    """RefCOCO's metrics; gRefCOCO's where some instructions have no target, or a threshold allows it."""
     if threshold or any(record["is_nothing"] for record in records):
         return generalized_metrics(records, threshold)
     return iou_metrics(records)

@@ -1,18 +1,17 @@
-"""Runs a benchmark: predicts what is not in the log yet, in one process or several, and writes the results.
+"""Evaluation loop: predicts missing samples, in one process or several, and writes the results.
 
 ::
 
     <output_dir>/<benchmark>_<split>/
-        settings.json       what the records below depend on, the contents of the weights and of one's own data
-                            included; another run with others is refused
-        samples.jsonl       a line per sample, named <name>#<index>, in the order of the data set
+        settings.json       what the records below depend on, with the contents of the weights and of custom
+                            data; a run with other settings is refused
+        samples.jsonl       one line per sample, named <name>#<index>, in the order of the data set
         samples.rank0.jsonl ...    of each process while it runs
         results.json        results.md
         predictions/  submission.*  cases/     where the benchmark has them
 
-Samples are dealt out by picture or clip, so that what shares visual features stays together and no sample is
-done twice. A picture that was interrupted is done again as a whole: what is read together is the same then, and
-so are the numbers.
+Samples are distributed by image or video, so that shared features are computed once. An interrupted image is
+repeated as a whole: the same samples share a batch then, and the numbers stay the same.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ import torch
 import torch.distributed as dist
 
 from instructseg import distributed
-from instructseg.benchmarks.base import Benchmark, Record, Results, Runner
+from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRecord
 from instructseg.benchmarks.report import TABLE_HEADER, SampleLog, markdown_rows, read_samples
 from instructseg.benchmarks.table import completed, open_benchmark
 from instructseg.config import EvalConfig, RunConfig
@@ -49,24 +48,24 @@ logger = get_logger(__name__)
 
 SAMPLES = "samples.jsonl"
 LOG_SECONDS = 30.0
-"""Time between two lines that tell how far it is."""
+"""Time between two lines of progress in the log."""
 _FREE = ("limit", "pictures", "device")
-"""Fields of :class:`EvalConfig` that no record depends on."""
+"""Fields of :class:`EvalConfig` without influence on the records."""
 _MARKED = 512
 _ENDS = 1 << 17
-"""Bytes at either end of a large picture or video that are looked at for changes."""
+"""Bytes at either end of a large image or video that are compared."""
 _TEXTS = (".csv", ".json", ".jsonl")
-"""Files that are looked at as a whole."""
+"""Files that are compared as a whole."""
 
 
 @dataclass
 class Records:
     """Records by sample, of one process or all."""
 
-    by_index: dict[int, Record] = field(default_factory=dict)
+    by_index: dict[int, ScoreRecord] = field(default_factory=dict)
 
     def merge(self, other: Records) -> None:
-        """Takes in those of another process."""
+        """Adds those of another process."""
         self.by_index.update(other.by_index)
 
 
@@ -109,18 +108,18 @@ def run_benchmark(config: RunConfig, report: Callable[[str], object] | None = No
             content = results_content(config.model.name, given, len(records), len(scored), results)
             write_results(folder, content)
             (report or logger.info)(json.dumps(content, indent=2, ensure_ascii=False))
-            benchmark.hand_in(runner, records)
+            benchmark.submit(runner, records)
             draw_cases(benchmark, runner, records, given.pictures)
     return {f"{row}/{name}": value for row, values in results.items() for name, value in values.items()}
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Joins the processes that ``torchrun`` started; does nothing for one alone, or where they have joined."""
+    """Joins the processes of ``torchrun``; does nothing for a single one, or once joined."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    # gloo, for records alone are exchanged; the quickest process may wait long for the slowest
+    # gloo, since only records are exchanged; the fastest process may wait long for the slowest
     dist.init_process_group("gloo", timeout=timedelta(days=7))
     try:
         yield
@@ -129,7 +128,7 @@ def process_group() -> Iterator[None]:
 
 
 def weights_mark(model: torch.nn.Module) -> str:
-    """Differs between weights of the same name; the same on each device and in each precision."""
+    """Fingerprint of the weights, the same on each device and in each precision."""
     digest = hashlib.blake2b(digest_size=8)
     for name, tensor in model.state_dict().items():
         some = tensor.detach().flatten()[:: max(1, tensor.numel() // _MARKED)]
@@ -139,10 +138,10 @@ def weights_mark(model: torch.nn.Module) -> str:
 
 
 def files_mark(benchmark: Benchmark) -> str:
-    """Differs where a file of one's own data has changed, those alone that are read; empty for others.
+    """Fingerprint of the files that custom data are read from; empty for published data.
 
-    The first process looks at them for all: while it does, another may write already. The time of a file says
-    nothing, for a copy has another.
+    Only the first process reads them, since others may write already. The time of a file is ignored: a copy has
+    another.
     """
     mark = _contents_mark(benchmark.dataset.sources()) if distributed.is_main() else ""
     return distributed.gathered(mark)[0]
@@ -163,21 +162,21 @@ def _contents_mark(files: Iterable[Path]) -> str:
             for part in iter(partial(file.read, _ENDS), b""):
                 digest.update(part)
                 if not whole and file.tell() < size - _ENDS:
-                    file.seek(size - _ENDS)  # a picture or video that differs does so at its ends, or in size
+                    file.seek(size - _ENDS)  # images and videos differ at an end, or in size
     return digest.hexdigest() if found else ""
 
 
 def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str]) -> None:
-    """Notes what the records in ``folder`` depend on.
+    """Stores what the records in ``folder`` depend on.
 
     Args:
         folder: of the records.
         model: its name.
         config: of the evaluation.
-        marks: name -> what differs where the contents behind a name do.
+        marks: name -> fingerprint of its contents.
 
     Raises:
-        ValueError: there are records that depend on something else; names it.
+        ValueError: there are records with other settings; names the difference.
     """
     fault = _settle(folder, model, config, marks) if distributed.is_main() else ""
     if fault := distributed.gathered(fault)[0]:  # all processes stop, or none
@@ -185,7 +184,7 @@ def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str
 
 
 def _settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str]) -> str:
-    """What does not fit the records in ``folder``; empty where all does."""
+    """The difference to the records in ``folder``; empty where there is none."""
     settings = {key: value for key, value in asdict(config).items() if key not in _FREE}
     settings |= {"model": model, "root": str(config.root.resolve()), **marks}
     file = folder / "settings.json"
@@ -207,28 +206,28 @@ def _settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, st
 
 
 def _device(config: EvalConfig) -> str | None:
-    """Each process of a machine has a GPU of its own, in turn."""
+    """The GPU of this process, in turn."""
     if distributed.world_size() > 1 and config.device in (None, "auto", "cuda") and torch.cuda.is_available():
         return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
     return config.device
 
 
-def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict[int, Record]:
-    """The records of the samples ``wanted``, in order, from the logs or by running the model.
+def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict[int, ScoreRecord]:
+    """The records of the samples ``wanted``, in order, from the logs or from the model.
 
-    Every process must call it; each gets all.
+    Every process must call it; each receives all records.
     """
     done = merged(Records(read_logs(runner.folder)))  # also waits: no process appends before all have read
     groups = group(benchmark, wanted)
     left = [indices for indices in groups if any(index not in done.by_index for index in indices)]
     if len(left) < len(groups):
-        logger.info("%d of %d %s are done already", len(groups) - len(left), len(groups), benchmark.unit)
+        logger.info("%d of %d %s were finished before", len(groups) - len(left), len(groups), benchmark.unit)
     mine = left[distributed.rank() :: distributed.world_size()]
     with SampleLog(runner.folder / f"samples.rank{distributed.rank()}.jsonl") as log:
         for indices in reported(mine, benchmark):
             for index, record in zip(indices, benchmark.run(runner, indices), strict=True):
                 if index not in done.by_index:
-                    # two rows of one's own data may have the same name
+                    # two rows of custom data may have the same name
                     named = {**record, "name": f"{record['name']}#{index}", "index": index}
                     done.by_index[index] = named
                     log.append(**named)
@@ -236,9 +235,9 @@ def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict
     return {index: everything[index] for index in wanted}
 
 
-def read_logs(folder: Path) -> dict[int, Record]:
-    """The records of all logs in ``folder`` by sample; a last line that was cut off is none."""
-    records: dict[int, Record] = {}
+def read_logs(folder: Path) -> dict[int, ScoreRecord]:
+    """The records of all logs in ``folder`` by sample, without an incomplete last line."""
+    records: dict[int, ScoreRecord] = {}
     for file in sorted(folder.glob("samples*.jsonl")):
         for name, record in read_samples(file).items():
             if type(record.get("index")) is not int:
@@ -248,15 +247,15 @@ def read_logs(folder: Path) -> dict[int, Record]:
 
 
 def group(benchmark: Benchmark, wanted: Sequence[int]) -> list[list[int]]:
-    """Samples by what they look at, in the order of the first of each."""
+    """Groups of samples that share an image or video, in the order of their first sample."""
     groups: dict[str, list[int]] = {}
     for index in wanted:
-        groups.setdefault(benchmark.picture(index), []).append(index)
+        groups.setdefault(benchmark.image_key(index), []).append(index)
     return list(groups.values())
 
 
 def reported(groups: Sequence[list[int]], benchmark: Benchmark) -> Iterator[list[int]]:
-    """``groups``, with a bar on a terminal and a line in the log now and then, by the first process."""
+    """``groups``, with a progress bar on a terminal and lines in the log, by the first process."""
     if not distributed.is_main():
         yield from groups
         return
@@ -278,8 +277,8 @@ def _logged(items: Iterable[list[int]], total: int, benchmark: Benchmark) -> Ite
             last = now
 
 
-def write_samples(folder: Path, records: dict[int, Record]) -> None:
-    """One log of all, in the order of the data set, instead of one per process; keeps those not asked for."""
+def write_samples(folder: Path, records: dict[int, ScoreRecord]) -> None:
+    """Merges the logs of all processes, in the order of the data set; keeps other samples."""
     parts = sorted(folder.glob("samples.rank*.jsonl"))
     known = read_logs(folder) | records
     lines = (json.dumps(known[index], ensure_ascii=False) for index in sorted(known))
@@ -289,7 +288,7 @@ def write_samples(folder: Path, records: dict[int, Record]) -> None:
 
 
 def results_content(
-    model: str, config: EvalConfig, samples: int, scored: int, results: Results
+    model: str, config: EvalConfig, samples: int, scored: int, results: ResultTable
 ) -> dict[str, Any]:
     """Content of ``results.json``."""
     return {
@@ -316,12 +315,12 @@ def write_results(folder: Path, content: Mapping[str, Any]) -> None:
         logger.info("%s: no public ground truth; predictions are in %s", content["benchmark"], folder)
 
 
-def draw_cases(benchmark: Benchmark, runner: Runner, records: dict[int, Record], count: int) -> None:
-    """Writes ``cases/{worst,best}_<place>.png``; equals in the order of the data set."""
+def draw_cases(benchmark: Benchmark, runner: Runner, records: dict[int, ScoreRecord], count: int) -> None:
+    """Writes ``cases/{worst,best}_<place>.png``; ties in the order of the data set."""
     scored = {index: record["score"] for index, record in records.items() if "score" in record}
     worst = sorted(scored, key=lambda index: (scored[index], index))
     best = sorted(scored, key=lambda index: (-scored[index], index))
     for kind, order in (("worst", worst), ("best", best)):
         for place, index in enumerate(islice(order, count), 1):
-            picture = benchmark.show(runner, index, records[index])
-            save_image(runner.folder / "cases" / f"{kind}_{place:03d}.png", picture)
+            drawing = benchmark.show(runner, index, records[index])
+            save_image(runner.folder / "cases" / f"{kind}_{place:03d}.png", drawing)

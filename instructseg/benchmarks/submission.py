@@ -1,4 +1,4 @@
-"""What the servers of the video benchmarks take: writers, and a check that finds faults before they do.
+"""Submissions to the servers of video benchmarks: writers and validation.
 
 ::
 
@@ -15,10 +15,11 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,29 +28,34 @@ from instructseg.masks import MAX_PIXELS, save_binary_png, save_palette_png
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the pictures of a benchmark lie: below ``top``, as palette or grey pictures, in a zip or not."""
+class MaskLayout:
+    """Layout of submitted masks: below ``top``, palette or grey PNGs, zipped or not."""
 
     top: str = ""
     palette: bool = False
     zipped: bool = True
 
 
-REF_YOUTUBE_VOS = Layout(top="Annotations")
-MEVIS = Layout()
-REVOS = Layout(zipped=False)
-DAVIS = Layout(palette=True, zipped=False)
+LAYOUTS: Mapping[str, MaskLayout] = MappingProxyType(
+    {
+        "ref-youtube-vos": MaskLayout(top="Annotations"),
+        "mevis": MaskLayout(),
+        "folders": MaskLayout(zipped=False),
+        "davis": MaskLayout(palette=True, zipped=False),
+    }
+)
+"""Format -> layout; ReVOS takes ``folders``."""
 
 
 @dataclass(frozen=True)
 class ExpectedVideo:
-    """The pictures that a video needs.
+    """Masks required for a video.
 
     Attributes:
         name: of the video, may be a nested path.
         frames: names without suffix.
-        expressions: ids; empty for DAVIS, whose pictures hold all objects.
-        size: ``(H, W)``; ``None`` where only the frames of a video have to agree.
+        expressions: ids; empty for DAVIS, whose label maps hold all objects.
+        size: ``(H, W)``; ``None`` where the frames of a video only have to agree.
     """
 
     name: str
@@ -57,17 +63,17 @@ class ExpectedVideo:
     expressions: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
 
-    def pictures(self) -> Iterator[str]:
-        """Their paths below the top folder."""
+    def files(self) -> Iterator[str]:
+        """Paths below the top folder."""
         for folder in [f"{self.name}/{name}" for name in self.expressions] or [self.name]:
             yield from (f"{folder}/{frame}.png" for frame in self.frames)
 
 
 def mask_path(folder: Path, video: str, expression: str, frame: str) -> Path:
-    """``<folder>/<video>/<expression>/<frame>.png``, of names out of a data set.
+    """``<folder>/<video>/<expression>/<frame>.png``, from names of a data set.
 
     Raises:
-        ValueError: one of them would lead out of the folder.
+        ValueError: a name leads out of the folder.
     """
     return path_below(folder, f"{video}/{expression}/{frame}.png")
 
@@ -92,40 +98,40 @@ def write_labels(folder: Path, video: str, frame: str, labels: np.ndarray) -> No
     """Writes ``<folder>/<video>/<frame>.png`` with the DAVIS palette; ``labels`` is ``uint8[H, W]``.
 
     Raises:
-        ValueError: a name would lead out of the folder.
+        ValueError: a name leads out of the folder.
     """
     save_palette_png(path_below(folder, f"{video}/{frame}.png"), labels)
 
 
-def pack(folder: Path, target: Path, layout: Layout) -> None:
-    """Puts all pictures below ``folder`` into the zip that a server takes; equal pictures give equal bytes.
+def pack(folder: Path, target: Path, layout: MaskLayout) -> None:
+    """Packs all masks below ``folder`` into the zip for a server; equal masks give equal bytes.
 
     Raises:
-        FileNotFoundError: there are no pictures.
+        FileNotFoundError: there are no masks.
         ValueError: the benchmark takes a folder.
     """
     if not layout.zipped:
         raise ValueError(f"this benchmark takes the folder itself: {folder}")
-    pictures = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
-    if not pictures:
-        raise FileNotFoundError(f"no pictures below {folder}")
+    masks = sorted(folder.rglob("*.png"), key=lambda path: path.relative_to(folder).as_posix())
+    if not masks:
+        raise FileNotFoundError(f"no masks below {folder}")
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for path in pictures:
+        for path in masks:
             # no date, and stored: PNG is compressed already
             name = f"{layout.top}/{path.relative_to(folder).as_posix()}".lstrip("/")
             archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
 
 
-def validate(path: Path, layout: Layout, videos: Sequence[ExpectedVideo]) -> list[str]:
-    """Checks that all pictures are there, no others, of the right kind, and of one size per video.
+def validate(path: Path, layout: MaskLayout, videos: Sequence[ExpectedVideo]) -> list[str]:
+    """Checks for all required masks and no others, of the right kind and one size per video.
 
     Args:
         path: the zip or the folder.
         layout: of the benchmark.
-        videos: what it asks for.
+        videos: required masks.
 
     Returns:
-        The faults, a line each; none where it can be handed in.
+        Faults, a line each; none for a valid submission.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -136,25 +142,27 @@ def validate(path: Path, layout: Layout, videos: Sequence[ExpectedVideo]) -> lis
         return [f"{path} should be a {'zip file' if layout.zipped else 'folder'}"]
     if layout.zipped and not zipfile.is_zipfile(path):
         return [f"{path} is no zip file"]
-    with _Pictures(path) as pictures:
+    with _MaskFiles(path) as found:
         prefix = f"{layout.top}/" if layout.top else ""
         faults = []
         wanted: set[str] = set()
         for video in videos:
-            names = [prefix + name for name in video.pictures()]
+            names = [prefix + name for name in video.files()]
             wanted.update(names)
-            faults += _check_video(pictures, names, layout, video)
-        faults += [f"{name}: not asked for" for name in sorted(pictures.names - wanted)]
+            faults += _check_video(found, names, layout, video)
+        faults += [f"{name}: not asked for" for name in sorted(found.names - wanted)]
     return faults
 
 
-def _check_video(pictures: _Pictures, names: Sequence[str], layout: Layout, video: ExpectedVideo) -> list[str]:
-    faults = [f"{name}: missing" for name in names if name not in pictures.names]
+def _check_video(
+    files: _MaskFiles, names: Sequence[str], layout: MaskLayout, video: ExpectedVideo
+) -> list[str]:
+    faults = [f"{name}: missing" for name in names if name not in files.names]
     size: tuple[int, ...] | None = video.size
     for name in names:
-        if name not in pictures.names:
+        if name not in files.names:
             continue
-        found, fault = _read(pictures.read(name), layout.palette)
+        found, fault = _read(files.read(name), layout.palette)
         if fault:
             faults.append(f"{name}: {fault}")
         elif size is not None and found != size:
@@ -164,7 +172,7 @@ def _check_video(pictures: _Pictures, names: Sequence[str], layout: Layout, vide
 
 
 def _read(content: bytes, palette: bool) -> tuple[tuple[int, ...], str]:
-    """The size ``(H, W)`` of a picture and what is wrong with it."""
+    """Size ``(H, W)`` of an image and its fault."""
     from PIL import Image
 
     try:
@@ -182,7 +190,7 @@ def _read(content: bytes, palette: bool) -> tuple[tuple[int, ...], str]:
     return values.shape, ""
 
 
-class _Pictures:
+class _MaskFiles:
     """The files of a zip or a folder, by their path."""
 
     def __init__(self, path: Path) -> None:
@@ -194,7 +202,7 @@ class _Pictures:
             self.names = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
 
     def read(self, name: str) -> bytes:
-        """The content; nothing where it cannot be unpacked, or is larger than any mask."""
+        """The content; empty where it cannot be unpacked or is larger than any mask."""
         if self._archive is None:
             return (self._folder / name).read_bytes()
         if self._archive.getinfo(name).file_size > MAX_PIXELS:
@@ -204,7 +212,7 @@ class _Pictures:
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError):
             return b""  # damaged, or encrypted
 
-    def __enter__(self) -> _Pictures:
+    def __enter__(self) -> _MaskFiles:
         return self
 
     def __exit__(self, *_: object) -> None:

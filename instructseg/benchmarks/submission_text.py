@@ -1,4 +1,4 @@
-"""What the servers of VQAv2 and MMBench take: writers, and checks that return the faults, a line each.
+"""Submissions to the servers of VQAv2 and MMBench: writers and validation.
 
 ::
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.benchmarks.xlsx import Cell, read_xlsx, write_xlsx
-from instructseg.evaluation.vqa import vqa_answer
+from instructseg.evaluation.answers import vqa_answer
 from instructseg.files import read_json, write_json_atomic
 
 _MMBENCH_LEFT_OUT = {"hint", "category", "source", "image", "comment", "l2-category"}
@@ -25,7 +25,7 @@ def write_vqav2(path: Path, texts: Mapping[Any, str], question_ids: Sequence[Any
 
     Args:
         path: of the JSON file.
-        texts: what the model said, by question; usually those of test-dev.
+        texts: answers by question; usually those of test-dev.
         question_ids: of all questions of test2015.
 
     Raises:
@@ -71,12 +71,12 @@ def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:
 
 
 def write_mmbench(path: Path, questions: Sequence[Mapping[str, str]], texts: Mapping[str, str]) -> None:
-    """Writes the MMBench upload: the question table without hints and pictures, with a column ``prediction``.
+    """Writes the MMBench upload: the question table without hints and images, with a column ``prediction``.
 
     Args:
         path: of the xlsx file.
         questions: the rows of the official table, as read from it, in order.
-        texts: what the model said, by ``index``.
+        texts: answers by ``index``.
 
     Raises:
         ValueError: there are no questions, or an answer belongs to none of them.

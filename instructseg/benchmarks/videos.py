@@ -1,6 +1,6 @@
-"""Expressions on clips: Ref-YouTube-VOS, MeViS, ReVOS, one's own, and Ref-DAVIS17.
+"""Segmentation of videos: Ref-YouTube-VOS, MeViS, ReVOS, custom data and Ref-DAVIS17.
 
-Masks are written as the benchmark hands them in, frame by frame, and scored as they were written.
+Masks are written frame by frame in the layout of the submission, and scored as written.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.benchmarks.base import Benchmark, Record, Results, Runner
+from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRecord
 from instructseg.benchmarks.submission import (
-    DAVIS,
     ExpectedVideo,
-    Layout,
+    MaskLayout,
     mask_path,
     pack,
     validate,
@@ -23,19 +22,20 @@ from instructseg.benchmarks.submission import (
     write_mask,
 )
 from instructseg.data.clips import Clip, Expression
+from instructseg.data.datasets.refdavis import RefDavis
 from instructseg.data.referring_videos import ReferringVideos
 from instructseg.data.video_masks import PaletteTruth, read_palette
 from instructseg.evaluation.davis import DavisSums, mean_results, unsupervised
-from instructseg.evaluation.jf import Statistics, statistics
-from instructseg.evaluation.sums import mean
-from instructseg.evaluation.video_protocols import (
+from instructseg.evaluation.expressions import (
     REVOS_GROUPS,
     ExpressionScores,
     ExpressionSums,
     score_masks,
 )
+from instructseg.evaluation.jf import Statistics, statistics
+from instructseg.evaluation.sums import mean
 from instructseg.inference import VideoPredictor
-from instructseg.inference.video import REFERENCES
+from instructseg.inference.frame_window import REFERENCES
 from instructseg.log import get_logger
 from instructseg.masks import load_index_png
 from instructseg.structures import IGNORE_PIXEL, Prediction
@@ -44,33 +44,33 @@ from instructseg.visualization import contact_sheet, draw_masks
 logger = get_logger(__name__)
 
 SHOWN_FRAMES = 4
-"""Frames of a clip on the picture of a case."""
+"""Frames of a video in the drawing of a case."""
 NO_TARGET = 2
-"""``type_id`` of a ReVOS expression that means nothing."""
+"""``type_id`` of a ReVOS expression without a target."""
 
-Metrics = Callable[[ExpressionSums], Results]
+ExpressionMetrics = Callable[[ExpressionSums], ResultTable]
 
 
 class Expressions(Benchmark):
-    """A sample is an expression on a clip; its score is J&F.
+    """One sample per expression on a video, scored by J&F.
 
     Args:
         row: name of the results.
-        dataset: whose clips are segmented.
+        dataset: videos to segment.
         metrics: of the scores.
-        layout: how the predictions are handed in.
+        layout: of the submission.
         threshold: presence (0..1) below which a mask is empty; 0 always gives a mask.
         references: reference frames.
     """
 
-    unit = "clips"
+    unit = "videos"
 
     def __init__(
         self,
         row: str,
         dataset: ReferringVideos,
-        metrics: Metrics,
-        layout: Layout,
+        metrics: ExpressionMetrics,
+        layout: MaskLayout,
         threshold: float = 0.0,
         references: int = REFERENCES,
     ) -> None:
@@ -83,11 +83,11 @@ class Expressions(Benchmark):
     def __len__(self) -> int:
         return len(self._items)
 
-    def picture(self, index: int) -> str:
-        """The name of the clip."""
+    def image_key(self, index: int) -> str:
+        """The name of the video."""
         return self._items[index][0].name
 
-    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
         """See :meth:`Benchmark.run`."""
         clip = self._items[indices[0]][0]
         clip.check_size()  # before anything is written
@@ -101,21 +101,21 @@ class Expressions(Benchmark):
             for expression, found in zip(expressions, result.predictions, strict=True):
                 write_mask(runner.predictions, clip.name, expression.id, name, found.mask)
         for expression in expressions:
-            record: Record = {"name": f"{clip.name}/{expression.id}", "instruction": expression.text}
+            record: ScoreRecord = {"name": f"{clip.name}/{expression.id}", "instruction": expression.text}
             yield record if clip.truth is None else record | self._score(runner, clip, expression)
 
-    def results(self, records: Sequence[Record]) -> Results:
+    def results(self, records: Sequence[ScoreRecord]) -> ResultTable:
         """See :meth:`Benchmark.results`."""
         sums = ExpressionSums()
         for record in records:
             sums.add(ExpressionScores(record["name"], **record["scores"]))
         return self._metrics(sums)
 
-    def hand_in(self, runner: Runner, records: Mapping[int, Record]) -> None:
-        """Packs the pictures where the server takes a zip, and checks them."""
+    def submit(self, runner: Runner, records: Mapping[int, ScoreRecord]) -> None:
+        """Packs the masks where the server takes a zip, and validates them."""
         asked: dict[str, list[int]] = {}
         for index in records:
-            asked.setdefault(self.picture(index), []).append(index)
+            asked.setdefault(self.image_key(index), []).append(index)
         videos = []
         for name, indices in asked.items():
             frames = self._items[indices[0]][0].frame_names
@@ -126,8 +126,8 @@ class Expressions(Benchmark):
             pack(runner.predictions, target, self.layout)
         warn_of_faults(target, self.layout, videos)
 
-    def show(self, runner: Runner, index: int, record: Record) -> np.ndarray:
-        """Some frames: above as predicted, below as is right."""
+    def show(self, runner: Runner, index: int, record: ScoreRecord) -> np.ndarray:
+        """Some frames: predictions above, ground truth below."""
         clip, expression = self._items[index]
         predicted, right = [], []
         for t in shown_frames(len(clip)):
@@ -138,18 +138,33 @@ class Expressions(Benchmark):
             right.append(draw_masks(clip.frames[t], [truth == 1], ["truth"]))
         return contact_sheet([*predicted, *right], columns=len(predicted))
 
-    def _score(self, runner: Runner, clip: Clip, expression: Expression) -> Record:
+    def _score(self, runner: Runner, clip: Clip, expression: Expression) -> ScoreRecord:
         frames = range(len(clip))
         prediction = np.stack([load_index_png(_path(runner, clip, expression, t)) for t in frames])
-        truth = np.stack([_covered(clip, expression, t) for t in frames])
-        everything = None
-        if clip.foreground_truth is not None:
-            everything = np.stack([_foreground(clip, t) for t in frames])
-        name = f"{clip.name}/{expression.id}"
-        kind = REVOS_GROUPS.get(expression.type, NO_TARGET if expression.type else 0)
-        scores = asdict(score_masks(prediction, truth, everything, name, kind))
+        scores = asdict(score_expression(clip, expression, prediction))
         del scores["name"]
         return {"score": (scores["region"] + scores["boundary"]) / 2, "scores": scores}
+
+
+def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray) -> ExpressionScores:
+    """Scores one expression against the ground truth of its video.
+
+    Args:
+        clip: with ground truth.
+        expression: of the video.
+        prediction: ``uint8[T, H, W]``, 0 outside.
+
+    Raises:
+        FileNotFoundError: a mask is missing.
+        ValueError: sizes differ, or a mask is damaged.
+    """
+    frames = range(len(clip))
+    truth = np.stack([_covered(clip, expression, t) for t in frames])
+    everything = None
+    if clip.foreground_truth is not None:
+        everything = np.stack([_foreground(clip, t) for t in frames])
+    kind = REVOS_GROUPS.get(expression.type, NO_TARGET if expression.type else 0)
+    return score_masks(prediction, truth, everything, f"{clip.name}/{expression.id}", kind)
 
 
 def _path(runner: Runner, clip: Clip, expression: Expression, t: int) -> Path:
@@ -157,7 +172,7 @@ def _path(runner: Runner, clip: Clip, expression: Expression, t: int) -> Path:
 
 
 def _covered(clip: Clip, expression: Expression, t: int) -> np.ndarray:
-    """How many of the meant objects cover each pixel, ``uint8[H, W]``; ReVOS's official A and R look at it."""
+    """Number of target objects at each pixel, ``uint8[H, W]``; ReVOS's official A and R use it."""
     masks = clip.masks(expression, t)
     assert masks is not None
     return masks.sum(axis=0, dtype=np.uint8)
@@ -169,64 +184,64 @@ def _foreground(clip: Clip, t: int) -> np.ndarray:
     return mask
 
 
-def expression_metrics(row: str, sums: ExpressionSums) -> Results:
+def expression_metrics(row: str, sums: ExpressionSums) -> ResultTable:
     """``J&F``, ``J`` and ``F`` of all expressions."""
     return {row: sums.results()}
 
 
-def revos_metrics(row: str, official: bool, sums: ExpressionSums) -> Results:
+def revos_metrics(row: str, official: bool, sums: ExpressionSums) -> ResultTable:
     """ReVOS's three groups; see :meth:`ExpressionSums.revos_results`."""
     return {f"{row}_{group}": values for group, values in sums.revos_results(official).items()}
 
 
-def warn_of_faults(path: Path, layout: Layout, videos: Sequence[ExpectedVideo]) -> None:
-    """Checks what is to be handed in; says how many faults there are, and the first."""
+def warn_of_faults(path: Path, layout: MaskLayout, videos: Sequence[ExpectedVideo]) -> None:
+    """Validates a submission; logs the number of faults and the first."""
     faults = validate(path, layout, videos)
     if faults:
-        logger.warning("%s cannot be handed in: %s (of %d faults)", path, faults[0], len(faults))
+        logger.warning("%s cannot be submitted: %s (of %d faults)", path, faults[0], len(faults))
 
 
 def shown_frames(count: int) -> list[int]:
-    """Some of ``count`` frames, the first and the last among them."""
+    """Some of ``count`` frames, including the first and the last."""
     return sorted({round(t) for t in np.linspace(0, count - 1, SHOWN_FRAMES)})
 
 
 class Davis(Benchmark):
-    """Ref-DAVIS17: a sample is a clip; all objects of an expression set share its label maps.
+    """Ref-DAVIS17: one sample per video; all objects of an expression set share its label maps.
 
     Args:
         row: name of the results.
-        dataset: whose clips are segmented.
-        sets: of expressions, 4 or 1; expression ``id`` belongs to set ``id % sets``.
+        dataset: videos to segment.
+        layout: of the submission.
         soft: where objects overlap, the most probable one wins, and the background where none is probable
             (as released); otherwise the later object.
         official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
         references: reference frames.
     """
 
-    unit = "clips"
+    unit = "videos"
 
     def __init__(
         self,
         row: str,
-        dataset: ReferringVideos,
-        sets: int,
+        dataset: RefDavis,
+        layout: MaskLayout,
         soft: bool = True,
         official_decay: bool = False,
         references: int = REFERENCES,
     ) -> None:
-        self.row, self.sets = row, sets
-        self.dataset: ReferringVideos = dataset
+        self.row, self.sets, self.layout = row, dataset.sets, layout
+        self.dataset: RefDavis = dataset
         self.soft, self.official_decay, self.references = soft, official_decay, references
 
     def __len__(self) -> int:
         return len(self.dataset.clips)
 
-    def picture(self, index: int) -> str:
-        """The name of the clip."""
+    def image_key(self, index: int) -> str:
+        """The name of the video."""
         return self.dataset.clips[index].name
 
-    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+    def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
         """See :meth:`Benchmark.run`."""
         for index in indices:
             clip = self.dataset.clips[index]
@@ -234,13 +249,13 @@ class Davis(Benchmark):
             groups = self._groups(clip)
             self._predict(runner, clip, groups)
             scores = [] if clip.truth is None else [self._score(runner, clip, number) for number in groups]
-            record: Record = {"name": clip.name}
+            record: ScoreRecord = {"name": clip.name}
             if scores:
                 means = [(pair[0][0] + pair[1][0]) / 2 for objects in scores for pair in objects]
                 record |= {"score": mean(means), "objects": scores}
             yield record
 
-    def results(self, records: Sequence[Record]) -> Results:
+    def results(self, records: Sequence[ScoreRecord]) -> ResultTable:
         """The mean of the sets, and each of them."""
         tables = []
         for number in range(self.sets):
@@ -252,15 +267,15 @@ class Davis(Benchmark):
         each = {f"{self.row}_anno{number}": table for number, table in enumerate(tables)}
         return {self.row: mean_results(tables), **(each if self.sets > 1 else {})}
 
-    def hand_in(self, runner: Runner, records: Mapping[int, Record]) -> None:
-        """Checks the pictures of each set; DAVIS takes the folders."""
+    def submit(self, runner: Runner, records: Mapping[int, ScoreRecord]) -> None:
+        """Validates the label maps of each set; DAVIS takes the folders."""
         clips = [self.dataset.clips[index] for index in records]
         videos = [ExpectedVideo(clip.name, clip.frame_names) for clip in clips]
         for number in range(self.sets):
-            warn_of_faults(self._folder(runner, number), DAVIS, videos)
+            warn_of_faults(self._folder(runner, number), self.layout, videos)
 
-    def show(self, runner: Runner, index: int, record: Record) -> np.ndarray:
-        """Some frames, by the first set: above as predicted, below as is right."""
+    def show(self, runner: Runner, index: int, record: ScoreRecord) -> np.ndarray:
+        """Some frames of the first set: predictions above, ground truth below."""
         clip = self.dataset.clips[index]
         expressions = self._groups(clip)[0]
         labels = [label_of(expression) for expression in expressions]
@@ -284,7 +299,7 @@ class Davis(Benchmark):
         return runner.predictions / f"anno_{number}" if self.sets > 1 else runner.predictions
 
     def _predict(self, runner: Runner, clip: Clip, groups: Mapping[int, list[Expression]]) -> None:
-        """Writes the label maps of all sets; the frames are encoded once."""
+        """Writes the label maps of all sets; frames are encoded once."""
         predictor = VideoPredictor(runner.model, runner.processor, self.references)
         asked = [expression for group in groups.values() for expression in group]
         texts = [expression.text for expression in asked]
@@ -316,25 +331,25 @@ class Davis(Benchmark):
 
 
 def label_of(expression: Expression) -> int:
-    """The label of the object that an expression of Ref-DAVIS17 means."""
+    """The label of the target object of an expression of Ref-DAVIS17."""
     return int(expression.objects[0])
 
 
 def _labels(clip: Clip, t: int) -> np.ndarray:
-    """Object numbers ``uint8[H, W]``, 255 where not to count."""
+    """Object numbers ``uint8[H, W]``, 255 to ignore."""
     assert isinstance(clip.truth, PaletteTruth)
     return read_palette(clip.truth.folder / f"{clip.truth.names[t]}.png")
 
 
 def merge_soft(predictions: Sequence[Prediction], labels: Sequence[int]) -> np.ndarray:
-    """One label map of several soft masks: the most probable of the objects and of none of them.
+    """One label map of several soft masks: the most probable of objects and background.
 
     Args:
         predictions: with ``probability``, one per object.
         labels: of the objects.
 
     Returns:
-        ``uint8[H, W]``, 0 on the background, whose probability is that of no object at all.
+        ``uint8[H, W]``, 0 on the background, with the probability of no object at all.
     """
     chances = np.stack([found.probability for found in predictions if found.probability is not None])
     best = np.concatenate([np.prod(1 - chances, axis=0, keepdims=True), chances]).argmax(axis=0)

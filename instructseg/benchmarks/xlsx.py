@@ -1,9 +1,10 @@
-"""The least of an Excel workbook: one sheet of text and whole numbers. MMBench takes nothing else."""
+"""Minimal Excel workbooks for MMBench: one sheet of text and whole numbers."""
 
 from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,6 +20,23 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _SHEET = "xl/worksheets/sheet1.xml"
+_SHARED = "xl/sharedStrings.xml"
+_PLACE = re.compile("[A-Z]{1,3}[0-9]{0,7}")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ElementTree.ParseError,
+    KeyError,  # no such part
+    ValueError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # another compression
+    EOFError,
+)
+
+MAX_BYTES = 32 << 20
+"""Uncompressed size of a part; MMBench's tables have a tenth of it."""
+MAX_COLUMNS, MAX_CELLS = 16_384, 2_000_000
+"""Limits of a sheet: the columns of Excel, and the cells kept in memory, empty ones included."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML cannot hold these
 
 _FRAME = {
@@ -52,25 +70,48 @@ def read_xlsx(path: Path) -> list[list[str]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no workbook.
+        ValueError: it is damaged, no workbook, or larger than :data:`MAX_BYTES` and :data:`MAX_CELLS` allow.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            shared = "xl/sharedStrings.xml"
-            known = archive.read(shared) if shared in archive.namelist() else b"<sst/>"
-            texts = [_text(entry) for entry in ElementTree.fromstring(known)]
-            sheet = ElementTree.fromstring(archive.read(_SHEET))
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
-        raise ValueError(f"{path} is no Excel workbook: {error}") from error
+            known = _part(archive, _SHARED) if _SHARED in archive.namelist() else ElementTree.Element("sst")
+            return _rows(_part(archive, _SHEET), [_text(entry) for entry in known])
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is no Excel workbook: {error or type(error).__name__}") from error
+
+
+def _part(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
+    """An XML part; sizes are limited by what the archive declares, beyond which zipfile reads nothing."""
+    size = archive.getinfo(name).file_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{name} has {size:,} bytes, more than {MAX_BYTES:,}")
+    content = archive.read(name)
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise ValueError(f"{name} defines entities, which a workbook does not")
+    return ElementTree.fromstring(content)
+
+
+def _rows(sheet: ElementTree.Element, texts: Sequence[str]) -> list[list[str]]:
     rows: list[list[str]] = []
+    count = 0
     for row in sheet.iter(f"{{{_MAIN}}}row"):
         cells: dict[int, str] = {}
         for place, cell in enumerate(row):
             value = _text(cell)
             column = _column_index(cell.get("r", "")) if cell.get("r") else place
-            cells[column] = texts[int(value)] if cell.get("t") == "s" else value
-        rows.append([cells.get(column, "") for column in range(max(cells, default=-1) + 1)])
+            cells[column] = _shared(value, texts) if cell.get("t") == "s" else value
+        width = max(cells, default=-1) + 1
+        count += width
+        if width > MAX_COLUMNS or count > MAX_CELLS:
+            raise ValueError(f"more than {MAX_COLUMNS:,} columns or {MAX_CELLS:,} cells")
+        rows.append([cells.get(column, "") for column in range(width)])
     return rows
+
+
+def _shared(value: str, texts: Sequence[str]) -> str:
+    if not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value) < len(texts)):
+        raise ValueError(f"a cell refers to shared text {value[:60]!r} of {len(texts)}")
+    return texts[int(value)]
 
 
 def _cell(value: Cell, row: int, column: int) -> str:
@@ -99,6 +140,9 @@ def _column_name(index: int) -> str:
 
 
 def _column_index(place: str) -> int:
+    """``A1`` to 0, ``XFD1`` to 16383."""
+    if not _PLACE.fullmatch(place):
+        raise ValueError(f"{place[:60]!r} names no cell")
     index = 0
     for letter in place.rstrip("0123456789"):
         index = 26 * index + ord(letter) - ord("A") + 1

@@ -1,4 +1,4 @@
-"""``instructseg data``: check data sets on disk, and look into them."""
+"""``instructseg data``: checks data sets on disk and draws samples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from instructseg.data.dataset import CheckReport, Dataset
 
 FAULTY = 1
-"""Exit code of a check that found something wrong."""
+"""Exit code of a check that found problems."""
 
 FRAMES = 8
-"""Frames of a clip that are shown."""
+"""Frames of a video in the drawing."""
 
-data_app = typer.Typer(help="Check data sets, and look into them.", no_args_is_help=True)
+data_app = typer.Typer(help="Check data sets on disk and draw samples.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="See 'instructseg data list'.")]
-Root = Annotated[Path, typer.Option("--root", help="The folder of the data set; of your own data also a file.")]
+Root = Annotated[Path, typer.Option("--root", help="Folder of the data set; for custom data also a file.")]
 Images = Annotated[
     Path | None,
     typer.Option("--images", help="COCO train2014, where it is not below the root (RefCOCO family)."),
@@ -33,7 +33,7 @@ Images = Annotated[
 
 @data_app.command("list")
 def list_command() -> None:
-    """The data sets, and their splits; the first is the usual one."""
+    """List data sets and their splits, the usual one first."""
     from rich.console import Console
     from rich.table import Table
 
@@ -49,22 +49,20 @@ def list_command() -> None:
 def check_command(
     name: Name,
     root: Root,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Also read every picture and decode every mask.")
-    ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read every image and decode every mask.")] = False,
     images: Images = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10**9, help="Problems of each kind to print.")
     ] = 20,
 ) -> None:
-    """Say what is missing or wrong in a data set; exit code 1 where something is.
+    """Report missing files and faults of a data set; exit code 1 where there are any.
 
     instructseg data check reasonseg --root data/ReasonSeg
     """
     with reported():
         from instructseg.data.catalog import check
 
-        report = check(name, root, deep, images)
+        report = check(name, root, deep, _options(name, images))
         _print_counts(report)
         _print_problems(report, limit)
     if report.problems:
@@ -75,12 +73,14 @@ def check_command(
 def show_command(
     name: Name,
     root: Root,
-    index: Annotated[int, typer.Option("--index", "-i", min=0, max=10**12, help="Of the sample, from 0.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("sample.png"),
+    index: Annotated[
+        int, typer.Option("--index", "-i", min=0, max=10**12, help="Index of the sample, from 0.")
+    ] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Image file to write.")] = Path("sample.png"),
     split: Annotated[str | None, typer.Option("--split", help="Default: the usual one.")] = None,
     images: Images = None,
 ) -> None:
-    """Draw a sample with its instruction and mask; of a clip several frames.
+    """Draw a sample with its instruction and mask; several frames of a video.
 
     instructseg data show mevis --root data/mevis --index 3 --out sample.png
     """
@@ -90,12 +90,23 @@ def show_command(
         from instructseg.data.catalog import open_split
         from instructseg.media import save_image
 
-        dataset = open_split(name, root, split, images)
+        dataset = open_split(name, root, split, _options(name, images))
         if index >= len(dataset):
             raise ValueError(f"--index {index}: {dataset.name} has {len(dataset):,} samples, counted from 0")
-        picture, text = _draw(dataset, index)
-        save_image(out, picture)
+        drawing, text = _draw(dataset, index)
+        save_image(out, drawing)
         typer.echo(f"{dataset.name}, sample {index} of {len(dataset):,}: {text}\nwrote {out}")
+
+
+def _options(name: str, images: Path | None) -> dict[str, str]:
+    """The options of a data set that the command line gives."""
+    from instructseg.data.catalog import find
+
+    if images is None:
+        return {}
+    if "images" not in find(name).options:
+        raise ValueError(f"--images: the images of {name} lie below its root, not in a folder of their own")
+    return {"images": str(images)}
 
 
 def _print_counts(report: CheckReport) -> None:
@@ -113,7 +124,7 @@ def _print_counts(report: CheckReport) -> None:
 
 
 def _print_problems(report: CheckReport, limit: int) -> None:
-    """One line each, never broken, so that paths can be copied."""
+    """One unbroken line each, so that paths can be copied."""
     printed: Counter[str] = Counter()
     for problem in report.problems:
         printed[problem.fault.value] += 1
@@ -127,7 +138,7 @@ def _print_problems(report: CheckReport, limit: int) -> None:
 
 
 def _draw(dataset: Dataset, index: int) -> tuple[np.ndarray, str]:
-    """The picture of a sample, and its instruction."""
+    """Drawing of a sample, and its instruction."""
     from instructseg.data.referring_videos import ReferringVideos
     from instructseg.visualization import draw_clip, draw_sample
 

@@ -2,92 +2,30 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-
-import numpy as np
 
 from instructseg.config import DatasetConfig, RunConfig
-from instructseg.data.catalog import find, open_split
+from instructseg.data.catalog import find, open_splits
 from instructseg.data.dataset import Dataset
-from instructseg.data.datasets.refcoco import RefCoco
-from instructseg.data.datasets.refytvos import RefYtVos
 from instructseg.data.mixture import Mixture
 from instructseg.distributed import world_size
 from instructseg.structures import Sample
 
 
-class Joined(Dataset):
-    """Several data sets one after the other."""
-
-    def __init__(self, parts: Sequence[Dataset]) -> None:
-        self.parts = tuple(parts)
-        self.name = "+".join(part.name for part in parts)
-        self._ends = list(accumulate(len(part) for part in parts))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def _place(self, index: int) -> tuple[Dataset, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        which = bisect_right(self._ends, index)
-        return self.parts[which], index - (self._ends[which - 1] if which else 0)
-
-    def __getitem__(self, index: int) -> Sample:
-        part, place = self._place(index)
-        return part[place]
-
-    def draw(self, index: int, rng: np.random.Generator) -> Sample:
-        """As of the part."""
-        part, place = self._place(index)
-        return part.draw(place, rng)
-
-    def picture(self, index: int) -> str:
-        """As of the part."""
-        part, place = self._place(index)
-        return part.picture(place)
-
-    def counts(self) -> dict[str, int]:
-        """Sums over the parts."""
-        total: Counter[str] = Counter()
-        for part in self.parts:
-            total.update(part.counts())
-        return dict(total)
-
-
 def open_dataset(part: DatasetConfig) -> Dataset:
-    """One entry of ``data.mixture`` or ``data.val``.
+    """Opens one entry of ``data.mixture`` or ``data.val``.
 
     Raises:
-        FileNotFoundError, ValueError: as ``data.catalog.open_split``; the split is missing, or ``sentences``
-            is said of a data set that has no such choice.
+        FileNotFoundError, ValueError: as :func:`instructseg.data.catalog.open_split`; the split is missing.
     """
     splits = find(part.name).splits
     if splits and part.split is None:
         raise ValueError(f"data.mixture: say which split of {part.name} to train on: {', '.join(splits)}")
-    names = (part.split, *part.also)
-    opened = [_open(part, split) for split in names]
-    return opened[0] if len(opened) == 1 else Joined(opened)
-
-
-def _open(part: DatasetConfig, split: str | None) -> Dataset:
-    if part.sentences in (None, "each"):
-        return open_split(part.name, part.root, split, part.images)
-    splits = find(part.name).splits
-    if part.name not in ("refcoco", "refytvos"):
-        raise ValueError(f"data.mixture: sentences are joined for refcoco and refytvos, not for {part.name}")
-    if split not in splits:
-        raise ValueError(f"{part.name} has no split {split!r}: there are {', '.join(splits)}")
-    if part.name == "refytvos":
-        converted = split.startswith("converted/")
-        opener = RefYtVos.open_converted if converted else RefYtVos.open
-        return opener(part.root, split.removeprefix("converted/"), sentences="joined")
-    name, by, place = split.split("/")
-    return RefCoco.open(part.root, name, place, by, sentences="joined", images=part.images)
+    options = {"images": part.images} if part.images else {}
+    if part.sentences == "joined":
+        options["sentences"] = part.sentences
+    return open_splits(part.name, part.root, (part.split, *part.also), options)
 
 
 def mixture_of(run: RunConfig) -> Mixture:

@@ -1,16 +1,19 @@
-"""Every data set by name: how its folder is checked and how a split is opened."""
+"""Catalog of data sets: one row each, for checks, training, evaluation and other frameworks.
+
+A new data set needs an adapter (a :class:`~instructseg.data.dataset.Dataset`) and a row of :data:`CATALOG`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 from instructseg.data.custom import custom_images, custom_videos
-from instructseg.data.dataset import CheckReport, Dataset
+from instructseg.data.dataset import CheckReport, Concatenated, Dataset, check_parts
 from instructseg.data.datasets import (
     grefcoco,
     llava,
@@ -23,76 +26,160 @@ from instructseg.data.datasets import (
     revos,
     vqa,
 )
+from instructseg.data.referring_videos import EveryFrame, ReferringVideos, VideoSampling
+from instructseg.structures import Task
 
-Opener = Callable[[Path, str | None, Path | None], Dataset]
-"""Takes the root, the split (``None`` for the usual one) and the folder of the pictures, if it is elsewhere."""
+Options = Mapping[str, Any]
 
-Checker = Callable[[Path, bool, Path | None], CheckReport]
-"""Takes the root, whether to decode everything, and the folder of the pictures, if it is elsewhere."""
+Opener = Callable[[Path, str | None, Options], Dataset]
+"""Takes the root, the split (``None`` for all) and every option of the row."""
+
+Checker = Callable[[Path, bool, Options], CheckReport]
+"""Takes the root, whether to decode everything, and every option of the row."""
+
+Paper = Mapping[str, Mapping[str, float]]
+"""Row of the result table -> metric -> percent."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A data set.
+class Evaluation:
+    """Evaluation of a data set, under one name of ``eval.benchmark``.
+
+    Attributes:
+        name: in ``eval.benchmark``.
+        metric: key of :data:`instructseg.benchmarks.table.METRICS`.
+        splits: the usual one first; empty where the data decide. ``None``: those of the data set.
+        open: ``None``: as the data set.
+        options: of ``open`` -> default value, which also gives the type. ``None``: as the data set.
+        submission: key of :data:`instructseg.benchmarks.submission.LAYOUTS`, ``vqav2``, ``mmbench`` or empty.
+        paper: the paper's figures.
+        suffix: end of the result's name, from the options.
+    """
+
+    name: str
+    metric: str
+    splits: tuple[str, ...] | None = None
+    open: Opener | None = None
+    options: Options | None = None
+    submission: str = ""
+    paper: Paper = field(default_factory=dict)
+    suffix: Callable[[Options], str] = lambda options: ""
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """One data set.
 
     Attributes:
         title: for people.
-        check: see :func:`~instructseg.data.dataset.check_parts`.
         open: raises as the adapter.
-        splits: the usual one first; empty where there is one alone, or where they are the user's.
-        images: whether the pictures may lie outside the root.
+        splits: the usual one first; empty where there is only one, or where the data decide.
+        options: of ``open`` -> default value in checks and training.
+        check: ``None``: every split, see :func:`~instructseg.data.dataset.check_parts`.
+        evaluations: of the data set or of its members.
+        folder: below one root of all data sets, see :mod:`instructseg.interop.splits`; empty: none.
+        public_name: of a split, in other frameworks; ``None``: name and split.
     """
 
     title: str
-    check: Checker
     open: Opener
-    splits: tuple[str, ...]
-    images: bool = False
+    splits: tuple[str, ...] = ()
+    options: Options = field(default_factory=dict)
+    check: Checker | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    folder: str = ""
+    public_name: Callable[[str], str] | None = None
 
 
-def find(name: str) -> Entry:
-    """The data set called ``name``; raises ``ValueError`` that says the closest name there is."""
-    if name not in CATALOG:
+def find(name: str) -> CatalogRow:
+    """The row of ``name``; raises ``ValueError`` with the closest name."""
+    known = ALIASES.get(name, name)
+    if known not in CATALOG:
         (close,) = get_close_matches(name, CATALOG, n=1, cutoff=0.0)
         raise ValueError(f"unknown data set {name!r}; the closest is {close!r}")
-    return CATALOG[name]
+    return CATALOG[known]
 
 
-def check(name: str, root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Goes through a data set; see :func:`~instructseg.data.dataset.check_parts`.
+def check(name: str, root: str | Path, deep: bool = False, options: Options | None = None) -> CheckReport:
+    """Checks a data set on disk; see :func:`~instructseg.data.dataset.check_parts`.
 
     Args:
-        name: one of :data:`CATALOG`.
-        root: its folder; of one's own data also a file.
-        deep: also reads every picture and decodes every mask.
-        images: the folder of the pictures, where it is not in its place below the root.
+        name: key of :data:`CATALOG`.
+        root: its folder; of custom data also a file.
+        deep: also reads every image and decodes every mask.
+        options: those of the row that differ, such as ``images``.
 
     Raises:
-        FileNotFoundError: there is no such root.
-        ValueError: there is no such data set, or its pictures cannot be elsewhere.
+        FileNotFoundError: no such root.
+        ValueError: no such data set or option.
     """
-    entry = find(name)
-    return entry.check(_existing(root), deep, _elsewhere(name, entry, images))
+    row, root = find(name), _existing(root)
+    given = complete_options(name, row.options, options or {})
+    if row.check is not None:
+        return row.check(root, deep, given)
+    parts = {split or name: partial(_open_whole, row, root, split, given) for split in row.splits or (None,)}
+    return check_parts(name, root, parts, deep)
 
 
 def open_split(
-    name: str, root: str | Path, split: str | None = None, images: str | Path | None = None
+    name: str, root: str | Path, split: str | None = None, options: Options | None = None
 ) -> Dataset:
-    """Opens one split, with the adapter's defaults.
+    """Opens one split.
 
     Args:
-        name, root, images: see :func:`check`.
-        split: one of the entry's; ``None`` for the usual one.
+        name, root, options: see :func:`check`.
+        split: one of the row's; ``None`` for the usual one.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`check`, and as the adapter does.
+        FileNotFoundError, ValueError: as :func:`check`, and as the adapter.
     """
-    entry = find(name)
-    if split is None and entry.splits:
-        split = entry.splits[0]
-    elif entry.splits and split not in entry.splits:
-        raise ValueError(f"{name} has no split {split!r}: there are {', '.join(entry.splits)}")
-    return entry.open(_existing(root), split, _elsewhere(name, entry, images))
+    row, root = find(name), _existing(root)
+    if split is None and row.splits:
+        split = row.splits[0]
+    elif row.splits and split not in row.splits:
+        raise ValueError(f"{name} has no split {split!r}: there are {', '.join(row.splits)}")
+    return row.open(root, split, complete_options(name, row.options, options or {}))
+
+
+def open_splits(name: str, root: str | Path, splits: Sequence[str | None], options: Options | None) -> Dataset:
+    """Opens several splits as one data set; see :func:`open_split`."""
+    opened = [open_split(name, root, split, options) for split in splits]
+    return opened[0] if len(opened) == 1 else Concatenated(opened)
+
+
+def evaluations() -> dict[str, tuple[CatalogRow, Evaluation]]:
+    """Every evaluation of the catalog by name."""
+    return {found.name: (row, found) for row in CATALOG.values() for found in row.evaluations}
+
+
+def paper_figures(row: str) -> Mapping[str, float]:
+    """The paper's figures, metric -> percent, beside a row of the result table; empty where there are none."""
+    papers = (found.paper for _, found in evaluations().values())
+    return next((paper[row] for paper in papers if row in paper), {})
+
+
+def complete_options(what: str, known: Options, given: Options, place: str = "options") -> dict[str, Any]:
+    """The options with their defaults.
+
+    Args:
+        what: whose options, for errors.
+        known: name -> default; a given value has the same type, or any where the default is ``None``.
+        given: those that differ.
+        place: of the options in the configuration, for errors.
+
+    Raises:
+        ValueError: there is no such option, or it has another type; names the closest option.
+    """
+    for name, value in given.items():
+        if name not in known:
+            closest = get_close_matches(name, known, n=1, cutoff=0.0)
+            hint = f"; the closest is '{closest[0]}'" if closest else ""
+            raise ValueError(f"{place}.{name}: {what} has no such option{hint}")
+        wanted = type(known[name])
+        fits = type(value) is wanted or (wanted is float and type(value) is int) or known[name] is None
+        if not fits:
+            raise ValueError(f"{place}.{name}: expected {wanted.__name__}, got {value!r}")
+    return {**known, **given}
 
 
 def _existing(root: str | Path) -> Path:
@@ -101,148 +188,283 @@ def _existing(root: str | Path) -> Path:
     return Path(root)
 
 
-def _elsewhere(name: str, entry: Entry, images: str | Path | None) -> Path | None:
-    if images is not None and not entry.images:
-        raise ValueError(f"the pictures of {name} lie below its root, not in a folder of their own")
-    return None if images is None else Path(images)
+def _open_whole(row: CatalogRow, root: Path, split: str | None, options: Options) -> Dataset:
+    """A split as a check reads it: of videos every frame."""
+    dataset = row.open(root, split, options)
+    return EveryFrame(dataset) if isinstance(dataset, ReferringVideos) else dataset
 
 
-def _inside(check: Callable[[Path, bool], CheckReport]) -> Checker:
-    """Of a data set whose pictures lie below its root."""
-    return lambda root, deep, images: check(root, deep)
+def _simple(check: Callable[[Path, bool], CheckReport]) -> Checker:
+    """A check without options."""
+    return lambda root, deep, options: check(root, deep)
 
 
-def _split(opener: Callable[[Path, str], Dataset]) -> Opener:
-    """Of a data set whose splits are known and whose pictures lie below its root."""
-    return lambda root, split, images: opener(root, str(split))
+def _elsewhere(check: Callable[[Path, bool, str | None], CheckReport]) -> Checker:
+    """A check of a data set whose images may lie outside its root."""
+    return lambda root, deep, options: check(root, deep, options["images"] or None)
 
 
-def _open_refcoco(root: Path, split: str | None, images: Path | None) -> Dataset:
-    name, split_by, part = str(split).split("/")
-    return refcoco.RefCoco.open(root, name, part, split_by, images=images)
+def _excluding(options: Options) -> VideoSampling:
+    return VideoSampling(exclude=options["exclude"])
 
 
-def _converted_images(root: Path, images: Path | None) -> Path:
-    """Where the pictures are: as said, below the root, or below the folder that holds the root."""
-    found = refcoco.find_images(root, images)
-    return found if found.is_dir() else refcoco.find_images(root.parent, images)
-
-
-def _check_converted(root: Path, deep: bool, images: Path | None) -> CheckReport:
-    return refcoco.check_converted(root, _converted_images(root, images), deep)
-
-
-def _open_converted(root: Path, split: str | None, images: Path | None) -> Dataset:
-    name, part = str(split).split("/")
-    return refcoco.RefCoco.open_converted(root, name, part, _converted_images(root, images))
-
-
-def _open_refytvos(root: Path, split: str | None, images: Path | None) -> Dataset:
-    part = str(split).removeprefix("converted/")
-    original = refytvos.meta_file(root, part).is_file() or not (root / refytvos.CONVERTED[part]).is_file()
-    if part == split and original:
-        return refytvos.RefYtVos.open(root, part)
-    return refytvos.RefYtVos.open_converted(root, part)
-
-
-def _open_refdavis(root: Path, split: str | None, images: Path | None) -> Dataset:
-    converted = (root / refdavis.CONVERTED).is_file() and not (root / "DAVIS").is_dir()
-    if split == "converted/valid" or (split == "valid" and converted):
-        return refdavis.RefDavis.open_converted(root)
-    return refdavis.RefDavis.open(root, str(split))
-
-
-def _questions(name: str, title: str) -> Entry:
-    opener = vqa.BENCHMARKS[name]
-    return Entry(title, _inside(partial(vqa.check, name)), lambda root, split, images: opener(root), (name,))
-
-
-def _first(usual: str, splits: Sequence[str]) -> tuple[str, ...]:
+def _usual_first(usual: str, splits: Sequence[str]) -> tuple[str, ...]:
     return usual, *(split for split in splits if split != usual)
 
 
-_ORIGINAL = tuple(f"{name}/{by}/{part}" for (name, by), parts in refcoco.SPLITS.items() for part in parts)
-_CONVERTED = tuple(
-    f"{name}/{part}"
-    for (name, by), parts in refcoco.SPLITS.items()
-    if by == refcoco.default_split_by(name)
-    for part in parts
-)
+def _questions(name: str, title: str, *evaluations: Evaluation) -> CatalogRow:
+    """A benchmark of questions in LLaVA's layout."""
+    opener = vqa.BENCHMARKS[name]
+    check = _simple(partial(vqa.check, name))
+    return CatalogRow(title, lambda root, split, options: opener(root), (name,), {}, check, evaluations)
 
-CATALOG: Mapping[str, Entry] = MappingProxyType(
-    {
-        "refcoco": Entry(
-            "RefCOCO, RefCOCO+ and RefCOCOg, original files",
-            refcoco.check,
-            _open_refcoco,
-            _first("refcoco/unc/val", _ORIGINAL),
-            images=True,
+
+_SENTENCES: Options = {"sentences": "each", "images": ""}
+_JOINED: Options = {
+    "sentences": "joined",
+    "split_by": "",
+    "converted": False,
+    "images": "",
+    "official_polygons": False,
+}
+
+
+def _refcoco(name: str, splits: tuple[str, ...], paper: Paper) -> Evaluation:
+    opener = partial(refcoco.open_evaluation, name)
+    return Evaluation(name, "iou", splits, opener, _JOINED, paper=paper, suffix=refcoco.evaluation_suffix)
+
+
+# The paper's figures are those of the tables imgs/exp_{res,rvos,revos,mmbench}.jpg of InstructSeg's repository.
+# RefCOCO's are of one instruction per object, joined from all its sentences.
+CATALOG: dict[str, CatalogRow] = {
+    "refcoco": CatalogRow(
+        "RefCOCO, RefCOCO+ and RefCOCOg, original files",
+        refcoco.open_split,
+        _usual_first("refcoco/unc/val", refcoco.ORIGINAL_SPLITS),
+        _SENTENCES,
+        _elsewhere(refcoco.check),
+        (
+            _refcoco(
+                "refcoco",
+                ("val", "testA", "testB", "test", "train"),
+                {
+                    "refcoco_val": {"cIoU": 85.8},
+                    "refcoco_testA": {"cIoU": 86.6},
+                    "refcoco_testB": {"cIoU": 84.0},
+                },
+            ),
+            _refcoco(
+                "refcoco+",
+                ("val", "testA", "testB", "train"),
+                {
+                    "refcoco+_val": {"cIoU": 80.1},
+                    "refcoco+_testA": {"cIoU": 83.8},
+                    "refcoco+_testB": {"cIoU": 75.6},
+                },
+            ),
+            _refcoco(
+                "refcocog",
+                ("val", "test", "train"),
+                {"refcocog_val": {"cIoU": 79.3}, "refcocog_test": {"cIoU": 80.3}},
+            ),
         ),
-        "refcoco-converted": Entry(
-            "RefCOCO, RefCOCO+ and RefCOCOg as the released code reads them",
-            _check_converted,
-            _open_converted,
-            _first("refcoco/val", _CONVERTED),
-            images=True,
+        "refer_seg",
+        refcoco.public_name,
+    ),
+    "refcoco-converted": CatalogRow(
+        "RefCOCO, RefCOCO+ and RefCOCOg as the released code reads them",
+        refcoco.open_converted_split,
+        _usual_first("refcoco/val", refcoco.CONVERTED_SPLITS),
+        _SENTENCES,
+        _elsewhere(refcoco.check_converted),
+    ),
+    "grefcoco": CatalogRow(
+        "gRefCOCO",
+        grefcoco.open_split,
+        ("val", "train", "testA", "testB"),
+        _SENTENCES,
+        _elsewhere(grefcoco.check),
+        (Evaluation("grefcoco", "generalized", ("val", "testA", "testB", "train")),),
+        "grefer_seg",
+    ),
+    "reasonseg": CatalogRow(
+        "ReasonSeg",
+        lambda root, split, options: reasonseg.ReasonSeg(
+            root, str(split), options["official_ignore_as_background"]
         ),
-        "grefcoco": Entry(
-            "gRefCOCO",
-            grefcoco.check,
-            lambda root, split, images: grefcoco.GRefCoco.open(root, str(split), images=images),
-            ("val", "train", "testA", "testB"),
-            images=True,
+        ("val", "train", "test"),
+        {"official_ignore_as_background": False},
+        _simple(reasonseg.check),
+        (
+            Evaluation(
+                "reasonseg",
+                "reasoning",
+                ("val", "test", "train"),
+                paper={"reasonseg_val": {"gIoU": 61.9, "cIoU": 65.2}},
+            ),
         ),
-        "reasonseg": Entry(
-            "ReasonSeg",
-            _inside(reasonseg.check),
-            _split(reasonseg.ReasonSeg),
-            ("val", "train", "test"),
+        "ReasonSeg",
+    ),
+    "refytvos": CatalogRow(
+        "Ref-YouTube-VOS: 2021, 2020 or converted",
+        refytvos.open_split,
+        ("valid", "train", "converted/valid", "converted/train"),
+        {"sentences": "each"},
+        _simple(refytvos.check),
+        (
+            Evaluation(
+                "refytvos",
+                "expressions",
+                ("valid", "train"),
+                refytvos.open_evaluation,
+                {"converted": False, "official_count": True, "exclude": []},
+                "ref-youtube-vos",
+                {"refytvos_valid": {"J": 65.4, "F": 69.5, "J&F": 67.5}},
+            ),
         ),
-        "refytvos": Entry(
-            "Ref-YouTube-VOS: 2021, 2020 or converted",
-            _inside(refytvos.check),
-            _open_refytvos,
-            ("valid", "train", "converted/valid", "converted/train"),
+        "ref-youtube-vos",
+    ),
+    "refdavis": CatalogRow(
+        "Ref-DAVIS17: original, ReferFormer's or converted",
+        refdavis.open_split,
+        ("valid", "train", "converted/valid"),
+        {"sentences": "each"},
+        _simple(refdavis.check),
+        (
+            Evaluation(
+                "refdavis",
+                "davis",
+                ("val", "train"),
+                refdavis.open_evaluation,
+                {"annotation": None, "converted": False, "exclude": []},
+                "davis",
+                {"refdavis_val": {"J": 67.3, "F": 74.9, "J&F": 71.1}},
+                refdavis.evaluation_suffix,
+            ),
         ),
-        "refdavis": Entry(
-            "Ref-DAVIS17: original, ReferFormer's or converted",
-            _inside(refdavis.check),
-            _open_refdavis,
-            ("valid", "train", "converted/valid"),
+        "ref-davis",
+    ),
+    "revos": CatalogRow(
+        "ReVOS",
+        lambda root, split, options: revos.ReVos.open(root, str(split)),
+        ("valid", "train"),
+        check=_simple(revos.check),
+        evaluations=(
+            Evaluation(
+                "revos",
+                "revos",
+                open=lambda root, split, options: revos.ReVos.open(
+                    root, str(split), foreground=True, sampling=_excluding(options)
+                ),
+                options={"exclude": []},
+                submission="folders",
+                paper={
+                    "revos_reasoning": {"J": 49.2, "F": 54.7, "J&F": 51.9},
+                    "revos_referring": {"J": 54.8, "F": 59.2, "J&F": 57.0},
+                    "revos_overall": {"J": 52.0, "F": 56.9, "J&F": 54.5},
+                },
+            ),
         ),
-        "revos": Entry("ReVOS", _inside(revos.check), _split(revos.ReVos.open), ("valid", "train")),
-        "mevis": Entry(
-            "MeViS", _inside(mevis.check), _split(mevis.MeVis.open), ("valid_u", "train", "valid")
+        folder="ReVOS",
+    ),
+    "mevis": CatalogRow(
+        "MeViS",
+        lambda root, split, options: mevis.MeVis.open(root, str(split), sampling=_excluding(options)),
+        ("valid_u", "train", "valid"),
+        {"exclude": []},
+        _simple(mevis.check),
+        (Evaluation("mevis", "expressions", ("valid_u", "valid", "train"), submission="mevis"),),
+        "mevis",
+    ),
+    "llava": CatalogRow(
+        "LLaVA-1.5 mix and LLaVA-Instruct-150k",
+        lambda root, split, options: llava.Llava(root, split),
+        check=_simple(llava.check),
+    ),
+    "vqav2": _questions(
+        "vqav2",
+        "VQAv2 test-dev",
+        Evaluation(
+            "vqav2",
+            "vqa_accuracy",
+            ("test-dev", "val"),
+            lambda root, split, options: vqa.vqav2(root) if split == "test-dev" else vqa.vqav2_val(root),
+            submission="vqav2",
+            paper={"vqav2_test-dev": {"accuracy": 79.0}},
         ),
-        "llava": Entry(
-            "LLaVA-1.5 mix and LLaVA-Instruct-150k",
-            _inside(llava.check),
-            lambda root, split, images: llava.Llava(root, split),
-            (),
+    ),
+    "vqav2_val": _questions("vqav2_val", "VQAv2 val2014"),
+    "gqa": _questions(
+        "gqa",
+        "GQA test-dev balanced",
+        Evaluation("gqa", "gqa", ("testdev",), paper={"gqa_testdev": {"accuracy": 62.3}}),
+    ),
+    "pope": _questions("pope", "POPE", Evaluation("pope", "pope", ("",), paper={"pope": {"f1": 87.0}})),
+    "scienceqa": _questions(
+        "scienceqa",
+        "ScienceQA test",
+        Evaluation("scienceqa", "img_accuracy", ("test",), paper={"scienceqa_test": {"img_accuracy": 69.2}}),
+    ),
+    "mmbench": CatalogRow(
+        "MMBench",
+        lambda root, split, options: mmbench.MMBench(root, split or mmbench.FILE),
+        check=_simple(mmbench.check),
+        evaluations=(
+            Evaluation(
+                "mmbench",
+                "circular_accuracy",
+                ("",),
+                lambda root, split, options: mmbench.MMBench(root, options["file"]),
+                {"file": mmbench.FILE},
+                "mmbench",
+                {"mmbench": {"accuracy": 68.6}},
+                mmbench.evaluation_suffix,
+            ),
         ),
-        "vqav2": _questions("vqav2", "VQAv2 test-dev"),
-        "vqav2_val": _questions("vqav2_val", "VQAv2 val2014"),
-        "gqa": _questions("gqa", "GQA test-dev balanced"),
-        "pope": _questions("pope", "POPE"),
-        "scienceqa": _questions("scienceqa", "ScienceQA test"),
-        "mmbench": Entry(
-            "MMBench",
-            _inside(mmbench.check),
-            lambda root, split, images: mmbench.MMBench(root, split or mmbench.FILE),
-            (),
+    ),
+    "custom-images": CatalogRow(
+        "Custom images",
+        lambda root, split, options: custom_images.CustomImages(root, split),
+        check=_simple(custom_images.check),
+        evaluations=(
+            Evaluation(
+                "custom_images",
+                "custom_masks",
+                open=lambda root, split, options: custom_images.open_for_masks(root, split),
+            ),
         ),
-        "own-images": Entry(
-            "Your own pictures",
-            _inside(custom_images.check),
-            lambda root, split, images: custom_images.CustomImages(root, split),
-            (),
+        folder="custom-images",
+    ),
+    "custom-videos": CatalogRow(
+        "Custom videos",
+        lambda root, split, options: custom_videos.CustomVideos.open(root, split),
+        check=_simple(custom_videos.check),
+        evaluations=(
+            Evaluation(
+                "custom_videos",
+                "expressions",
+                open=lambda root, split, options: custom_videos.CustomVideos.open(
+                    root, split or None, Task(options["task"]), _excluding(options)
+                ),
+                options={"task": Task.RVOS.value, "exclude": []},
+                submission="folders",
+            ),
         ),
-        "own-videos": Entry(
-            "Your own videos",
-            _inside(custom_videos.check),
-            lambda root, split, images: custom_videos.CustomVideos.open(root, split),
-            (),
-        ),
-    }
-)  # fmt: skip
+        folder="custom-videos",
+    ),
+}
 """Name -> data set."""
+
+ALIASES: Mapping[str, str] = {
+    "own-images": "custom-images",
+    "own-videos": "custom-videos",
+    "own_images": "custom_images",
+    "own_videos": "custom_videos",
+}
+"""Earlier names of data sets and of their evaluations -> those of today."""
+
+
+def names_of(name: str) -> Iterator[str]:
+    """A name and its earlier ones."""
+    yield name
+    yield from (old for old, new in ALIASES.items() if new == name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from instructseg.data.dataset import (
     Dataset,
     Fault,
     Problem,
+    Sentences,
+    check_sentences,
     fit,
     missing_files,
     read_image,
@@ -26,10 +28,6 @@ from instructseg.data.dataset import (
 from instructseg.data.records import Id, Record, by_id, fault, file_name, path_name, shown
 from instructseg.masks import draw_polygons_official, mask_size, numbers, segmentation_to_mask
 from instructseg.structures import Sample, Task
-
-Sentences = Literal["each", "joined"]
-"""``each``: a sample per sentence, as the field evaluates. ``joined``: a sample per ref that reads all its
-sentences at once, as the official code trains and evaluates."""
 
 _SLACK = 1.0  # pixels by which a polygon may leave its picture
 
@@ -221,8 +219,7 @@ class ReferringImages(Dataset):
         official_polygons: bool = False,
         published: Mapping[str, int] | None = None,
     ) -> None:
-        if sentences not in ("each", "joined"):
-            raise ValueError(f"sentences must be 'each' or 'joined', got {sentences!r}")
+        check_sentences(sentences)
         self.name, self.refs, self.instances, self.folder = name, refs, instances, folder
         self.published = published or {}
         lengths = [1 if sentences == "joined" else len(ref.sentences) for ref in refs]
@@ -257,7 +254,7 @@ class ReferringImages(Dataset):
             meta=meta,
         )
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The path of the picture."""
         return str(self.folder / self._picture(self._locate(index)[0]).file_name)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from instructseg.data.problems import MissingFile as MissingFile
 from instructseg.data.problems import Problem as Problem
 from instructseg.media import load_image
 from instructseg.structures import Sample
+
+Sentences = Literal["each", "joined"]
+"""``each``: a sample per sentence, as the field evaluates. ``joined``: all sentences of the same objects in one
+sample, as the official code trains and evaluates."""
 
 COUNTS_FILE = "counts.json"
 """In the root of a generated copy: part -> counts, which hold there instead of the published ones."""
@@ -60,7 +64,7 @@ class Dataset(ABC):
         return self[index]
 
     @abstractmethod
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """Names the pixels that sample ``index`` looks at; equal for samples that may share visual features.
 
         Costs nothing: no file is opened.
@@ -299,18 +303,25 @@ def fit(mask: np.ndarray, picture: np.ndarray, where: str | Path) -> np.ndarray:
     return mask
 
 
+def check_sentences(sentences: str) -> None:
+    """Raises ``ValueError`` for anything other than :data:`Sentences`."""
+    if sentences not in ("each", "joined"):
+        raise ValueError(f"sentences must be 'each' or 'joined', got {sentences!r}")
+
+
 class Concatenated(Dataset):
     """Data sets one after the other.
 
     Args:
-        name: of the whole.
         parts: at least one.
+        name: of the whole; by default the names of the parts, joined by ``+``.
     """
 
-    def __init__(self, name: str, parts: Sequence[Dataset]) -> None:
+    def __init__(self, parts: Sequence[Dataset], name: str | None = None) -> None:
         if not parts:
-            raise ValueError(f"{name}: nothing to concatenate")
-        self.name, self.parts = name, tuple(parts)
+            raise ValueError(f"{name or 'Concatenated'}: nothing to concatenate")
+        self.name = "+".join(part.name for part in parts) if name is None else name
+        self.parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in parts])
 
     def __len__(self) -> int:
@@ -325,10 +336,10 @@ class Concatenated(Dataset):
         part, inside = self._locate(index)
         return part.draw(inside, rng)
 
-    def picture(self, index: int) -> str:
-        """See :meth:`Dataset.picture`."""
+    def image_key(self, index: int) -> str:
+        """See :meth:`Dataset.image_key`."""
         part, inside = self._locate(index)
-        return part.picture(inside)
+        return part.image_key(inside)
 
     def counts(self) -> dict[str, int]:
         """Sums; a picture that two parts share counts twice."""
@@ -342,6 +353,11 @@ class Concatenated(Dataset):
         """What is wrong with any of the parts."""
         for part in self.parts:
             yield from part.inspect()
+
+    def sources(self) -> Iterator[Path]:
+        """The files of all parts."""
+        for part in self.parts:
+            yield from part.sources()
 
     def _locate(self, index: int) -> tuple[Dataset, int]:
         if not 0 <= index < len(self):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,32 +17,46 @@ from instructseg.data.records import once
 from instructseg.files import name_fault
 from instructseg.structures import Sample, Task
 
-Sentences = Literal["each", "joined"]
-"""``each``: every expression by itself. ``joined``: all expressions of the same objects at once."""
-
 REFERENCES = 4
 """Reference frames of a sample, as released."""
+
+REVERSE = 0.3
+"""Chance of reversed time, as released."""
 
 TRIALS = 200
 """Draws of frames before the visible ones are looked for, as released."""
 
 
-class ReferringVideos(Dataset):
-    """Clips; a sample is one expression on a key frame where the meant objects are visible.
+@dataclass(frozen=True)
+class VideoSampling:
+    """Choice of expressions and of frames.
 
-    Evaluation goes through :attr:`clips` instead, so that the expressions of a clip share its features.
+    Attributes:
+        references: reference frames of a sample; a shorter video gives all its frames.
+        reverse: chance of a sample in reversed time; ``None`` for the data set's own, 0.3 unless it says so.
+        no_target: include expressions without a target, with no mask. Released: left out.
+        exclude: patterns of videos (``TAO/*``) and expressions (``003234408d/2``) to leave out.
+    """
+
+    references: int = REFERENCES
+    reverse: float | None = None
+    no_target: bool = False
+    exclude: Sequence[str] = ()
+
+
+class ReferringVideos(Dataset):
+    """Videos; a sample is one expression on a key frame where the meant objects are visible.
+
+    Evaluation goes through :attr:`clips` instead, so that the expressions of a video share its features.
 
     Args:
         name: of the part; samples are named ``<name>/<clip>/<expression>``.
         clips: with all their expressions.
         task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
-        references: reference frames of a sample; a shorter clip gives all its frames.
-        reverse: chance that a sample's time runs backwards. Released: 0.3.
-        no_target: whether expressions that mean nothing in the clip are samples too, with no mask.
-            Released: they are left out.
-        exclude: patterns of clips (``TAO/*``) and expressions (``003234408d/2``) to leave out.
-        published: see :class:`~instructseg.data.dataset.Dataset`; nothing is where some are left out.
-        skipped: what was left out when the clips were made, and how often.
+        sampling: expressions and frames to choose.
+        reverse: chance of reversed time where ``sampling`` leaves it open. Released: 0.3.
+        published: see :class:`~instructseg.data.dataset.Dataset`; ignored where some are excluded.
+        skipped: reason -> number of expressions or videos that the adapter left out.
 
     Attributes:
         clips: in the order of the file.
@@ -53,13 +67,14 @@ class ReferringVideos(Dataset):
         name: str,
         clips: Sequence[Clip],
         task: Task = Task.RVOS,
-        references: int = REFERENCES,
-        reverse: float = 0.3,
-        no_target: bool = False,
-        exclude: Sequence[str] = (),
+        sampling: VideoSampling | None = None,
+        reverse: float = REVERSE,
         published: Mapping[str, int] | None = None,
         skipped: Mapping[str, int] | None = None,
     ) -> None:
+        chosen = sampling or VideoSampling()
+        references, exclude = chosen.references, chosen.exclude
+        reverse = reverse if chosen.reverse is None else chosen.reverse
         if references < 0 or not 0 <= reverse <= 1:
             raise ValueError(
                 f"references must not be negative and reverse be 0..1, got {references} and {reverse}"
@@ -75,7 +90,7 @@ class ReferringVideos(Dataset):
         items: list[tuple[int, int]] = []
         for c, clip in enumerate(self.clips):
             for e, expression in enumerate(clip.expressions):
-                reason = _unfit(clip, expression, no_target)
+                reason = _unfit(clip, expression, chosen.no_target)
                 if reason is None:
                     items.append((c, e))
                 else:
@@ -112,7 +127,7 @@ class ReferringVideos(Dataset):
         reference_frames = tuple(clip.frames[t] for t in references)
         return Sample(pixels, expression.text, self.task, reference_frames, masks, name=name, meta=meta)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """Names the sample itself: each draws frames of its own."""
         clip, expression = self.locate(index)
         return f"{self.name}/{clip.name}/{expression.id}"
@@ -195,12 +210,6 @@ def joined(clips: Iterable[Clip]) -> list[Clip]:
     return result
 
 
-def check_sentences(sentences: str) -> None:
-    """Raises ``ValueError`` where it is none of :data:`Sentences`."""
-    if sentences not in ("each", "joined"):
-        raise ValueError(f"sentences must be 'each' or 'joined', got {sentences!r}")
-
-
 def without(clips: Iterable[Clip], exclude: Sequence[str]) -> list[Clip]:
     """The clips without expressions whose ``<clip>/<id>`` matches a pattern; a clip with none left is dropped.
 
@@ -255,10 +264,10 @@ class EveryFrame(Dataset):
         masks = None if mask is None else fit(mask[None], pixels, where)
         return Sample(pixels, meant.text, self.videos.task, masks=masks, name=where)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """Names the frame or the sample."""
         if index >= self._ends[-1]:
-            return self.videos.picture(index - int(self._ends[-1]))
+            return self.videos.image_key(index - int(self._ends[-1]))
         clip, t = self._locate(index)
         return f"{clip.name}/{clip.frame_names[t]}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +120,10 @@ class RleTruth(Truth):
     def where(self, obj: str, t: int) -> str:
         """See :meth:`Truth.where`."""
         return f"{self.file}, object {obj}, frame {t}"
+
+    def only(self, objects: Sequence[str]) -> RleTruth:
+        """See :meth:`Truth.only`."""
+        return replace(self, tracks={obj: self.tracks[obj] for obj in objects if obj in self.tracks})
 
     def never_visible(self, obj: str) -> bool:
         """Whether the track is all null."""
@@ -243,7 +247,34 @@ def read_tracks(path: Path, wanted: set[str]) -> dict[str, Track]:
 
 
 def to_rles(track: Any, where: str) -> Track:
-    """A track of run lengths alone; raises :class:`DataError` where it is anything else."""
-    if not isinstance(track, list) or not all(rle is None or isinstance(rle, Rle) for rle in track):
+    """A track of run lengths; a list of them in a frame is their union.
+
+    Raises:
+        DataError: it is anything else, or the masks of a frame differ in size.
+    """
+    if not isinstance(track, list):
         raise DataError(Fault.RECORD, where, "is not a list of nulls and {size, counts}")
-    return tuple(track)
+    return tuple(
+        _united(rle, f"{where}, frame {t}") if isinstance(rle, list) else _rle(rle, where)
+        for t, rle in enumerate(track)
+    )
+
+
+def _rle(entry: Any, where: str) -> Rle | None:
+    if entry is not None and not isinstance(entry, Rle):
+        raise DataError(Fault.RECORD, where, "is not a list of nulls and {size, counts}")
+    return entry
+
+
+def _united(parts: list[Any], where: str) -> Rle | None:
+    """The union of the masks of one frame."""
+    masks = [rle for part in parts if (rle := _rle(part, where)) is not None]
+    if not masks:
+        return None
+    if len({rle.size for rle in masks}) > 1:
+        raise DataError(Fault.MASK, where, "masks of several sizes")
+    try:
+        union = np.any([rle_to_mask(rle._asdict()) for rle in masks], axis=0)
+    except ValueError as error:
+        raise DataError(Fault.MASK, where, str(error)) from error
+    return Rle(masks[0].size, mask_to_rle(union)["counts"].encode("ascii"))

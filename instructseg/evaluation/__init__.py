@@ -1,8 +1,7 @@
-"""Metrics: pure functions and sums; no model in here.
+"""Metrics: pure functions and sums, without models or files.
 
-``iou`` and ``generalized`` score images, ``jf`` masks of a video, ``davis`` and ``video_protocols`` whole
-benchmarks from folders, ``vqa`` text. ``submission`` and ``submission_text`` write and check uploads,
-``report`` what a run leaves.
+``iou`` and ``generalized`` score images, ``jf`` masks of a video, ``davis`` and ``expressions`` benchmarks of
+videos, ``answers`` text.
 """
 
 from instructseg.evaluation.iou import IouSums

@@ -1,38 +1,24 @@
-"""The DAVIS 2017 benchmark: J and F of whole sequences of label maps, semi-supervised and unsupervised.
-
-The annotations, as distributed, and the predictions::
-
-    <root>/ImageSets/2017/<split>.txt                              a sequence per line
-           Annotations[_unsupervised]/480p/<sequence>/<frame>.png  palette PNG: 1.. objects, 255 void
-    <predictions>/<sequence>/<frame>.png                           palette PNG: 1.. objects or proposals
+"""DAVIS 2017: J and F of whole sequences of label maps, semi-supervised and unsupervised.
 
 The objects of a sequence are those of its first frame. ``semi-supervised`` compares equal labels, without the
-first and the last frame, and void is background. ``unsupervised`` compares all frames, leaves out void, and
-gives each object one proposal, so that the sum of J and F is largest.
+first and the last frame, and void (255) is background. ``unsupervised`` compares all frames, leaves out void,
+and assigns one proposal to each object, so that the sum of J and F is largest. Folders of label maps are scored
+by :func:`instructseg.benchmarks.folders.evaluate_davis`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from instructseg.evaluation.jf import Statistics, score_pairs, statistics
-from instructseg.evaluation.parallel import each
 from instructseg.evaluation.sums import mean
-from instructseg.masks import load_index_png
 from instructseg.structures import IGNORE_PIXEL
 
-DavisTask = Literal["semi-supervised", "unsupervised"]
-
 MAX_PROPOSALS = 20
-"""Labels that the unsupervised benchmark allows in a sequence."""
-
-_FOLDERS = {"semi-supervised": "Annotations", "unsupervised": "Annotations_unsupervised"}
+"""Largest number of labels in a sequence of the unsupervised benchmark."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +29,7 @@ class SequenceScores:
         name: of the sequence.
         region: J, ``float64[O, T]``, 0..1, objects in the order of their labels.
         boundary: F, likewise.
-        labels: the label of the prediction that answers each object.
+        labels: the label of the prediction assigned to each object.
     """
 
     name: str
@@ -77,7 +63,7 @@ def semi_supervised(prediction: np.ndarray, truth: np.ndarray, objects: int, nam
 
 
 def unsupervised(prediction: np.ndarray, truth: np.ndarray, objects: int, name: str = "") -> SequenceScores:
-    """Scores each of the objects 1..``objects`` with the proposal that suits it best, each used once.
+    """Scores each of the objects 1..``objects`` with its best proposal, each used once.
 
     Args:
         prediction: ``uint8[T, H, W]``, labels 1..20, any of them a proposal.
@@ -131,7 +117,7 @@ class DavisSums:
             )
 
     def merge(self, other: DavisSums) -> None:
-        """Counts all that ``other`` did; a sequence that both have counts once."""
+        """Adds the counts of ``other``; a shared sequence counts once."""
         self.objects.update(other.objects)
 
     def results(self) -> dict[str, float]:
@@ -151,7 +137,7 @@ def mean_results(results: Sequence[dict[str, float]]) -> dict[str, float]:
 
     Ref-DAVIS17 has four sets of expressions (two annotators, first frame or full video), each a folder of
     predictions; its figure is the mean of the four unsupervised results. InstructSeg's released script scores
-    one folder only, which is :func:`evaluate_davis` as it is.
+    one folder only, without a mean.
 
     Raises:
         ValueError: there is no table, or they have different rows.
@@ -159,57 +145,3 @@ def mean_results(results: Sequence[dict[str, float]]) -> dict[str, float]:
     if not results or any(table.keys() != results[0].keys() for table in results):
         raise ValueError("give one or more tables with the same rows")
     return {key: mean(table[key] for table in results) for key in results[0]}
-
-
-def evaluate_davis(
-    root: Path,
-    predictions: Path,
-    task: DavisTask = "unsupervised",
-    split: str = "val",
-    sequences: Sequence[str] | None = None,
-    processes: int = 1,
-    official_decay: bool = False,
-) -> DavisSums:
-    """Scores a folder of palette PNGs against the DAVIS annotations.
-
-    Args:
-        root: of DAVIS, see the top of this file.
-        predictions: a folder per sequence.
-        task: ``unsupervised`` is what Ref-DAVIS17 uses.
-        split: name of the list of sequences.
-        sequences: these only.
-        processes: to score sequences in; 1 for this one.
-        official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
-
-    Raises:
-        FileNotFoundError: the list, the annotations or a predicted frame is missing.
-        ValueError: a prediction does not fit.
-    """
-    if task not in _FOLDERS:
-        raise ValueError(f"no DAVIS task '{task}': use one of {', '.join(_FOLDERS)}")
-    if sequences is None:
-        listing = root / "ImageSets" / "2017" / f"{split}.txt"
-        if not listing.is_file():
-            raise FileNotFoundError(f"no list of sequences at {listing}: give the root of DAVIS")
-        sequences = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    sums = DavisSums(official_decay)
-    for scores in each(partial(score_sequence, root, predictions, task), sequences, processes):
-        sums.add(scores)
-    return sums
-
-
-def score_sequence(root: Path, predictions: Path, task: DavisTask, name: str) -> SequenceScores:
-    """Scores one sequence; see :func:`evaluate_davis`."""
-    folder = root / _FOLDERS[task] / "480p" / name
-    frames = sorted(path.name for path in folder.glob("*.png"))
-    if not frames:
-        raise FileNotFoundError(f"no annotations in {folder}")
-    truth = np.stack([load_index_png(folder / frame) for frame in frames])
-    objects = int(np.where(truth[0] == IGNORE_PIXEL, 0, truth[0]).max())
-    if task == "semi-supervised":
-        frames, truth = frames[1:-1], truth[1:-1]
-    if not frames:
-        raise ValueError(f"{name}: no frame is left between the first and the last")
-    prediction = np.stack([load_index_png(predictions / name / frame) for frame in frames])
-    score = semi_supervised if task == "semi-supervised" else unsupervised
-    return score(prediction, truth, objects, name)

@@ -21,15 +21,14 @@ from torch import nn
 from instructseg.convert import load_mask2former
 from instructseg.convert.readers import open_weights
 from instructseg.criterion import CriterionConfig, SegCriterion
-from instructseg.data.coco_refs import Sentences
-from instructseg.data.dataset import Dataset
+from instructseg.data.dataset import Dataset, Sentences
 from instructseg.distributed import all_reduce_mean
 from instructseg.engine.optim import train_mode
 from instructseg.inference import VideoPredictor, load
 from instructseg.inference.postprocess import all_masks, best_masks
-from instructseg.interop.benchmarks import WholeClips, splits
 from instructseg.interop.entries import Entry, planes, to_sample
 from instructseg.interop.scores import GeneralizedScores, ReferringScores, Scores, VideoScores
+from instructseg.interop.splits import WholeClips, splits
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_PIXEL, Geometry, Sample, Task
@@ -71,7 +70,7 @@ def register_all(
 ) -> list[str]:
     """Enters every split of every data set, as ``instructseg_refcoco_val`` and so on; reads nothing.
 
-    Args and errors are those of :func:`instructseg.interop.benchmarks.splits`. Returns the names.
+    Args and errors are those of :func:`instructseg.interop.splits.splits`. Returns the names.
     """
     names = []
     for split in splits(root, places, sentences):
@@ -84,7 +83,7 @@ def _records(name: str, opened: Callable[[], Dataset | WholeClips]) -> list[Entr
     """What the catalog gives: no pixels, only where they are."""
     dataset = opened()
     return [
-        {"dataset": name, "index": index, "image_id": index, "file_name": dataset.picture(index)}
+        {"dataset": name, "index": index, "image_id": index, "file_name": dataset.image_key(index)}
         for index in range(len(dataset))
     ]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from instructseg.distributed import rank
 from instructseg.evaluation import IouSums
+from instructseg.evaluation.expressions import ExpressionSums, score_masks
 from instructseg.evaluation.generalized import GeneralizedSums
 from instructseg.evaluation.sums import merged
-from instructseg.evaluation.video_protocols import ExpressionSums, score_masks
 from instructseg.interop.entries import Entry, truth
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from instructseg.benchmarks.base import Record
-from instructseg.benchmarks.images import compare, generalized_metrics, own_metrics, union_of
-from instructseg.benchmarks.table import BENCHMARKS
-from instructseg.benchmarks.text import mmbench_metrics, pope_metrics
+from instructseg.benchmarks.base import ScoreRecord
+from instructseg.benchmarks.images import compare, custom_metrics, generalized_metrics, union_of
+from instructseg.benchmarks.submission import LAYOUTS
+from instructseg.benchmarks.table import METRICS, options_of, splits_of
+from instructseg.benchmarks.text import SUBMISSIONS, circular_accuracy, pope_metrics
 from instructseg.benchmarks.videos import merge_hard, merge_soft, shown_frames
+from instructseg.data.catalog import evaluations
 from instructseg.structures import Prediction
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
@@ -23,15 +25,22 @@ def test_the_documentation_lists_splits_and_options() -> None:
     table = {}
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and cells[0].strip("` ") in BENCHMARKS:
+        if len(cells) == 3 and cells[0].strip("` ") in evaluations():
             table[cells[0].strip("` ")] = cells[1], cells[2]
-    assert list(table) == list(BENCHMARKS)
+    assert set(table) == set(evaluations())
     for name, (splits, options) in table.items():
-        entry = BENCHMARKS[name]
-        assert tuple(re.findall("`([^`]+)`", splits)) == tuple(split for split in entry.splits if split)
+        assert tuple(re.findall("`([^`]+)`", splits)) == tuple(split for split in splits_of(name) if split)
         words = table["refcoco"][1] if options.startswith("as `refcoco`") else options
         given = {key: yaml.safe_load(value) for key, value in re.findall(r"`(\w+): ([^`]*)`", words)}
-        assert given == entry.options
+        assert given == options_of(name)
+
+
+def test_metrics_and_submissions_of_the_catalog_exist() -> None:
+    found = [evaluation for _, evaluation in evaluations().values()]
+    assert {evaluation.metric for evaluation in found} == set(METRICS)
+    assert {evaluation.submission for evaluation in found} - {""} == {*LAYOUTS, *SUBMISSIONS}
+    rows = [row for evaluation in found for row in evaluation.paper]
+    assert len(rows) == len(set(rows))
 
 
 def prediction(mask: list[list[bool]], probability: list[list[float]]) -> Prediction:
@@ -61,7 +70,7 @@ def test_counts_of_a_sample() -> None:
 
 
 def test_no_target_by_threshold() -> None:
-    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> Record:
+    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> ScoreRecord:
         counts = {"intersection": intersection, "union": union}
         return {**counts, "presence": presence, "is_nothing": is_nothing}
 
@@ -74,12 +83,12 @@ def test_no_target_by_threshold() -> None:
     found = generalized_metrics(records, 0.5)
     assert (found["N-acc"], found["T-acc"], found["Pr@0.7"]) == (0.5, 0.5, 0.5)
     assert found["cIoU"] == 6 / (8 + 10 + 3) and found["gIoU"] == (0.75 + 0 + 1 + 0) / 4
-    assert own_metrics(records)["N-acc"] == 0 and own_metrics(records, 0.5)["N-acc"] == 0.5
+    assert custom_metrics(records)["N-acc"] == 0 and custom_metrics(records, 0.5)["N-acc"] == 0.5
 
 
 def test_answers_to_numbers() -> None:
     circle = [("7", 1.0), ("1000007", 0.0), ("8", 1.0), ("1000008", 1.0)]
-    found = mmbench_metrics([{"question_id": key, "score": score} for key, score in circle])
+    found = circular_accuracy([{"question_id": key, "score": score} for key, score in circle])
     assert found == {"accuracy": 0.5, "row_accuracy": 0.75}
     said = [
         ("random", "Yes", True),

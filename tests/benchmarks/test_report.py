@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.benchmarks.report import PAPER, TABLE_HEADER, SampleLog, markdown_rows, read_samples
+from instructseg.benchmarks.report import TABLE_HEADER, SampleLog, markdown_rows, read_samples
+from instructseg.data.catalog import evaluations, paper_figures
 
 
 def test_a_log_is_continued(tmp_path: Path) -> None:
@@ -69,11 +70,11 @@ def test_rows_beside_the_paper() -> None:
 
 
 def test_the_papers_figures_agree_with_each_other() -> None:
-    for figures in PAPER.values():
-        values = figures.percent
-        assert figures.source and all(0 < value < 100 for value in values.values())
+    papers = {row: values for _, found in evaluations().values() for row, values in found.paper.items()}
+    for values in papers.values():
+        assert all(0 < value < 100 for value in values.values())
         if "J&F" in values:
             assert values["J&F"] == pytest.approx((values["J"] + values["F"]) / 2, abs=0.06)
-    groups = [PAPER[f"revos_{name}"].percent for name in ("reasoning", "referring", "overall")]
+    groups = [paper_figures(f"revos_{name}") for name in ("reasoning", "referring", "overall")]
     for metric in ("J", "F", "J&F"):
         assert groups[2][metric] == pytest.approx((groups[0][metric] + groups[1][metric]) / 2, abs=0.06)

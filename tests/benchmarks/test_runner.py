@@ -17,23 +17,25 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from instructseg.benchmarks import runner
-from instructseg.benchmarks.base import Benchmark, Record, Runner
+from instructseg.benchmarks.base import Benchmark, Runner, ScoreRecord
+from instructseg.benchmarks.folders import evaluate_davis
 from instructseg.benchmarks.images import Segmentation
 from instructseg.benchmarks.report import read_samples
-from instructseg.benchmarks.submission import REF_YOUTUBE_VOS, ExpectedVideo, validate
+from instructseg.benchmarks.submission import LAYOUTS, ExpectedVideo, validate
 from instructseg.benchmarks.submission_text import validate_mmbench, validate_vqav2
-from instructseg.benchmarks.table import BENCHMARKS, completed
+from instructseg.benchmarks.table import completed, options_of
 from instructseg.benchmarks.text import answers
 from instructseg.benchmarks.videos import Expressions
 from instructseg.cli.app import app
 from instructseg.cli.train import evaluate as evaluate_file
 from instructseg.config import load_config
+from instructseg.data.catalog import evaluations
 from instructseg.data.datasets.refcoco import RefCoco
 from instructseg.data.datasets.refdavis import RefDavis
 from instructseg.data.datasets.refytvos import RefYtVos
 from instructseg.data.datasets.revos import ReVos
 from instructseg.evaluation import IouSums
-from instructseg.evaluation.davis import evaluate_davis, mean_results
+from instructseg.evaluation.davis import mean_results
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg
@@ -52,7 +54,7 @@ RUNS = [
     ("refcocog", "refer_seg", ["eval.options.split_by=google"], 3, 3),
     ("grefcoco", "grefer_seg", ["eval.options.official_size=true"], 3, 3),
     ("reasonseg", "ReasonSeg", ["eval.options.official_sums=true"], 2, 2),
-    ("own_images", "own-images", [], 3, 3),
+    ("custom_images", "custom-images", [], 3, 3),
     ("refytvos", "ref-youtube-vos", [], 2, 2),
     ("refytvos", "rvos/YouTube", ["eval.options.converted=true"], 2, 0),
     ("refdavis", "ref-davis-referformer", ["eval.options.annotation=2", "eval.options.soft=false"], 1, 1),
@@ -60,7 +62,7 @@ RUNS = [
     ("revos", "ReVOS", ["eval.options.corrected=true", "eval.options.threshold=0.5"], 2, 2),
     ("mevis", "mevis", [], 2, 2),
     ("mevis", "mevis", ["eval.split=valid"], 2, 0),
-    ("own_videos", "own-videos", [], 2, 2),
+    ("custom_videos", "custom-videos", [], 2, 2),
     ("vqav2", "eval", [], 2, 0),
     ("vqav2", "eval", ["eval.split=val"], 2, 2),
     ("gqa", "eval", [], 2, 2),
@@ -95,7 +97,7 @@ def run(layouts: Path, checkpoint: Path, tmp_path: Path) -> Run:
 
 def basics(checkpoint: Path, root: Path, out: Path, benchmark: str) -> list[str]:
     words = [f"model.name={checkpoint}", f"eval.root={root}", f"output_dir={out}", "eval.device=cpu"]
-    if "max_new_tokens" in BENCHMARKS[benchmark].options:
+    if "max_new_tokens" in options_of(benchmark):
         words.append("eval.options.max_new_tokens=3")
     if place := {"RES": "../images/mscoco/images/train2014"}.get(root.name):
         words.append(f"eval.options.images={root / place}")
@@ -114,7 +116,7 @@ def test_every_benchmark_has_a_configuration_and_every_configuration_a_benchmark
         assert config.eval is not None and config.model.name
         assert completed(config.eval).benchmark == path.stem
         names.add(path.stem)
-    assert names == set(BENCHMARKS)
+    assert names == set(evaluations())
 
 
 @pytest.mark.parametrize(
@@ -229,9 +231,9 @@ def test_interrupted_run_goes_on_and_ends_the_same(
 ) -> None:
     whole = run(benchmark, place, out="whole")
     original: Any = kind.run
-    yielded: list[Record] = []
+    yielded: list[ScoreRecord] = []
 
-    def failing(self: Benchmark, runner: Runner, indices: Sequence[int]) -> Iterator[Record]:
+    def failing(self: Benchmark, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
         for record in original(self, runner, indices):
             if len(yielded) == stop:
                 raise KeyboardInterrupt
@@ -294,7 +296,7 @@ def test_submissions_are_what_the_servers_take(run: Run, layouts: Path, tmp_path
     run("refytvos", "ref-youtube-vos", out="a")
     clips = RefYtVos.open(layouts / "ref-youtube-vos").clips
     videos = [ExpectedVideo(c.name, c.frame_names, tuple(e.id for e in c.expressions), c.size) for c in clips]
-    assert validate(only(tmp_path / "a") / "submission.zip", REF_YOUTUBE_VOS, videos) == []
+    assert validate(only(tmp_path / "a") / "submission.zip", LAYOUTS["ref-youtube-vos"], videos) == []
     run("vqav2", "eval", out="b")
     texts = read_samples(only(tmp_path / "b") / "samples.jsonl").values()
     ids = [record["question_id"] for record in texts]
@@ -346,27 +348,27 @@ def test_other_weights_or_files_behind_the_same_names_are_refused(
     run: Run, layouts: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     data, model = tmp_path / "data", tmp_path / "model"
-    shutil.copytree(layouts / "own-images", data)
+    shutil.copytree(layouts / "custom-images", data)
     shutil.copytree(checkpoint, model)
     words = [f"eval.root={data}", f"model.name={model}", "eval.limit=1"]
     with pytest.raises(FileNotFoundError):
-        run("own_images", "own-images", *words, f"model.name={tmp_path / 'nowhere'}")
-    run("own_images", "own-images", *words)  # what failed before left nothing that is in the way
+        run("custom_images", "custom-images", *words, f"model.name={tmp_path / 'nowhere'}")
+    run("custom_images", "custom-images", *words)  # what failed before left nothing that is in the way
     table = data / "instructions.csv"
     table.touch()
     (data / "notes.ipynb").write_text("{}")
-    run("own_images", "own-images", *words)  # neither a date nor a file that is not read is a change
+    run("custom_images", "custom-images", *words)  # neither a date nor a file that is not read is a change
     before = table.read_bytes()
     table.write_bytes(before + b"\n")
     with pytest.raises(ValueError, match="holds an evaluation with files"):
-        run("own_images", "own-images", *words)
+        run("custom_images", "custom-images", *words)
     shutil.rmtree(tmp_path / "out")
-    run("own_images", "own-images", *words)
+    run("custom_images", "custom-images", *words)
     weights = load_file(model / "model.safetensors")
     weights["mask_decoder.query_proj.weight"] += 0.1
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="holds an evaluation with weights"):
-        run("own_images", "own-images", *words)
+        run("custom_images", "custom-images", *words)
 
 
 def test_what_the_paper_did_not_measure_is_not_beside_its_figures(run: Run, tmp_path: Path) -> None:
@@ -409,4 +411,4 @@ def test_progress_is_logged_where_there_is_no_terminal(
     monkeypatch.setattr(runner, "LOG_SECONDS", 0.0)
     with caplog.at_level("INFO", logger="instructseg"):
         run("reasonseg", "ReasonSeg")
-    assert any("reasonseg_val: 2 of 2 pictures" in record.getMessage() for record in caplog.records)
+    assert any("reasonseg_val: 2 of 2 images" in record.getMessage() for record in caplog.records)

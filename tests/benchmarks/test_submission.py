@@ -8,10 +8,7 @@ import pytest
 from PIL import Image
 
 from instructseg.benchmarks.submission import (
-    DAVIS,
-    MEVIS,
-    REF_YOUTUBE_VOS,
-    REVOS,
+    LAYOUTS,
     ExpectedVideo,
     pack,
     validate,
@@ -32,7 +29,9 @@ def predictions(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize(("layout", "top"), [(REF_YOUTUBE_VOS, "Annotations/"), (MEVIS, "")])
+@pytest.mark.parametrize(
+    ("layout", "top"), [(LAYOUTS["ref-youtube-vos"], "Annotations/"), (LAYOUTS["mevis"], "")]
+)
 def test_zips(predictions: Path, layout, top: str) -> None:
     target = predictions.parent / "upload" / "submission.zip"
     pack(predictions, target, layout)
@@ -48,19 +47,19 @@ def test_zips(predictions: Path, layout, top: str) -> None:
     first = target.read_bytes()
     pack(predictions, target, layout)
     assert target.read_bytes() == first
-    wrong = MEVIS if layout is REF_YOUTUBE_VOS else REF_YOUTUBE_VOS
+    wrong = LAYOUTS["mevis"] if layout is LAYOUTS["ref-youtube-vos"] else LAYOUTS["ref-youtube-vos"]
     assert sum("missing" in fault for fault in validate(target, wrong, [VIDEO])) == 4
 
 
 def test_every_fault_of_a_folder_is_found(predictions: Path) -> None:
-    assert validate(predictions, REVOS, [VIDEO]) == []
+    assert validate(predictions, LAYOUTS["folders"], [VIDEO]) == []
     folder = predictions / VIDEO.name
     (folder / "0/00000.png").unlink()
     Image.fromarray(np.full((4, 6), 128, np.uint8)).save(folder / "0/00005.png")
-    (folder / "1/00000.png").write_bytes(b"no picture")
+    (folder / "1/00000.png").write_bytes(b"no image")
     write_mask(predictions, VIDEO.name, "1", "00005", MASK[:3])
     write_mask(predictions, VIDEO.name, "2", "00000", MASK)
-    assert validate(predictions, REVOS, [VIDEO]) == [
+    assert validate(predictions, LAYOUTS["folders"], [VIDEO]) == [
         "UVO/all/x/0/00000.png: missing",
         "UVO/all/x/0/00005.png: has values other than 0 and 255",
         "UVO/all/x/1/00000.png: damaged",
@@ -71,7 +70,7 @@ def test_every_fault_of_a_folder_is_found(predictions: Path) -> None:
 
 def test_the_frames_of_a_video_agree_where_no_size_is_known(predictions: Path) -> None:
     write_mask(predictions, VIDEO.name, "1", "00000", MASK[:3])
-    (fault,) = validate(predictions, REVOS, [ExpectedVideo(VIDEO.name, FRAMES, ("0", "1"))])
+    (fault,) = validate(predictions, LAYOUTS["folders"], [ExpectedVideo(VIDEO.name, FRAMES, ("0", "1"))])
     assert fault == "UVO/all/x/1/00000.png: 3x6 pixels instead of 4x6"
 
 
@@ -79,21 +78,21 @@ def test_davis_wants_palette_pictures(tmp_path: Path) -> None:
     for frame in FRAMES:
         write_labels(tmp_path, "swan", frame, MASK.astype(np.uint8) * 2)
     video = ExpectedVideo("swan", FRAMES)
-    assert validate(tmp_path, DAVIS, [video]) == []
+    assert validate(tmp_path, LAYOUTS["davis"], [video]) == []
     Image.fromarray(MASK.astype(np.uint8)).save(tmp_path / "swan/00000.png")
-    (fault,) = validate(tmp_path, DAVIS, [video])
+    (fault,) = validate(tmp_path, LAYOUTS["davis"], [video])
     assert fault == "swan/00000.png: a PNG of mode L instead of a PNG of mode P"
 
 
 def test_what_is_not_there_or_of_the_wrong_kind(predictions: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing to check"):
-        validate(predictions / "nowhere", REVOS, [])
-    with pytest.raises(FileNotFoundError, match="no pictures below"):
-        pack(predictions.parent / "empty", predictions.parent / "a.zip", MEVIS)
+        validate(predictions / "nowhere", LAYOUTS["folders"], [])
+    with pytest.raises(FileNotFoundError, match="no masks below"):
+        pack(predictions.parent / "empty", predictions.parent / "a.zip", LAYOUTS["mevis"])
     with pytest.raises(ValueError, match="takes the folder itself"):
-        pack(predictions, predictions.parent / "a.zip", REVOS)
-    assert "should be a zip file" in validate(predictions, MEVIS, [])[0]
+        pack(predictions, predictions.parent / "a.zip", LAYOUTS["folders"])
+    assert "should be a zip file" in validate(predictions, LAYOUTS["mevis"], [])[0]
     text = predictions.parent / "a.zip"
     text.write_text("no zip")
-    assert "is no zip file" in validate(text, MEVIS, [])[0]
-    assert "should be a folder" in validate(text, REVOS, [])[0]
+    assert "is no zip file" in validate(text, LAYOUTS["mevis"], [])[0]
+    assert "should be a folder" in validate(text, LAYOUTS["folders"], [])[0]

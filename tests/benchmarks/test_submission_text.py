@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructseg.benchmarks.submission_text import (
@@ -140,3 +140,61 @@ def test_column_names() -> None:
     names = ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
     assert [_column_name(index) for index in (0, 25, 26, 51, 52, 701, 702)] == names
     assert [_column_index(f"{name}12") for name in names] == [0, 25, 26, 51, 52, 701, 702]
+
+
+SPACE = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+
+
+def workbook(path: Path, cells: str, shared: str = "", head: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", f"<sst {SPACE}>{shared}</sst>")
+        sheet = f"{head}<worksheet {SPACE}><sheetData>{cells}</sheetData></worksheet>"
+        archive.writestr("xl/worksheets/sheet1.xml", sheet)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ('<row><c r="1A"><v>1</v></c></row>', "'1A' names no cell"),
+        ('<row><c r="AAAAAAAA1"><v>1</v></c></row>', "names no cell"),
+        ('<row><c r="-1"><v>1</v></c></row>', "names no cell"),
+        ('<row><c r="ZZZ1"><v>1</v></c></row>', "more than 16,384 columns"),
+        ('<row><c r="XFD1"><v>1</v></c></row>' * 200, "or 2,000,000 cells"),
+        ('<row><c t="s"><v>7</v></c></row>', "shared text '7' of 1"),
+        ('<row><c t="s"><v>-1</v></c></row>', "shared text '-1' of 1"),
+        ('<row><c t="s"><v>' + "9" * 5000 + "</v></c></row>", "shared text '999"),
+        ('<row><c t="s"><v>\u00b2</v></c></row>', "shared text"),
+        ("<row><c></row>", "mismatched tag"),
+        ("<row/>" + " " * (33 << 20), "bytes, more than 33,554,432"),
+    ],
+)
+def test_a_damaged_or_huge_workbook_is_one_line(tmp_path: Path, cells: str, message: str) -> None:
+    path = workbook(tmp_path / "book.xlsx", cells, "<si><t>a</t></si>")
+    with pytest.raises(ValueError, match=message) as error:
+        read_xlsx(path)
+    assert str(error.value).startswith(f"{path} is no Excel workbook: ") and "\n" not in str(error.value)
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    head = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+    path = workbook(tmp_path / "book.xlsx", "<row><c><v>&b;</v></c></row>", head=head)
+    with pytest.raises(ValueError, match="defines entities"):
+        read_xlsx(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_changed_workbook_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("sheet") / "book.xlsx"
+    write_xlsx(path, [["index", "prediction"], [1, "A"]])
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        read_xlsx(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path} is no Excel workbook: ") and "\n" not in str(error)

@@ -45,7 +45,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_copies(tmp_path / "copy", [name], pictures=1)
     root = tmp_path / "copy" / PLACES[name][0]
     elsewhere = root.parent / "images" if name == "refcoco-converted" else root
-    victim = sorted(elsewhere.rglob("*.png" if name in ("scienceqa", "own-videos") else "*.jpg"))[0]
+    victim = sorted(elsewhere.rglob("*.png" if name in ("scienceqa", "custom-videos") else "*.jpg"))[0]
     victim.unlink()
     result = run("check", name, "--root", root, code=1)
     assert f"missing file: {victim}: the file is missing" in result.stdout.splitlines()
@@ -104,7 +104,7 @@ def test_the_list_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (["check", "refcocoo", "--root", "{}"], "unknown data set 'refcocoo'; the closest is 'refcoco'"),
         (["show", "mevi", "--root", "{}", "--out", "a.png"], "the closest is 'mevis'"),
         (["check", "gqa", "--root", "{}/none"], "none is missing: give the folder of the data set"),
-        (["check", "gqa", "--root", "{}", "--images", "{}"], "the pictures of gqa lie below its root"),
+        (["check", "gqa", "--root", "{}", "--images", "{}"], "the images of gqa lie below its root"),
         (
             ["show", "mevis", "--root", "{}/mevis", "--split", "test"],
             "no split 'test': there are valid_u, train",

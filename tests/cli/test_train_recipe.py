@@ -103,5 +103,5 @@ def test_splits_are_joined_and_so_are_sentences(tmp_path: Path) -> None:
     assert whole[len(parts[0])].instruction == parts[1][0].instruction
     with pytest.raises(IndexError):
         whole[len(whole)]
-    with pytest.raises(ValueError, match="sentences are joined for refcoco and refytvos, not for mevis"):
+    with pytest.raises(ValueError, match=r"options\.sentences: mevis has no such option"):
         open_dataset(DatasetConfig("mevis", root, "train", sentences="joined"))

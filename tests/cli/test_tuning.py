@@ -60,16 +60,16 @@ def test_the_page_runs_from_folder_to_model(
         assert len(found) == 3  # before, between and behind two steps
         assert json.loads(Path(f"runs/{run}/train/best.json").read_text())["value"] == max(found)
         assert Path(f"runs/{run}/model/model.safetensors").is_file()
-    for folder in ("before/own_images_val", "after/own_images_val", "after_video/own_videos_val"):
+    for folder in ("before/custom_images_val", "after/custom_images_val", "after_video/custom_videos_val"):
         assert "|" in Path("runs", folder, "results.md").read_text()
-    train, val = (CustomImages("my_data/own-images", split) for split in ("train", "val"))
-    everything = CustomImages("my_data/own-images")
+    train, val = (CustomImages("my_data/custom-images", split) for split in ("train", "val"))
+    everything = CustomImages("my_data/custom-images")
     pictures = [{row.image for row in part.rows} for part in (train, val)]
     assert not pictures[0] & pictures[1] and len(pictures[1]) == 2  # one in five of six, rounded up
     assert pictures[0] | pictures[1] == {row.image for row in everything.rows}
     assert len(train) + len(val) == sum(row.masks is not None for row in everything.rows)
     clips = [
-        {c.name for c in CustomVideos.open("my_data/own-videos", split).clips} for split in ("train", "val")
+        {c.name for c in CustomVideos.open("my_data/custom-videos", split).clips} for split in ("train", "val")
     ]
     assert [len(part) for part in clips] == [2, 1] and not clips[0] & clips[1]
 

@@ -10,9 +10,9 @@ from recipes.nano.layouts.copies import write_copies
 
 
 def test_the_usual_split_is_the_first() -> None:
-    assert {entry.splits[0] for entry in catalog.CATALOG.values() if entry.splits} >= {"val", "valid_u"}
-    for name, entry in catalog.CATALOG.items():
-        assert len(set(entry.splits)) == len(entry.splits), name
+    assert {row.splits[0] for row in catalog.CATALOG.values() if row.splits} >= {"val", "valid_u"}
+    for name, row in catalog.CATALOG.items():
+        assert len(set(row.splits)) == len(row.splits), name
 
 
 def test_a_split_is_opened_by_its_adapter(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Numbers(Dataset):
             raise DataError(Fault.IMAGE, f"{self.name}.jpg", "broken")
         return Sample(np.zeros((1, 1, 3), np.uint8), str(self.values[index]), Task.RES)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         return f"{self.name}-{index}"
 
     def counts(self) -> dict[str, int]:
@@ -48,17 +48,17 @@ class Numbers(Dataset):
 
 
 def test_concatenated_keeps_the_order() -> None:
-    whole = Concatenated("all", [Numbers("a", [0, 1]), Numbers("b", []), Numbers("c", [2, 3, 4])])
+    whole = Concatenated([Numbers("a", [0, 1]), Numbers("b", []), Numbers("c", [2, 3, 4])], "all")
     assert [whole[i].instruction for i in range(len(whole))] == list("01234")
     assert [whole.draw(i, np.random.default_rng()).instruction for i in range(5)] == list("01234")
-    assert [whole.picture(i) for i in range(5)] == ["a-0", "a-1", "c-0", "c-1", "c-2"]
+    assert [whole.image_key(i) for i in range(5)] == ["a-0", "a-1", "c-0", "c-1", "c-2"]
     assert whole.counts() == {"numbers": 5, "halves": 10}
     assert whole.describe() == "all: 5 numbers, 10 halves"
     for index in (-1, 5):
         with pytest.raises(IndexError, match=f"sample {index} of 5 in all"):
             whole[index]
     with pytest.raises(ValueError, match="nothing to concatenate"):
-        Concatenated("none", [])
+        Concatenated([])
 
 
 def test_check_collects_everything(tmp_path: Path) -> None:

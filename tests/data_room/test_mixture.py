@@ -29,7 +29,7 @@ class Numbers(Dataset):
     def draw(self, index, rng):
         return Sample(np.zeros((1, 1, 3), np.uint8), f"{self.name} {index} {rng.integers(10**9)}", Task.RES)
 
-    def picture(self, index):
+    def image_key(self, index):
         return str(index)
 
     def counts(self):

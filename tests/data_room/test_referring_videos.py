@@ -9,7 +9,14 @@ import pytest
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.dataset import DataError
-from instructseg.data.referring_videos import TRIALS, EveryFrame, ReferringVideos, joined, without
+from instructseg.data.referring_videos import (
+    TRIALS,
+    EveryFrame,
+    ReferringVideos,
+    VideoSampling,
+    joined,
+    without,
+)
 
 
 class Drawn(Truth):
@@ -44,7 +51,7 @@ def key_of(sample):
 @pytest.mark.parametrize("references", [0, 2, 4])
 def test_the_key_frame_shows_what_is_meant_and_references_are_near(references):
     visible = {3, 4, 11}
-    dataset = ReferringVideos("v", [clip_of(20, Drawn(visible))], references=references)
+    dataset = ReferringVideos("v", [clip_of(20, Drawn(visible))], sampling=VideoSampling(references))
     keys = Counter()
     for seed in range(60):
         sample = dataset.draw(0, np.random.default_rng(seed))
@@ -55,7 +62,7 @@ def test_the_key_frame_shows_what_is_meant_and_references_are_near(references):
         assert len(others) == len(set(others) - {key}) == references
         assert others in (sorted(others), sorted(others, reverse=True))
         assert sample.meta["frame"] == f"{key:05d}"
-        assert sample.name == "v/clip/0" == dataset.picture(0)
+        assert sample.name == "v/clip/0" == dataset.image_key(0)
     assert set(keys) == visible
 
 
@@ -130,7 +137,7 @@ def test_patterns_leave_out_clips_and_expressions():
     clips = [clip_of(1, None, said, name) for name in ("TAO/a/b", "UVO/TAO/c", "d")]
     left = [(clip.name, [e.id for e in clip.expressions]) for clip in without(clips, ["TAO/*", "d/1"])]
     assert left == [("UVO/TAO/c", ["0", "1"]), ("d", ["0"])]
-    dataset = ReferringVideos("v", clips, exclude=["d/*"], published={"videos": 3})
+    dataset = ReferringVideos("v", clips, sampling=VideoSampling(exclude=["d/*"]), published={"videos": 3})
     assert dataset.counts() == {"videos": 2, "expressions": 4, "skipped: excluded": 2}
     assert dataset.published == {}
 
@@ -140,7 +147,7 @@ def test_every_frame_is_gone_through_once_and_every_sample():
     every = EveryFrame(dataset)
     assert len(every) == 3 + 2 + 2
     assert [int(every[i].masks.sum()) for i in range(6)] == [0, 1, 0, 0, 0, 1]
-    assert [every.picture(i) for i in range(7)] == [
+    assert [every.image_key(i) for i in range(7)] == [
         "clip/00000", "clip/00001", "clip/00002", "b/00000", "b/00001", "v/clip/0", "v/b/0",
     ]  # fmt: skip
     with pytest.raises(DataError, match="v/b/0: 'the pixel' is visible in no frame"):

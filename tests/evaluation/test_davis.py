@@ -1,7 +1,6 @@
 """DAVIS sequences against a search over all assignments, and a small benchmark written to disk."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +9,10 @@ from hypothesis import strategies as st
 
 from instructseg.evaluation.davis import (
     DavisSums,
-    evaluate_davis,
     mean_results,
     semi_supervised,
     unsupervised,
 )
-from instructseg.masks import save_palette_png
 
 from .masks_by_hand import label_maps, sizes, slow_f, slow_j
 
@@ -98,49 +95,3 @@ def test_mean_of_four_expression_sets() -> None:
     assert mean_results(tables) == {"J-Mean": 0.25, "F-Mean": 1}
     with pytest.raises(ValueError, match="the same rows"):
         mean_results([{"J": 1.0}, {"F": 1.0}])
-
-
-@pytest.fixture
-def davis(tmp_path: Path) -> Path:
-    """Two sequences with void; the predictions swap the labels of the second."""
-    (tmp_path / "ImageSets/2017").mkdir(parents=True)
-    (tmp_path / "ImageSets/2017/val.txt").write_text("swan\ncows\n")
-    for sequence in ("swan", "cows"):
-        for number in range(5):
-            truth = np.zeros((30, 40), np.uint8)
-            truth[5:15, 5 + number : 20 + number] = 1
-            if sequence == "cows":
-                truth[18:28, 20:35] = 2
-            prediction = np.where(truth == 0, 0, truth.max() + 1 - truth).astype(np.uint8)
-            prediction[5:15, 5:10] = prediction.max() * (number > 2)
-            truth[:3] = 255
-            for folder in ("Annotations", "Annotations_unsupervised"):
-                save_palette_png(tmp_path / folder / "480p" / sequence / f"{number:05d}.png", truth)
-            save_palette_png(tmp_path / "out" / sequence / f"{number:05d}.png", prediction)
-    return tmp_path
-
-
-def test_a_folder_is_scored(davis: Path) -> None:
-    free, fixed = (evaluate_davis(davis, davis / "out", task) for task in ("unsupervised", "semi-supervised"))
-    assert list(free.objects) == ["swan_1", "cows_1", "cows_2"]
-    assert free.results()["J-Mean"] > 0.8
-    assert fixed.results()["J-Mean"] < 0.5  # the swapped labels
-    only = evaluate_davis(davis, davis / "out", sequences=["swan"])
-    assert only.objects["swan_1"] == free.objects["swan_1"]
-
-
-def test_processes_change_nothing(davis: Path) -> None:
-    alone, together = (evaluate_davis(davis, davis / "out", processes=count) for count in (1, 2))
-    assert alone == together
-
-
-def test_what_is_missing_is_named(davis: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no list of sequences at .*test-dev\.txt"):
-        evaluate_davis(davis, davis / "out", split="test-dev")
-    with pytest.raises(FileNotFoundError, match=r"no annotations in .*dogs"):
-        evaluate_davis(davis, davis / "out", sequences=["dogs"])
-    with pytest.raises(ValueError, match="no DAVIS task 'interactive': use one of semi-supervised, unsup"):
-        evaluate_davis(davis, davis / "out", task="interactive")  # type: ignore[arg-type]
-    (davis / "out/cows/00003.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"cows/00003\.png"):
-        evaluate_davis(davis, davis / "out")

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructseg.evaluation.iou import IouSums
-from instructseg.evaluation.parallel import each
 from instructseg.evaluation.sums import Mean, mean, merged
 
 
@@ -49,9 +48,3 @@ def in_process(rank: int, folder: str) -> None:
 
 def test_two_processes(tmp_path: Path) -> None:
     mp.spawn(in_process, (str(tmp_path),), nprocs=2)
-
-
-def test_each_needs_a_process() -> None:
-    assert list(each(abs, [-1, 2])) == [1, 2]
-    with pytest.raises(ValueError, match="0 processes"):
-        list(each(abs, [1], processes=0))

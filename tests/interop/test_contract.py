@@ -57,11 +57,12 @@ def test_without_detectron2_the_import_says_how_to_install_it() -> None:
 
 def test_registering_reads_nothing(d2: SimpleNamespace, tmp_path: Path) -> None:
     names = d2.ours.register_all(tmp_path / "nowhere")
-    assert len(names) == len(set(names)) == 44
+    assert len(names) == len(set(names)) == 47
     assert {"instructseg_refcoco_val", "instructseg_refcoco+_testA", "instructseg_refcocog_google_val"} <= {
         *names
     }
-    assert {"instructseg_grefcoco_testB", "instructseg_reasonseg_test", "instructseg_own_images"} <= {*names}
+    assert {"instructseg_grefcoco_testB", "instructseg_reasonseg_test"} <= {*names}
+    assert {"instructseg_custom_images", "instructseg_own_images"} <= {*names}
     assert {"instructseg_mevis_valid_u", "instructseg_mevis_valid_u_clips"} <= {*names}
     with pytest.raises(FileNotFoundError, match="nowhere"):
         d2.data.DatasetCatalog.get("instructseg_refcoco_val")

@@ -116,7 +116,7 @@ class CustomImages(Dataset):
             meta={"file_name": str(row.image), **row.meta},
         )
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The path of the picture."""
         return str(self.rows[index].image)
 
@@ -256,3 +256,16 @@ def check(source: str | Path, deep: bool = False) -> CheckReport:
     source = Path(source)
     root = source if source.is_dir() else source.parent
     return check_parts("own images", root, {root.name: lambda: CustomImages(source)}, deep)
+
+
+def open_for_masks(source: Path, split: str | None) -> CustomImages:
+    """Opens data whose instructions all ask for masks.
+
+    Raises:
+        DataError: some ask for text.
+    """
+    dataset = CustomImages(source, split or None)
+    if any(row.task is Task.VQA for row in dataset.rows):
+        message = "some rows ask for text (task vqa), whose answers are not scored: give them another split"
+        raise DataError(Fault.RECORD, dataset.source, message)
+    return dataset

@@ -53,7 +53,7 @@ from instructseg.data.dataset import (
     require_file,
 )
 from instructseg.data.records import path_name, shown
-from instructseg.data.referring_videos import ReferringVideos, every_frame
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
 from instructseg.data.video_masks import (
     ANY_OBJECT,
     PaletteTruth,
@@ -83,7 +83,11 @@ class CustomVideos(ReferringVideos):
 
     @classmethod
     def open(
-        cls, source: str | Path, split: str | None = None, task: Task = Task.RVOS, **options: Any
+        cls,
+        source: str | Path,
+        split: str | None = None,
+        task: Task = Task.RVOS,
+        sampling: VideoSampling | None = None,
     ) -> CustomVideos:
         """Opens a table, a YTVIS file, or a folder that holds ``instructions.*`` or ``annotations.json``.
 
@@ -93,7 +97,7 @@ class CustomVideos(ReferringVideos):
                 ``val`` are made by video (see :func:`~instructseg.data.custom.tables.part_of`), of the videos
                 whose truth is known.
             task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: there is nothing to read, or a video is missing.
@@ -118,7 +122,7 @@ class CustomVideos(ReferringVideos):
                 Fault.RECORD, file, f"no instructions{'' if split is None else f' of split {split!r}'}"
             )
         _check_names(file, clips)
-        found = cls(name, clips, task, **options)
+        found = cls(name, clips, task, sampling)
         found.source = file
         return found
 

@@ -19,8 +19,10 @@ those of RefCOCO(unc). An expression is read as written (``raw``), as the offici
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from instructseg.data.coco_refs import Instances, Ref, ReferringImages, Sentences, read_instances
 from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts, read_json
@@ -113,3 +115,8 @@ def _read(root: Path) -> tuple[list[Ref], Instances]:
         raise DataError(Fault.RECORD, file, f"not a list of refs ({error}); download it again") from error
     refs = to_refs(entries, file, "raw")
     return refs, read_instances(folder / "instances.json", {n for ref in refs for n in ref.ann_ids})
+
+
+def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> GRefCoco:
+    """Opens one of :data:`SPLITS`, with ``sentences`` and ``images`` as of :meth:`GRefCoco.open`."""
+    return GRefCoco.open(root, str(split), options["sentences"], options["images"] or None)

@@ -108,7 +108,7 @@ class Llava(Dataset):
             self._folders[folder] = self._find(folder)
         return self._folders[folder] / name
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The path of the picture."""
         return str(self.path(self._locate(index)[0].image))
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.dataset import CheckReport, check_parts
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
 from instructseg.data.records import Record, identifier, told
-from instructseg.data.referring_videos import ReferringVideos, every_frame
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
 from instructseg.data.video_masks import RleTruth, read_tracks
 
 SPLITS = ("train", "valid_u", "valid")
@@ -40,15 +39,21 @@ class MeVis(ReferringVideos):
     """One split; see :class:`~instructseg.data.referring_videos.ReferringVideos`."""
 
     @classmethod
-    def open(cls, root: str | Path, split: str = "valid_u", normalise: bool = True, **options: Any) -> MeVis:
+    def open(
+        cls,
+        root: str | Path,
+        split: str = "valid_u",
+        normalize: bool = True,
+        sampling: VideoSampling | None = None,
+    ) -> MeVis:
         """Opens the official files.
 
         Args:
             root: the folder that holds the splits.
             split: one of :data:`SPLITS`.
-            normalise: lower case and single spaces, as the official code reads expressions.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`. Time does not run
-                backwards (``reverse=0``), since the expressions speak of motion.
+            normalize: lower case and single spaces, as the official code reads expressions.
+            sampling: expressions and frames to choose; by default without reversed time, since the
+                expressions describe motion.
 
         Raises:
             FileNotFoundError: a JSON file is missing.
@@ -72,10 +77,10 @@ class MeVis(ReferringVideos):
                 for obj in _objects(entry)
             }
             truth = RleTruth(masks, read_tracks(masks, wanted)) if wanted or split != "valid" else None
-            clips = [_clip(folder, *item, truth=truth, normalise=normalise) for item in kept.items()]
+            clips = [_clip(folder, *item, truth=truth, normalize=normalize) for item in kept.items()]
         skipped = {"videos of one frame": len(videos) - len(kept)} if len(kept) < len(videos) else {}
-        options = {"reverse": 0.0, "published": PUBLISHED[split], "skipped": skipped, **options}
-        return cls(f"mevis/{split}", clips, **options)
+        name, published = f"mevis/{split}", PUBLISHED[split]
+        return cls(name, clips, sampling=sampling, reverse=0.0, published=published, skipped=skipped)
 
 
 def _objects(entry: Record) -> tuple[str, ...]:
@@ -85,12 +90,12 @@ def _objects(entry: Record) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id")))
 
 
-def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalise: bool) -> Clip:
+def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalize: bool) -> Clip:
     frames = video.names("frames")
     expressions = []
     for number, entry in read_expressions(video):
         words = entry.text("exp")
-        said = " ".join(words.lower().split()) if normalise else words
+        said = " ".join(words.lower().split()) if normalize else words
         expressions.append(Expression(number, said, _objects(entry)))
     files = FrameFiles.named(folder / "JPEGImages" / name, frames)
     return Clip(name, files, frames, tuple(expressions), truth)

@@ -18,6 +18,7 @@ import io
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class MMBench(Questions):
             questions.append(_question(row, image, f"{self.file}, index {number}"))
         super().__init__(f"mmbench/{self.file.stem}", questions, self.file.parent)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The file and the row that holds the picture."""
         return f"{self.file}, {self.questions[index].image}"
 
@@ -146,3 +147,9 @@ def check(root: str | Path, deep: bool = False) -> CheckReport:
     return check_parts(
         "mmbench", root, {f"mmbench/{Path(name).stem}": partial(MMBench, root, name) for name in names}, deep
     )
+
+
+def evaluation_suffix(options: Mapping[str, Any]) -> str:
+    """End of a result's name: the file, unless it is the usual one."""
+    file = Path(options["file"])
+    return "" if file.name == FILE else f"_{file.stem.removeprefix('mmbench_')}"

@@ -117,7 +117,7 @@ class ReasonSeg(Dataset):
         explain = bool(rng.random() < EXPLAINED) and sample.answer is not None
         return replace(sample, instruction=text, explain=explain)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The path of the picture."""
         return str(self.files[index].with_suffix(".jpg"))
 

@@ -26,7 +26,7 @@ and InstructSeg read (``RefCoco.open_converted``) hold the same, one list per sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -47,9 +47,7 @@ from instructseg.data.coco_refs import (
 )
 from instructseg.data.dataset import (
     CheckReport,
-    Concatenated,
     DataError,
-    Dataset,
     Fault,
     check_parts,
     read_json,
@@ -307,20 +305,6 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
     )
 
 
-def training_set(root: str | Path, sentences: Sentences = "joined", names: Sequence[str] = ()) -> Dataset:
-    """The training splits of the three one after the other, as the official training reads them.
-
-    Args:
-        root: see :meth:`RefCoco.open`.
-        sentences: ``each`` or ``joined``; released: ``joined``.
-        names: some of the three; none for all.
-    """
-    chosen = names or ("refcoco", "refcoco+", "refcocog")
-    return Concatenated(
-        "+".join(chosen), [RefCoco.open(root, name, "train", sentences=sentences) for name in chosen]
-    )
-
-
 def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
     """Goes through every split of every ``refs(*).p`` below ``root``; the default ones must be there.
 
@@ -336,8 +320,9 @@ def check(root: str | Path, deep: bool = False, images: str | Path | None = None
     return check_parts("refcoco", root, parts, deep)
 
 
-def check_converted(root: str | Path, images: str | Path, deep: bool = False) -> CheckReport:
+def check_converted(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
     """Goes through the converted files; see :meth:`RefCoco.open_converted` and ``check_parts``."""
+    images = converted_images(Path(root), images)
     parts = {
         f"{name}/converted/{split}": partial(RefCoco.open_converted, root, name, split, images, "joined")
         for (name, split_by), splits in SPLITS.items()
@@ -349,3 +334,49 @@ def check_converted(root: str | Path, images: str | Path, deep: bool = False) ->
 
 def _open_split(files: Callable[[], _Original], split: str) -> RefCoco:
     return files().split(split, "joined")
+
+
+def converted_images(root: Path, images: str | Path | None) -> Path:
+    """The folder of the images of converted files: as given, below the root, or below the folder around it."""
+    found = find_images(root, images)
+    return found if found.is_dir() else find_images(root.parent, images)
+
+
+ORIGINAL_SPLITS = tuple(f"{name}/{by}/{part}" for (name, by), parts in SPLITS.items() for part in parts)
+CONVERTED_SPLITS = tuple(
+    f"{name}/{part}" for (name, by), parts in SPLITS.items() if by == default_split_by(name) for part in parts
+)
+
+
+def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefCoco:
+    """Opens one of :data:`ORIGINAL_SPLITS`, with ``sentences`` and ``images`` as of :meth:`RefCoco.open`."""
+    name, by, part = str(split).split("/")
+    return RefCoco.open(root, name, part, by, options["sentences"], options["images"] or None)
+
+
+def open_converted_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefCoco:
+    """Opens one of :data:`CONVERTED_SPLITS`, with options as of :func:`open_split`."""
+    name, part = str(split).split("/")
+    images = converted_images(root, options["images"] or None)
+    return RefCoco.open_converted(root, name, part, images, options["sentences"])
+
+
+def open_evaluation(name: str, root: Path, split: str | None, options: Mapping[str, Any]) -> RefCoco:
+    """Opens a split of ``name`` alone, original or ``converted``."""
+    sentences, polygons, images = options["sentences"], options["official_polygons"], options["images"]
+    if options["converted"]:
+        return RefCoco.open_converted(root, name, str(split), images or root / "images", sentences, polygons)
+    by = options["split_by"] or None
+    return RefCoco.open(root, name, str(split), by, sentences, images or None, polygons)
+
+
+def evaluation_suffix(options: Mapping[str, Any]) -> str:
+    """End of a result's name: the paper's figures are of all sentences of an object together."""
+    by = f"_{options['split_by']}" if options["split_by"] else ""
+    return by + ("_each" if options["sentences"] == "each" else "")
+
+
+def public_name(split: str) -> str:
+    """``refcocog/google/val`` to ``refcocog_google_val``, without the usual splitBy."""
+    name, by, part = split.split("/")
+    return f"{name}_{part}" if by == default_split_by(name) else f"{name}_{by}_{part}"

@@ -39,14 +39,16 @@ from instructseg.data.dataset import (
     DataError,
     Dataset,
     Fault,
+    Sentences,
     check_parts,
+    check_sentences,
     read_json,
     require_file,
 )
 from instructseg.data.datasets.refytvos import check_split, meta_file, read_videos
 from instructseg.data.datasets.refytvos import read_expressions as read_records
 from instructseg.data.records import Record, by_id, file_name, text, told, whole
-from instructseg.data.referring_videos import ReferringVideos, Sentences, check_sentences, every_frame, joined
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame, joined
 from instructseg.data.video_masks import PaletteTruth
 
 SETS = (
@@ -71,7 +73,13 @@ _Said = dict[str, list[tuple[str, str]]]  # video -> (object, expression), by ob
 
 
 class RefDavis(ReferringVideos):
-    """One split; see :class:`~instructseg.data.referring_videos.ReferringVideos`."""
+    """One split; see :class:`~instructseg.data.referring_videos.ReferringVideos`.
+
+    Attributes:
+        sets: number of expression sets; the expression with ``id`` belongs to set ``id % sets``.
+    """
+
+    sets: int = 1
 
     @classmethod
     def open(
@@ -80,7 +88,7 @@ class RefDavis(ReferringVideos):
         split: str = "valid",
         annotation: int | None = None,
         sentences: Sentences = "each",
-        **options: Any,
+        sampling: VideoSampling | None = None,
     ) -> RefDavis:
         """Opens the original files, or those converted by ReferFormer if they are there.
 
@@ -89,7 +97,7 @@ class RefDavis(ReferringVideos):
             split: ``train`` or ``valid``.
             annotation: 0..3, which of the four :data:`SETS`; ``None`` for all at once, as in training.
             sentences: ``each`` or ``joined``; released for training: ``joined``.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -109,16 +117,23 @@ class RefDavis(ReferringVideos):
             clips = [_only(clip, annotation) for clip in clips]
         if sentences == "joined":
             clips = joined(clips)
-        return cls(name, clips, **{"published": PUBLISHED[split], **options})
+        found = cls(name, clips, sampling=sampling, published=PUBLISHED[split])
+        found.sets = len(SETS) if annotation is None else 1
+        return found
 
     @classmethod
-    def open_converted(cls, root: str | Path, file: str | Path | None = None, **options: Any) -> RefDavis:
+    def open_converted(
+        cls,
+        root: str | Path,
+        file: str | Path | None = None,
+        sampling: VideoSampling | None = None,
+    ) -> RefDavis:
         """Opens the file that the released code evaluates: one expression set, objects in order from 1.
 
         Args:
             root: the folder that holds ``valid``.
             file: the JSON file, if it is not in its place.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: the file is missing.
@@ -134,7 +149,7 @@ class RefDavis(ReferringVideos):
             ]
             by_id(((name, video.value, video.where) for name, video in videos), "video")
             clips = [_converted(root / "valid", name, video) for name, video in videos]
-        return cls("refdavis/converted/valid", clips, **options)
+        return cls("refdavis/converted/valid", clips, sampling=sampling)
 
 
 def _original(root: Path, split: str) -> list[Clip]:
@@ -276,3 +291,42 @@ def check(root: str | Path, deep: bool = False) -> CheckReport:
     if converted:
         parts["converted/valid"] = every_frame(RefDavis.open_converted, root)
     return check_parts("refdavis", root, parts, deep)
+
+
+def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefDavis:
+    """Opens a split by name, ``converted/valid`` among them."""
+    converted = (root / CONVERTED).is_file() and not (root / "DAVIS").is_dir()
+    if split == "converted/valid" or (split == "valid" and converted):
+        return RefDavis.open_converted(root)
+    return RefDavis.open(root, str(split), sentences=options["sentences"])
+
+
+def open_evaluation(root: Path, split: str | None, options: Mapping[str, Any]) -> RefDavis:
+    """Opens ``val`` or ``train`` with the options of an evaluation.
+
+    Raises:
+        ValueError: options contradict each other, or ``exclude`` leaves out a part of a video.
+    """
+    annotation = options["annotation"]
+    if options["converted"] and (annotation is not None or split != "val"):
+        raise ValueError("eval.options.converted: the converted file is one set of val; drop the other option")
+
+    def opened(sampling: VideoSampling | None = None) -> RefDavis:
+        if options["converted"]:
+            return RefDavis.open_converted(root, sampling=sampling)
+        return RefDavis.open(root, "valid" if split == "val" else str(split), annotation, sampling=sampling)
+
+    if not options["exclude"]:
+        return opened()
+    dataset = opened(VideoSampling(exclude=options["exclude"]))
+    counts = {clip.name: len(clip.expressions) for clip in opened().clips}
+    for clip in dataset.clips:
+        if len(clip.expressions) != counts[clip.name]:
+            message = f"eval.options.exclude: it leaves out a part of {clip.name}, whose objects are scored"
+            raise ValueError(f"{message} together: leave out {clip.name}/* or none of it")
+    return dataset
+
+
+def evaluation_suffix(options: Mapping[str, Any]) -> str:
+    """End of a result's name."""
+    return "" if options["annotation"] is None else f"_anno{options['annotation']}"

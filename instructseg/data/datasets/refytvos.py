@@ -42,14 +42,15 @@ from instructseg.data.dataset import (
     Dataset,
     Fault,
     Problem,
+    Sentences,
     check_parts,
+    check_sentences,
     read_json,
 )
 from instructseg.data.records import Record, by_id, file_name, shown, text, told
 from instructseg.data.referring_videos import (
     ReferringVideos,
-    Sentences,
-    check_sentences,
+    VideoSampling,
     every_frame,
     expected_count,
     joined,
@@ -87,7 +88,7 @@ class RefYtVos(ReferringVideos):
         sentences: Sentences = "each",
         official_count: bool = True,
         first_frame: bool = False,
-        **options: Any,
+        sampling: VideoSampling | None = None,
     ) -> RefYtVos:
         """Opens the files of the 2021 challenge, or the 2020 ones.
 
@@ -97,7 +98,7 @@ class RefYtVos(ReferringVideos):
             sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_count: whether anything but 202 validation videos (2021) is an error.
             first_frame: of the 2020 files, take the expressions of who saw the first frame only.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: a meta file is missing.
@@ -118,7 +119,7 @@ class RefYtVos(ReferringVideos):
         if sentences == "joined":
             clips = joined(clips)
         published = None if is_2020 else PUBLISHED[split]
-        videos_of_split = cls(f"refytvos/{split}", clips, published=published, **options)
+        videos_of_split = cls(f"refytvos/{split}", clips, sampling=sampling, published=published)
         videos_of_split.meta = root / split / "meta.json"
         return videos_of_split
 
@@ -131,7 +132,7 @@ class RefYtVos(ReferringVideos):
         davis: str | Path | None = None,
         sentences: Sentences = "each",
         official_misaligned_null_frames: bool = False,
-        **options: Any,
+        sampling: VideoSampling | None = None,
     ) -> RefYtVos:
         """Opens a converted file.
 
@@ -143,7 +144,7 @@ class RefYtVos(ReferringVideos):
             sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_misaligned_null_frames: give the masks of the visible frames to the first frames, as
                 the released code does where there are null frames; otherwise a null frame has no mask.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises: as :meth:`open`.
         """
@@ -160,7 +161,7 @@ class RefYtVos(ReferringVideos):
                 clips = _converted_expressions(file, content, folders, root / split / "Annotations")
         if sentences == "joined":
             clips = joined(clips)
-        return cls(f"refytvos/converted/{split}", clips, **options)
+        return cls(f"refytvos/converted/{split}", clips, sampling=sampling)
 
     def inspect(self) -> Iterator[Problem]:
         """See :meth:`Dataset.inspect`; also objects that ``meta.json`` does not know, where it is there."""
@@ -365,3 +366,20 @@ def check(root: str | Path, deep: bool = False) -> CheckReport:
     for split in converted:
         parts[f"converted/{split}"] = every_frame(RefYtVos.open_converted, root, split)
     return check_parts("refytvos", root, parts, deep)
+
+
+def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefYtVos:
+    """Opens a split by name, original where there is one, or with ``converted/`` in front; see ``RefYtVos``."""
+    part = str(split).removeprefix("converted/")
+    original = meta_file(root, part).is_file() or not (root / CONVERTED[part]).is_file()
+    if part == split and original:
+        return RefYtVos.open(root, part, options["sentences"])
+    return RefYtVos.open_converted(root, part, sentences=options["sentences"])
+
+
+def open_evaluation(root: Path, split: str | None, options: Mapping[str, Any]) -> RefYtVos:
+    """Opens a split with the options of an evaluation."""
+    sampling = VideoSampling(exclude=options["exclude"])
+    if options["converted"]:
+        return RefYtVos.open_converted(root, str(split), sampling=sampling)
+    return RefYtVos.open(root, str(split), official_count=options["official_count"], sampling=sampling)

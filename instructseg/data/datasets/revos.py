@@ -22,13 +22,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.dataset import CheckReport, check_parts, read_json
 from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
 from instructseg.data.records import Record, identifier, told
-from instructseg.data.referring_videos import ReferringVideos, every_frame
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
 from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
 from instructseg.structures import Task
 
@@ -48,7 +47,7 @@ class ReVos(ReferringVideos):
         root: str | Path,
         split: str = "valid",
         foreground: bool | None = None,
-        **options: Any,
+        sampling: VideoSampling | None = None,
     ) -> ReVos:
         """Opens the official files.
 
@@ -58,7 +57,7 @@ class ReVos(ReferringVideos):
             foreground: whether to read ``mask_dict_foreground.json``, which the robustness score needs; by
                 default for valid, where it is there. Without it, the foreground is the union of all that
                 the expressions of the split mean.
-            **options: of :class:`~instructseg.data.referring_videos.ReferringVideos`.
+            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: a JSON file is missing.
@@ -77,8 +76,7 @@ class ReVos(ReferringVideos):
             foreground = split == "valid" and behind.is_file()
         areas = _read_foreground(behind, {clip.name for clip in clips}) if foreground else {}
         clips = [_with_truth(clip, RleTruth(masks, tracks), behind, areas) for clip in clips]
-        options = {"task": Task.REASON_VOS, "published": PUBLISHED[split], **options}
-        return cls(f"revos/{split}", clips, **options)
+        return cls(f"revos/{split}", clips, Task.REASON_VOS, sampling, published=PUBLISHED[split])
 
 
 def _clip(pictures: Path, name: str, video: Record) -> Clip:

@@ -103,7 +103,7 @@ class Questions(Dataset):
     def _pixels(self, question: Question) -> np.ndarray:
         return read_image(self.folder / question.image)
 
-    def picture(self, index: int) -> str:
+    def image_key(self, index: int) -> str:
         """The path of the picture."""
         return str(self.folder / self.questions[index].image)
 

@@ -28,8 +28,8 @@ COPIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "pope": ("eval",),
         "scienceqa": ("eval",),
         "mmbench": ("eval",),
-        "own-images": ("own-images",),
-        "own-videos": ("own-videos", "own-videos-ytvis"),
+        "custom-images": ("custom-images",),
+        "custom-videos": ("custom-videos", "custom-videos-ytvis"),
     }
 )
 """Name of a data set -> folders of its copies, one for each layout that is read."""

@@ -102,7 +102,7 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
                 chosen = [ref for ref in refs if ref["split"] == split]
                 file = root / "RES" / name / f"{name}_{split}.json"
                 write_json_atomic(file, converted_json(chosen, instances_json(everything)))
-    _write_counts(root / "RES", refcoco.check_converted(root / "RES", root / refcoco.IMAGES[0]))
+    _write_counts(root / "RES", refcoco.check_converted(root / "RES", images=root / refcoco.IMAGES[0]))
 
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
@@ -290,7 +290,7 @@ WRITERS: Mapping[str, tuple[str, Writer, Checker]] = MappingProxyType(
         "llava": ("llava_dataset", write_llava, llava.check),
         **{name: ("eval", write_vqa[name], partial(vqa.check, name)) for name in vqa.BENCHMARKS},
         "mmbench": ("eval", write_mmbench, mmbench.check),
-        "own-images": ("own-images", write_own, custom_images.check),
+        "custom-images": ("custom-images", write_own, custom_images.check),
     }
 )
 """Name -> folder below the root of all, writer of ``(root, pictures per split, seed)``, and its check."""

@@ -152,7 +152,7 @@ def write_mevis(root: Path, splits: Splits) -> None:
     write_counts(root, {split: (len(clips), sentences(clips) + len(clips)) for split, clips in splits.items()})
 
 
-def write_own_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
+def write_custom_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
     """A table: the first clip as a folder with palette masks, the second as a file, the others with tracks."""
     rows: list[tuple[str, str, str, str]] = []
     folder, film, *others = clips
@@ -184,7 +184,7 @@ def write_own_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
     write_counts(root, {root.name: (len(clips), len(rows))})
 
 
-def write_own_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
+def write_custom_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
     """A YTVIS file with instructions for all objects of a video but the last, asked for by category."""
     content = _ytvis(clips)
     for clip in clips:
@@ -239,8 +239,8 @@ def video_layouts(seed: int = 0) -> Mapping[str, tuple[Callable[..., None], Any]
             "rvos/DAVIS": (write_refdavis_converted, davis["valid"]),
             "ReVOS": (write_revos, revos),
             "mevis": (write_mevis, mevis),
-            "own-videos": (write_own_videos, own),
-            "own-videos-ytvis": (write_own_ytvis, own),
+            "custom-videos": (write_custom_videos, own),
+            "custom-videos-ytvis": (write_custom_ytvis, own),
         }
     )
 

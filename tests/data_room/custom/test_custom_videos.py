@@ -11,7 +11,7 @@ from instructseg.data.dataset import DataError, Fault
 from instructseg.media import open_video, save_image
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import draw_clips
-from recipes.nano.layouts.videos import write_own_videos, write_own_ytvis
+from recipes.nano.layouts.videos import write_custom_videos, write_custom_ytvis
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
 DRAWN = draw_clips(["street", "park", "yard"], 4, size=(72, 96))
@@ -19,13 +19,13 @@ DRAWN = draw_clips(["street", "park", "yard"], 4, size=(72, 96))
 
 @pytest.fixture
 def root(tmp_path):
-    write_own_videos(tmp_path / "mine", DRAWN)
+    write_custom_videos(tmp_path / "mine", DRAWN)
     return tmp_path / "mine"
 
 
 @pytest.fixture
 def ytvis(tmp_path):
-    write_own_ytvis(tmp_path / "tracks", DRAWN)
+    write_custom_ytvis(tmp_path / "tracks", DRAWN)
     return tmp_path / "tracks"
 
 

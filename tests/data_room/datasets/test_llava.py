@@ -32,7 +32,7 @@ def test_every_round_is_a_sample(root: Path) -> None:
             assert sample.masks is None
             assert sample.meta["history"] == before
             assert sample.key_frame.shape == picture.pixels.shape
-            assert part.picture(index).endswith(f"{picture.number:012d}.jpg")
+            assert part.image_key(index).endswith(f"{picture.number:012d}.jpg")
             before, index = (*before, (question, reply)), index + 1
     assert index == len(part)
     assert part.counts() == {
@@ -49,10 +49,10 @@ def test_every_round_is_a_sample(root: Path) -> None:
 
 def test_instruct_names_pictures_alone(root: Path) -> None:
     part = Llava(root, "llava_instruct_150k.json")
-    assert part.picture(0) == str(root / "coco" / "train2017" / "000000000001.jpg")
+    assert part.image_key(0) == str(root / "coco" / "train2017" / "000000000001.jpg")
     assert part[0].key_frame.ndim == 3
     elsewhere = Llava(root, "llava_instruct_150k.json", coco=root / "coco")
-    assert elsewhere.picture(0) == part.picture(0)
+    assert elsewhere.image_key(0) == part.image_key(0)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_places_of_coco(root: Path, place: str) -> None:
         (root / "coco" / "train2017").rename(root / place)
     coco = root / "data" / "coco" if "data" in place else None  # the released default of image_folder
     part = Llava(root, coco=coco)
-    assert part.picture(0) == str(root / place / "000000000001.jpg")
+    assert part.image_key(0) == str(root / place / "000000000001.jpg")
     assert not list(part.inspect())
 
 

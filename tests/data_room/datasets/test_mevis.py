@@ -49,7 +49,7 @@ def test_the_truth_of_valid_is_not_public(root):
 
 def test_expressions_can_be_left_as_they_are(root):
     assert (
-        MeVis.open(root, "valid_u", normalise=False).clips[0].expressions[-1].text
+        MeVis.open(root, "valid_u", normalize=False).clips[0].expressions[-1].text
         == "Everything  that is shown "
     )
 

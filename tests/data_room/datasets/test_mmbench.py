@@ -38,7 +38,7 @@ def test_questions_and_pictures(root: Path) -> None:
         assert first.meta["category"] == "colour" and first.meta["question_id"] == str(picture.number)
         assert first.key_frame.shape == picture.pixels.shape
         np.testing.assert_array_equal(first.key_frame, second.key_frame)
-        assert part.picture(2 * place) == part.picture(2 * place + 1)
+        assert part.image_key(2 * place) == part.image_key(2 * place + 1)
 
 
 def test_errors(root: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
+from instructseg.data.dataset import Concatenated, DataError, Fault
 from instructseg.data.datasets import refcoco
-from instructseg.data.datasets.refcoco import PUBLISHED, SPLITS, RefCoco, in_split, training_set
+from instructseg.data.datasets.refcoco import PUBLISHED, SPLITS, RefCoco, in_split
 from instructseg.masks import mask_to_rle, polygons_to_mask
 from instructseg.media import save_image
 from instructseg.structures import Task
@@ -68,7 +68,7 @@ def test_masks_and_sentences_are_the_drawn_ones(root: Path, name: str, split_by:
             assert sample.task is Task.RES
             assert sample.key_frame.shape == picture.pixels.shape
             assert np.abs(sample.key_frame.astype(int) - picture.pixels).mean() < 8  # it is that picture
-            assert part.picture(index).endswith(f"{picture.number:012d}.jpg")
+            assert part.image_key(index).endswith(f"{picture.number:012d}.jpg")
             kinds.add(coco_polygons(mask) is None)
             seen.add((split, sample.name))
     assert kinds == {False, True}  # polygons and run lengths
@@ -110,7 +110,7 @@ def test_training_concatenates_the_three(root: Path) -> None:
     parts = [
         RefCoco.open(root, name, "train", sentences="joined") for name in ("refcoco", "refcoco+", "refcocog")
     ]
-    whole = training_set(root)
+    whole = Concatenated(parts)
     names = [sample.name for part in parts for sample in (part[i] for i in range(len(part)))]
     assert [whole[i].name for i in range(len(whole))] == names
 
@@ -204,7 +204,7 @@ def test_a_polygon_outside_its_picture_is_told(tmp_path: Path) -> None:
 
 def test_a_picture_of_another_size_is_told(tmp_path: Path) -> None:
     part = RefCoco.open(tiny(tmp_path))
-    save_image(Path(part.picture(0)), np.zeros((8, 6, 3), np.uint8))
+    save_image(Path(part.image_key(0)), np.zeros((8, 6, 3), np.uint8))
     with pytest.raises(DataError, match="a mask of 4 x 6 on a picture of 8 x 6"):
         part[0]
 
@@ -231,7 +231,7 @@ def test_check(root: Path, tmp_path: Path) -> None:
     report = refcoco.check(root, deep=True)
     assert {problem.fault for problem in report.problems} == {Fault.COUNT}  # a small copy without counts.json
     assert len({count.part for count in report.counts}) == sum(len(splits) for splits in SPLITS.values())
-    converted = refcoco.check_converted(root / "RES", root / refcoco.IMAGES[0], deep=True)
+    converted = refcoco.check_converted(root / "RES", images=root / refcoco.IMAGES[0], deep=True)
     assert not converted.problems
     empty = refcoco.check(tmp_path)
     missing = [f"{tmp_path}/{name}/refs({by}).p" for name, by in SPLITS if by != "google"]

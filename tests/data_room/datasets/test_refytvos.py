@@ -8,6 +8,7 @@ import pytest
 
 from instructseg.data.dataset import DataError, Fault
 from instructseg.data.datasets.refytvos import CONVERTED, RefYtVos, check
+from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
 from recipes.nano.layouts.refytvos import (
@@ -262,7 +263,7 @@ def test_a_damaged_meta_file_is_named(root):
     [
         ({"split": "val"}, "no split 'val': there are train and valid"),
         ({"split": "train", "sentences": "all"}, "sentences must be 'each' or 'joined', got 'all'"),
-        ({"split": "train", "references": -1}, "references must not be negative"),
+        ({"split": "train", "sampling": VideoSampling(references=-1)}, "references must not be negative"),
     ],
 )
 def test_wrong_arguments_are_refused(root, arguments, message):

@@ -7,6 +7,7 @@ import pytest
 
 from instructseg.data.dataset import DataError, Fault
 from instructseg.data.datasets.revos import ReVos, check
+from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
 from recipes.nano.layouts.videos import write_revos
@@ -70,14 +71,14 @@ def test_training_skips_what_means_nothing_and_counts_it(root):
     assert len(dataset) == dataset.counts()["expressions"] - 2
     for index in range(len(dataset)):
         assert dataset[index].masks.any()
-    everything = ReVos.open(root, "train", no_target=True)
+    everything = ReVos.open(root, "train", sampling=VideoSampling(no_target=True))
     nothing = [everything[i] for i in range(len(everything)) if everything[i].meta["type"] == "no target"]
     assert len(nothing) == 2
     assert all(sample.masks.shape == (0, *sample.key_frame.shape[:2]) for sample in nothing)
 
 
 def test_videos_are_left_out_by_pattern(root):
-    dataset = ReVos.open(root, "train", exclude=["TAO/*"])
+    dataset = ReVos.open(root, "train", sampling=VideoSampling(exclude=["TAO/*"]))
     assert [clip.name for clip in dataset.clips] == ["UVO/all/2E4T5NCywcE"]
     assert dataset.counts()["skipped: excluded"] == len(SPLITS["train"][1].said) * 2 + 2
     assert dataset.published == {}

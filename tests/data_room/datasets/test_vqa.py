@@ -35,7 +35,7 @@ def test_questions_about_drawn_facts(root: Path, name: str) -> None:
         assert sample.answer == (reply if name == "gqa" else None)
         if name == "vqav2_val":
             assert sample.meta["answers"] == ("maybe", *[reply] * 9)
-    assert len({part.picture(index) for index in range(len(part))}) == COUNT
+    assert len({part.image_key(index) for index in range(len(part))}) == COUNT
 
 
 @pytest.mark.parametrize("converted", [True, False])

@@ -21,8 +21,8 @@ CHECKS = {
     "rvos/DAVIS": refdavis.check,
     "ReVOS": revos.check,
     "mevis": mevis.check,
-    "own-videos": custom_videos.check,
-    "own-videos-ytvis": custom_videos.check,
+    "custom-videos": custom_videos.check,
+    "custom-videos-ytvis": custom_videos.check,
 }
 
 
@@ -52,7 +52,7 @@ def test_a_file_that_is_taken_away_is_found(tmp_path, name):
     frame = sorted((tmp_path / "copy").rglob("*.jpg"))[0]
     frame.unlink()
     problems = CHECKS[name](tmp_path / "copy").problems
-    if name == "own-videos":  # the frames of a folder are those that are there
+    if name == "custom-videos":  # the frames of a folder are those that are there
         assert not problems
     else:
         assert str(frame) in {problem.where for problem in problems}

@@ -1,30 +1,16 @@
-"""One expression, one video, one score: MeViS, Ref-YouTube-VOS and ReVOS.
-
-The predictions of all three are a picture per video, expression and frame, not 0 inside::
-
-    <predictions>/<video>/<expression id>/<frame>.png
-
-An expression that cannot be scored (a frame is missing, a size does not fit) counts 0, as in the official
-scripts, and says why in :attr:`ExpressionScores.fault`.
-"""
+"""Scores of one expression on one video, and their sums: MeViS, Ref-YouTube-VOS and ReVOS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from instructseg.evaluation.jf import region_and_boundary
-from instructseg.evaluation.parallel import each
 from instructseg.evaluation.sums import mean
-from instructseg.evaluation.video_truth import Expression
-from instructseg.masks import load_grey_png
 
 REVOS_GROUPS = {"referring": 0, "reasoning": 1}
-"""Groups of ReVOS and their ``type_id``; 2, an expression that means nothing, is in no group."""
+"""Groups of ReVOS and their ``type_id``; 2, an expression without a target, is in no group."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +22,11 @@ class ExpressionScores:
         kind: ``type_id`` of ReVOS; 0 elsewhere.
         region: J.
         boundary: F.
-        accuracy: part of the pixels that are right (A).
+        accuracy: part of the correct pixels (A).
         robustness: 1 less the wrong pixels over the pixels of all objects of the video, not below 0 (R).
         official_accuracy, official_robustness: as the released script computes them, in 8 bits and from the
-            values 0 and 255 of the pictures: a right pixel inside counts as wrong, and a wrong one 255 times.
-        fault: why the expression counts 0; empty where all is well.
+            stored values 0 and 255: a correct pixel inside counts as wrong, and a wrong one 255 times.
+        fault: reason for counting 0; empty where the expression was scored.
     """
 
     name: str
@@ -64,8 +50,8 @@ def score_masks(
     """Scores one expression.
 
     Args:
-        prediction: ``bool[T, H, W]``, or ``uint8`` as stored in the pictures (0 and 255).
-        truth: ``uint8[T, H, W]``, how many of the meant objects cover a pixel.
+        prediction: ``bool[T, H, W]``, or ``uint8`` as stored (0 and 255).
+        truth: ``uint8[T, H, W]``, number of target objects at a pixel.
         foreground: ``uint8[T, H, W]``, 1 on any object of the video; A and R need it.
         name: ``<video>/<expression id>``.
         kind: ``type_id`` of ReVOS.
@@ -116,7 +102,7 @@ class ExpressionSums:
 
     @property
     def faults(self) -> list[str]:
-        """``<video>/<expression id>: <why>`` of each expression that could not be scored."""
+        """``<video>/<expression id>: <reason>`` of each expression without scores."""
         return [f"{scores.name}: {scores.fault}" for scores in self.expressions.values() if scores.fault]
 
     def results(self) -> dict[str, float]:
@@ -151,36 +137,3 @@ class ExpressionSums:
 
 def _rounded(value: float) -> float:
     return float(np.round(100 * value, 2)) / 100
-
-
-def evaluate_expressions(
-    predictions: Path, expressions: Iterable[Expression], processes: int = 1
-) -> ExpressionSums:
-    """Scores a folder of pictures.
-
-    Args:
-        predictions: see the top of this file.
-        expressions: what was asked, and its truth; see :mod:`instructseg.evaluation.video_truth`.
-        processes: to score expressions in; 1 for this one.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if not predictions.is_dir():
-        raise FileNotFoundError(f"no folder of predictions at {predictions}")
-    sums = ExpressionSums()
-    for scores in each(partial(score_expression, predictions), expressions, processes):
-        sums.add(scores)
-    return sums
-
-
-def score_expression(predictions: Path, expression: Expression) -> ExpressionScores:
-    """Scores the pictures of one expression; see :func:`evaluate_expressions`."""
-    folder = predictions / expression.video / expression.name
-    name = f"{expression.video}/{expression.name}"
-    try:
-        prediction = np.stack([load_grey_png(folder / f"{frame}.png") for frame in expression.frames])
-        truth, foreground = expression.load(prediction.shape[1:])
-        return score_masks(prediction, truth, foreground, name, expression.kind)
-    except (FileNotFoundError, ValueError) as error:
-        return ExpressionScores(name, expression.kind, fault=str(error))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructseg.evaluation.vqa import (
+from instructseg.evaluation.answers import (
     ChoiceSums,
     PopeSums,
     chosen_option,
