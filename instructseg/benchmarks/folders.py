@@ -21,11 +21,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from instructseg.benchmarks.videos import NO_TARGET, score_expression
 from instructseg.data.clips import Clip, Expression
 from instructseg.data.referring_videos import ReferringVideos
 from instructseg.evaluation.davis import DavisSums, SequenceScores, semi_supervised, unsupervised
-from instructseg.evaluation.expressions import REVOS_GROUPS, ExpressionScores, ExpressionSums
+from instructseg.evaluation.expressions import REVOS_GROUPS, ExpressionScores, ExpressionSums, score_masks
 from instructseg.masks import load_grey_png, load_index_png
 from instructseg.structures import IGNORE_PIXEL
 
@@ -33,6 +32,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 DavisTask = Literal["semi-supervised", "unsupervised"]
+
+NO_TARGET = 2
+"""``type_id`` of a ReVOS expression without a target."""
 
 _FOLDERS = {"semi-supervised": "Annotations", "unsupervised": "Annotations_unsupervised"}
 
@@ -76,8 +78,45 @@ def _score(predictions: Path, item: tuple[Clip, Expression]) -> ExpressionScores
         height, width = prediction.shape[1:]
         return score_expression(replace(clip, recorded_size=(height, width)), expression, prediction)
     except (FileNotFoundError, ValueError) as error:
-        kind = REVOS_GROUPS.get(expression.type, NO_TARGET if expression.type else 0)
-        return ExpressionScores(name, kind, fault=str(error))
+        return ExpressionScores(name, _kind(expression), fault=str(error))
+
+
+def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray) -> ExpressionScores:
+    """Scores one expression against the ground truth of its video.
+
+    Args:
+        clip: with ground truth.
+        expression: of the video.
+        prediction: ``uint8[T, H, W]``, 0 outside.
+
+    Raises:
+        FileNotFoundError: a mask is missing.
+        ValueError: sizes differ, or a mask is damaged.
+    """
+    frames = range(len(clip))
+    truth = np.stack([_covered(clip, expression, t) for t in frames])
+    everything = None
+    if clip.foreground_truth is not None:
+        everything = np.stack([_foreground(clip, t) for t in frames])
+    return score_masks(prediction, truth, everything, f"{clip.name}/{expression.id}", _kind(expression))
+
+
+def _kind(expression: Expression) -> int:
+    """``type_id`` of ReVOS; 0 for other data sets."""
+    return REVOS_GROUPS.get(expression.type, NO_TARGET if expression.type else 0)
+
+
+def _covered(clip: Clip, expression: Expression, t: int) -> np.ndarray:
+    """Number of target objects at each pixel, ``uint8[H, W]``; ReVOS's official A and R use it."""
+    masks = clip.masks(expression, t)
+    assert masks is not None
+    return masks.sum(axis=0, dtype=np.uint8)
+
+
+def _foreground(clip: Clip, t: int) -> np.ndarray:
+    mask = clip.foreground(t)
+    assert mask is not None
+    return mask
 
 
 def evaluate_davis(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRecord
+from instructseg.benchmarks.folders import score_expression
 from instructseg.benchmarks.submission import (
     ExpectedVideo,
     MaskLayout,
@@ -27,10 +28,8 @@ from instructseg.data.referring_videos import ReferringVideos
 from instructseg.data.video_masks import PaletteTruth, read_palette
 from instructseg.evaluation.davis import DavisSums, mean_results, unsupervised
 from instructseg.evaluation.expressions import (
-    REVOS_GROUPS,
     ExpressionScores,
     ExpressionSums,
-    score_masks,
 )
 from instructseg.evaluation.jf import Statistics, statistics
 from instructseg.evaluation.sums import mean
@@ -45,8 +44,6 @@ logger = get_logger(__name__)
 
 SHOWN_FRAMES = 4
 """Frames of a video in the drawing of a case."""
-NO_TARGET = 2
-"""``type_id`` of a ReVOS expression without a target."""
 
 ExpressionMetrics = Callable[[ExpressionSums], ResultTable]
 
@@ -146,42 +143,8 @@ class Expressions(Benchmark):
         return {"score": (scores["region"] + scores["boundary"]) / 2, "scores": scores}
 
 
-def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray) -> ExpressionScores:
-    """Scores one expression against the ground truth of its video.
-
-    Args:
-        clip: with ground truth.
-        expression: of the video.
-        prediction: ``uint8[T, H, W]``, 0 outside.
-
-    Raises:
-        FileNotFoundError: a mask is missing.
-        ValueError: sizes differ, or a mask is damaged.
-    """
-    frames = range(len(clip))
-    truth = np.stack([_covered(clip, expression, t) for t in frames])
-    everything = None
-    if clip.foreground_truth is not None:
-        everything = np.stack([_foreground(clip, t) for t in frames])
-    kind = REVOS_GROUPS.get(expression.type, NO_TARGET if expression.type else 0)
-    return score_masks(prediction, truth, everything, f"{clip.name}/{expression.id}", kind)
-
-
 def _path(runner: Runner, clip: Clip, expression: Expression, t: int) -> Path:
     return mask_path(runner.predictions, clip.name, expression.id, clip.frame_names[t])
-
-
-def _covered(clip: Clip, expression: Expression, t: int) -> np.ndarray:
-    """Number of target objects at each pixel, ``uint8[H, W]``; ReVOS's official A and R use it."""
-    masks = clip.masks(expression, t)
-    assert masks is not None
-    return masks.sum(axis=0, dtype=np.uint8)
-
-
-def _foreground(clip: Clip, t: int) -> np.ndarray:
-    mask = clip.foreground(t)
-    assert mask is not None
-    return mask
 
 
 def expression_metrics(row: str, sums: ExpressionSums) -> ResultTable:
