@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ _STAGES = (
 )
 _MAPS = (1, 2, 4, 6)
 _STEM = 32
+NORM_EPS = 1e-3
+"""Of the batch norms."""
 
 
 @strict
@@ -39,11 +42,13 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     Attributes:
         width: factor of the channels, rounded to multiples of 8.
         depth: factor of the repeats, rounded up; the first and the last stage keep theirs.
+        folded: whether the batch norms are part of the convolutions: as frozen norms, and faster.
     """
 
     model_type = "efficientnet_lite"
     width: float = 1.0
     depth: float = 1.0
+    folded: bool = False
 
     @property
     def num_stages(self) -> int:
@@ -63,34 +68,49 @@ class EfficientNetLiteConfig(PreTrainedConfig):
 
 
 class SameConv(nn.Conv2d):
-    """A convolution without bias, padded so that the output has ``ceil(size / stride)`` rows and columns."""
+    """A convolution, padded so that the output has ``ceil(size / stride)`` rows and columns."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``float[N, I, H, W]`` to ``float[N, O, ceil(H/s), ceil(W/s)]``."""
         stride, kernel = self.stride[0], self.kernel_size[0]
         down, across = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[-2:])
         if down == across and down % 2 == 0:
-            return F.conv2d(x, self.weight, None, stride, down // 2, 1, self.groups)
+            return F.conv2d(x, self.weight, self.bias, stride, down // 2, 1, self.groups)
         padding = (across // 2, across - across // 2, down // 2, down - down // 2)
-        return F.conv2d(F.pad(x, padding), self.weight, None, stride, 0, 1, self.groups)
+        return F.conv2d(F.pad(x, padding), self.weight, self.bias, stride, 0, 1, self.groups)
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+@dataclass(frozen=True)
+class Step:
+    """A convolution and its norm, or the convolution that is both."""
+
+    folded: bool
+
+    def __call__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> nn.Sequential:
+        """Module that gives ``float[N, outputs, ceil(H / stride), ceil(W / stride)]``."""
+        convolution = SameConv(inputs, outputs, kernel, stride, groups, bias=self.folded)
+        norm = nn.Identity() if self.folded else nn.BatchNorm2d(outputs, eps=NORM_EPS, momentum=0.01)
+        return nn.Sequential(convolution, norm)
 
 
 class InvertedResidual(nn.Module):
     """Widening, a convolution per channel, narrowing; the input is added where the shapes agree."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, folded: bool = False
+    ) -> None:
         super().__init__()
-        wide = inputs * expansion
-        self.expand = None if expansion == 1 else nn.Sequential(SameConv(inputs, wide, 1), _norm(wide))
-        self.depthwise = nn.Sequential(SameConv(wide, wide, kernel, stride, groups=wide), _norm(wide))
-        self.project = nn.Sequential(SameConv(wide, outputs, 1), _norm(outputs))
+        wide, step = inputs * expansion, Step(folded)
+        self.expand = None if expansion == 1 else step(inputs, wide, 1)
+        self.depthwise = step(wide, wide, kernel, stride, groups=wide)
+        self.project = step(wide, outputs, 1)
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -106,12 +126,14 @@ class EfficientNetLiteTrunk(Backbone):
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.stem = nn.Sequential(SameConv(3, _STEM, 3, 2), _norm(_STEM))
+        self.stem = Step(config.folded)(3, _STEM, 3, 2)
         stages, inputs = [], _STEM
         for stage, (_, kernel, stride, expansion, base) in enumerate(_STAGES):
             blocks, outputs = [], config.channels(base)
             for block in range(config.repeats(stage)):
-                blocks.append(InvertedResidual(inputs, outputs, kernel, 1 if block else stride, expansion))
+                blocks.append(
+                    InvertedResidual(inputs, outputs, kernel, 1 if block else stride, expansion, config.folded)
+                )
                 inputs = outputs
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
@@ -151,7 +173,8 @@ def load_efficientnet_lite(trunk: EfficientNetLiteTrunk, public: Mapping[str, to
 
     Args:
         trunk: of the same scaling.
-        public: keys such as ``_conv_stem.weight`` and ``_blocks.3._bn1.running_mean``.
+        public: keys such as ``_conv_stem.weight`` and ``_blocks.3._bn1.running_mean``; norms are folded into
+            the convolutions where the trunk's are.
 
     Raises:
         ValueError: a tensor is missing, left over, or of another shape.
@@ -162,6 +185,8 @@ def load_efficientnet_lite(trunk: EfficientNetLiteTrunk, public: Mapping[str, to
         if name.startswith(_HEAD):
             continue
         state[_own_name(name, places)] = tensor
+    if trunk.config.folded:
+        state = _folded(state)
     try:
         trunk.load_state_dict(state)
     except RuntimeError as error:
@@ -188,3 +213,22 @@ def _own_name(name: str, places: list[str]) -> str:
     if first != "_blocks" or not number.isdigit() or int(number) >= len(places) or part not in _CONVOLUTIONS:
         raise ValueError(f"tensor '{name}' has no place in an EfficientNet-Lite trunk of that scaling")
     return f"{places[int(number)]}.{_CONVOLUTIONS[part]}.{kind}"
+
+
+def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Batch norms in evaluation (``.1``) as part of the convolutions before them (``.0``)."""
+    folded = {}
+    for name, weight in state.items():
+        step, _, part = name.rpartition(".0.")
+        if part != "weight":
+            continue
+        try:
+            scale, shift, mean, variance = (
+                state[f"{step}.1.{key}"] for key in ("weight", "bias", "running_mean", "running_var")
+            )
+        except KeyError as error:
+            raise ValueError(f"these are no weights of an EfficientNet-Lite: {error} is missing") from error
+        gain = scale / (variance + NORM_EPS).sqrt()
+        folded[name] = weight * gain[:, None, None, None]
+        folded[f"{step}.0.bias"] = shift - mean * gain
+    return folded

@@ -108,3 +108,23 @@ def test_public_weights_are_placed_strictly() -> None:
         load_efficientnet_lite(target, {**state, "_blocks.16._bn1.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match="no weights of an EfficientNet-Lite of that scaling"):
         load_efficientnet_lite(EfficientNetLiteTrunk(EfficientNetLiteConfig(width=1.1)), state)
+
+
+@torch.no_grad()
+def test_folded_norms_give_the_same_maps() -> None:
+    plain = EfficientNetLiteTrunk(EfficientNetLiteConfig()).eval()
+    state = {
+        key: value.abs() + 0.5 if key.endswith("running_var") else 0.3 * value if value.ndim < 2 else value / 8
+        for key, value in public_state(plain).items()
+        if not key.endswith("num_batches_tracked")
+    }
+    folded = EfficientNetLiteTrunk(EfficientNetLiteConfig(folded=True)).eval()
+    counted = {k.replace("running_var", "num_batches_tracked"): torch.tensor(0) for k in state if "_var" in k}
+    load_efficientnet_lite(plain, {**state, **counted})
+    load_efficientnet_lite(folded, state)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    pixels = torch.randn(1, 3, 64, 64)
+    for level, values in plain(pixels).items():
+        torch.testing.assert_close(folded(pixels)[level], values, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match="is missing"):
+        load_efficientnet_lite(folded, {k: v for k, v in state.items() if k != "_bn0.bias"})
