@@ -46,7 +46,10 @@ def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> int:
         )
     if SEG_TOKEN in tokenizer.get_vocab():
         return 0
-    return tokenizer.add_tokens(SEG_TOKEN)
+    from transformers import AddedToken
+
+    # not normalised: a tokenizer that lower-cases would look for another text
+    return tokenizer.add_tokens(AddedToken(SEG_TOKEN, normalized=False))
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
