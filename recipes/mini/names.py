@@ -170,7 +170,8 @@ class NamedSource:
     def _prepared(self, view: View) -> tuple[torch.Tensor, MaskTargets]:
         pixels, geometry = self.processor.encode_key_frame(view.frame)
         masks = [self.processor.mask_branch.resize_mask(mask, geometry) for mask in view.masks]
-        return pixels, MaskTargets(torch.from_numpy(np.stack(masks) == 1))
+        stacked = np.stack(masks) if masks else np.zeros((0, *geometry.padded), np.uint8)
+        return pixels, MaskTargets(torch.from_numpy(stacked == 1))
 
     def _others(self, photograph: Photograph, view: View, phrase: Phrase) -> float:
         """0 where everything that the phrase names is among the regions, so that nothing else is it."""

@@ -9,7 +9,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "person": ("person", "human", "human being", "someone"),
+    "person": ("person", "human", "human being"),
     "bicycle": ("bicycle", "bike", "cycle"),
     "car": ("car", "automobile", "auto"),
     "motorcycle": ("motorcycle", "motorbike"),
@@ -159,7 +159,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 IRREGULAR = {
     "person": "people",
     "human being": "human beings",
-    "someone": "people",
     "sheep": "sheep",
     "cattle": "cattle",
     "aircraft": "aircraft",
