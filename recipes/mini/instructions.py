@@ -1,7 +1,7 @@
 """Instructions on a view, by rule from its masks: each with the regions that answer it.
 
-What a rule cannot be sure of is not asked: counts and sides only where every object of the category is annotated and
-none is cut off, sizes and places only where the margin is clear, colours only where siblings differ.
+What a rule cannot be sure of is not asked: counts and sides only where every object of a category is annotated
+and none is cut off, sizes and places only where the margin is clear, colours only where siblings differ.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def known(view: View, covered: frozenset[str], absent: frozenset[str]) -> Known:
 
 
 def ask(rng: np.random.Generator, what: Known, count: int, absent_share: float = 0.3) -> list[Asked]:
-    """Up to ``count`` instructions, of as many kinds as there are; about a share of them answered by nothing."""
+    """Up to ``count`` instructions of many kinds; about ``absent_share`` of them are answered by nothing."""
     found: dict[str, list[Asked]] = defaultdict(list)
     for rule in RULES:
         for asked in rule(rng, what):
@@ -213,8 +213,15 @@ def _colours(rng: np.random.Generator, what: Known) -> Iterator[Asked]:
 
 def _alike(name: str, seen: Sequence[str | None]) -> bool:
     """Whether people may call one of the colours by that name."""
-    near = ({"red", "orange", "pink", "brown"}, {"orange", "yellow", "brown"}, {"black", "grey", "blue"},
-            {"white", "grey"}, {"purple", "blue", "pink"}, {"green", "blue"}, {"brown", "black", "grey"})  # fmt: skip
+    near = (
+        {"red", "orange", "pink", "brown"},
+        {"orange", "yellow", "brown"},
+        {"black", "grey", "blue"},
+        {"white", "grey"},
+        {"purple", "blue", "pink"},
+        {"green", "blue"},
+        {"brown", "black", "grey"},
+    )
     return any(name == other or any({name, other} <= group for group in near) for other in seen)
 
 
