@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -45,7 +45,6 @@ class InstructedSource:
     seed: int
     pasted: float = 0.25
     several: float = 0.4
-    _cache: dict[str, list[int]] = field(default_factory=dict)
 
     def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
         """Inputs and, row by row, their targets."""
