@@ -15,10 +15,10 @@ import torch
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from instructseg.convert.efficientnet_lite import load_efficientnet_lite
-from instructseg.inference.loading import processor_config
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.backbones import EfficientNetLiteTrunk
 from instructseg.processing import InstructSegProcessor
+from instructseg.processing.configuration import processor_config
 
 MINI: dict[str, Any] = {
     "text_config": {

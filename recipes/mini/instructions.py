@@ -103,10 +103,10 @@ def ask(rng: np.random.Generator, what: Known, count: int, absent_share: float =
     """Up to ``count`` instructions of many kinds; about ``absent_share`` of them are answered by nothing."""
     found: dict[str, list[Asked]] = defaultdict(list)
     for rule in RULES:
-        for asked in rule(rng, what):
-            found[asked.kind].append(asked)
+        for one in rule(rng, what):
+            found[one.kind].append(one)
     nothing = found.pop("absent", [])
-    asked = []
+    asked: list[Asked] = []
     for _ in range(count):
         if nothing and (rng.random() < absent_share or not found):
             asked.append(nothing[int(rng.integers(len(nothing)))])

@@ -116,7 +116,8 @@ def read_photographs(root: Path, split: str, without: Collection[str] = ()) -> P
             regions[entry["image_id"]].append(
                 Region(names[entry["category_id"]], single, entry["segmentation"])
             )
-        images, categories = [], defaultdict(set)
+        images: list[Photograph] = []
+        categories: dict[str, set[str]] = defaultdict(set)
         for entry in content["images"]:
             source = entry.get("source", "coco")
             found = tuple(regions[entry["id"]])
