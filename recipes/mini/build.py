@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from instructseg.processing.configuration import processor_config
 from transformers import BertModel, PreTrainedTokenizerFast
 
-from instructseg.convert.efficientnet_lite import load_efficientnet_lite
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.backbones import EfficientNetLiteTrunk
+from instructseg.model.backbones.efficientnet_lite import load_efficientnet_lite
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
 
 MINI: dict[str, Any] = {
     "text_config": {
