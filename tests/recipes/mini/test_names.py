@@ -10,7 +10,7 @@ import torch
 
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import processor_config
+from instructseg.processing.processor_config import processor_config
 from instructseg.structures import MaskTargets
 from recipes.mini.names import (
     UNKNOWN,
