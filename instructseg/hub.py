@@ -1,4 +1,4 @@
-"""What a model's name stands for: the bundled model, a folder, or a repository of the Hugging Face hub."""
+"""Names of models: the bundled one, a folder, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 BUNDLED = "nano"
-"""Name of the model that lies in the package."""
+"""Name of the model bundled with the package."""
 _BUNDLED_NAMES = (None, BUNDLED, "bundled")
 DEFAULT_MODEL = Path(__file__).parent / "weights" / BUNDLED
 """Its folder."""
@@ -38,23 +38,23 @@ HUB_OPTIONS = tuple(HubOptions.__annotations__)
 
 
 def is_bundled(name: str | Path | None) -> bool:
-    """Whether that name is one of the bundled model's."""
+    """Whether a name denotes the bundled model."""
     return name in _BUNDLED_NAMES
 
 
 def model_path(
     name: str | Path | None, patterns: Sequence[str] = MODEL_FILES, **options: Unpack[HubOptions]
 ) -> Path:
-    """Where the files of a model are, downloaded if need be.
+    """Path of a model's files, downloaded if necessary.
 
     Args:
         name: ``None``, ``"nano"`` or ``"bundled"`` for the bundled model; a folder; a file of weights; or
             ``owner/name`` of a repository.
-        patterns: of the names of the files that are wanted of a repository.
+        patterns: of the file names to download from a repository.
         options: see :class:`HubOptions`.
 
     Raises:
-        FileNotFoundError: it is none of these, or the repository cannot be had; the error says why.
+        FileNotFoundError: it is none of these, or the repository is not available; the error gives the reason.
     """
     if is_bundled(name):
         return DEFAULT_MODEL
@@ -66,15 +66,15 @@ def model_path(
 
 
 def download(repository: str | Path, patterns: Sequence[str], **options: Unpack[HubOptions]) -> Path:
-    """The folder that a repository's files were downloaded to, now or earlier.
+    """Downloads a repository's files, unless cached, and returns their folder.
 
     Args:
         repository: ``owner/name``.
-        patterns: of the names of the files that are wanted.
+        patterns: of the file names to download.
         options: see :class:`HubOptions`.
 
     Raises:
-        FileNotFoundError: there is no such repository, or it cannot be reached; the error says which.
+        FileNotFoundError: there is no such repository, or it cannot be reached; the error gives the reason.
     """
     none = f"no folder '{repository}', and"
     if Path(repository).is_absolute() or len(Path(repository).parts) != 2:
@@ -97,7 +97,7 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 
 def _reason(error: Exception, repository: str, offline: bool) -> str:
-    """Why a repository cannot be had, as far as the hub tells, and what to do."""
+    """Reason why a repository is not available, and a remedy."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -110,7 +110,7 @@ def _reason(error: Exception, repository: str, offline: bool) -> str:
         return "a repository's name is owner/name, of letters, digits, '-', '_' and '.'"
     if offline:
         return (
-            "it was not downloaded before, and nothing is downloaded now (HF_HUB_OFFLINE or local_files_only): "
+            "it is not in the cache, and downloads are switched off (HF_HUB_OFFLINE or local_files_only): "
             f"download it with a network first (hf download {repository}), or give a folder"
         )
     if isinstance(error, GatedRepoError):

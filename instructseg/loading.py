@@ -1,4 +1,4 @@
-"""Models by name: the one module that knows every checkpoint layout and model type."""
+"""Loading of models by name, from every checkpoint layout."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Mask codecs: COCO polygons and run lengths, DAVIS palette pictures. Everything is numpy, pictures are PNG.
+"""Mask codecs: COCO polygons and run lengths, DAVIS palette images. Masks are numpy arrays, images are PNG.
 
-``H, W`` are the picture's height and width in pixels; a size is always ``(height, width)``.
+``H, W`` are the image's height and width in pixels; a size is always ``(height, width)``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def polygons_to_mask(polygons: Polygons, height: int, width: int) -> np.ndarray:
 
     Args:
         polygons: outlines whose union is the mask; no outline gives an empty mask.
-        height: of the picture.
-        width: of the picture.
+        height: of the image.
+        width: of the image.
 
     Returns:
         ``bool[H, W]``.
@@ -62,8 +62,8 @@ def draw_polygons_official(polygons: Polygons, height: int, width: int) -> np.nd
 
     Args:
         polygons: outlines whose union is the mask; no outline gives an empty mask.
-        height: of the picture.
-        width: of the picture.
+        height: of the image.
+        width: of the image.
 
     Returns:
         ``bool[H, W]``.
@@ -101,7 +101,7 @@ def rle_to_mask(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> 
     Args:
         rle: ``{"size": [H, W], "counts": ...}``; the counts are a compressed string (``str`` or ``bytes``)
             or a plain list of run lengths, background first.
-        size: ``(H, W)`` that the mask must have, usually the picture's; ``None`` takes any.
+        size: ``(H, W)`` that the mask must have, usually that of the image; ``None`` takes any.
 
     Returns:
         ``bool[H, W]``.
@@ -113,7 +113,7 @@ def rle_to_mask(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> 
         raise ValueError(f"an RLE mask is {{'size': [H, W], 'counts': ...}}, got {reprlib.repr(rle)}")
     height, width = mask_size(rle["size"])
     if size is not None and (height, width) != tuple(size):
-        raise ValueError(f"RLE mask of {height}x{width} pixels for a picture of {size[0]}x{size[1]}")
+        raise ValueError(f"RLE mask of {height}x{width} pixels for an image of {size[0]}x{size[1]}")
     runs = run_lengths(rle["counts"])
     # pycocotools reads beyond its memory when the runs are too few, hence the check and our own decoding
     if (runs < 0).any() or runs.sum() != height * width:
@@ -123,7 +123,7 @@ def rle_to_mask(rle: Mapping[str, Any], size: tuple[int, int] | None = None) -> 
 
 
 def mask_size(size: Any) -> tuple[int, int]:
-    """``(H, W)`` from what a file says: two whole numbers, also written as 40.0.
+    """Parses ``(H, W)`` of a file: two whole numbers, also written as 40.0.
 
     Raises:
         ValueError: it is no size, or one of more than :data:`MAX_PIXELS`.
@@ -188,7 +188,7 @@ def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarr
 
 
 def davis_palette() -> np.ndarray:
-    """The colours of DAVIS and VOC label pictures, ``uint8[256, 3]`` RGB, by index.
+    """The colours of DAVIS and VOC label images, ``uint8[256, 3]`` RGB, by index.
 
     The bits of the index are dealt to red, green and blue in turn, most significant bit first.
     """
@@ -199,7 +199,7 @@ def davis_palette() -> np.ndarray:
 
 
 def save_palette_png(path: str | Path, ids: np.ndarray) -> None:
-    """Writes object ids ``uint8[H, W]`` as a palette picture with the colours of DAVIS; pixels keep their id.
+    """Writes object ids ``uint8[H, W]`` as a palette image with the colours of DAVIS; pixels keep their id.
 
     Raises:
         ValueError: ``ids`` has not two axes or is no ``uint8``.
@@ -214,7 +214,7 @@ def save_palette_png(path: str | Path, ids: np.ndarray) -> None:
 
 
 def save_binary_png(path: str | Path, mask: np.ndarray) -> None:
-    """Writes a mask ``[H, W]`` as a grey picture, 255 where it is true or non-zero and 0 elsewhere.
+    """Writes a mask ``[H, W]`` as a grey image, 255 where it is true or non-zero and 0 elsewhere.
 
     Raises:
         ValueError: ``mask`` has not two axes.
@@ -225,14 +225,14 @@ def save_binary_png(path: str | Path, mask: np.ndarray) -> None:
 
 
 def load_index_png(path: str | Path) -> np.ndarray:
-    """Reads the stored values of a palette, 8-bit grey or black-and-white picture: ids, not colours.
+    """Reads the stored values of a palette, 8-bit grey or black-and-white image: ids, not colours.
 
     Returns:
         ``uint8[H, W]``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, no picture, or one of colours.
+        ValueError: the file is damaged, no image, or holds colours.
     """
     image = _load_png(path)
     if image.mode not in _STORED_MODES:
@@ -242,21 +242,21 @@ def load_index_png(path: str | Path) -> np.ndarray:
 
 
 def load_grey_png(path: str | Path) -> np.ndarray:
-    """Reads a picture of a mask: the stored values as :func:`load_index_png`, of one with colours its grey.
+    """Reads an image of a mask: stored values as :func:`load_index_png`, or the grey of colours.
 
     Returns:
         ``uint8[H, W]``, above 0 on the mask.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or no picture.
+        ValueError: the file is damaged, or no image.
     """
     image = _load_png(path)
     return np.array(image if image.mode in _STORED_MODES else image.convert("L"), np.uint8)
 
 
 def _load_png(path: str | Path) -> Image:
-    """A picture of any mode. Raises as :func:`load_grey_png`."""
+    """An image of any mode. Raises as :func:`load_grey_png`."""
     from PIL import Image, UnidentifiedImageError
 
     with Path(path).open("rb") as file:
@@ -265,7 +265,7 @@ def _load_png(path: str | Path) -> Image:
             mask_size((image.height, image.width))  # before it is unpacked
             image.load()
         except UnidentifiedImageError:
-            raise ValueError(f"{path} is no picture") from None
+            raise ValueError(f"{path} is no image") from None
         except Image.DecompressionBombError as error:
             raise ValueError(f"{path} is too large: {error}") from error
         # all that Pillow's decoders are known to raise on damaged files
@@ -324,14 +324,14 @@ def _holds_bool(values: Any) -> bool:
 
 
 def whole_points(points: np.ndarray) -> np.ndarray:
-    """``float64[n, 2]`` to ``int32[n, 2]``, cut, not rounded; what is far outside is cut off."""
+    """``float64[n, 2]`` to ``int32[n, 2]``, truncated, not rounded; clipped far outside the image."""
     return clip_outline(points, _FAR).astype(np.int32)
 
 
 def _runs(counts: str | bytes) -> np.ndarray:
     """Run lengths ``int64[n]`` of a compressed COCO string.
 
-    A number is written in groups of 5 bits, the lowest first, as characters from ``0`` on; bit 5 says
+    A number is written in groups of 5 bits, the lowest first, as characters from ``0`` on; bit 5 marks
     that another group follows, bit 4 of the last group is the sign. From the fourth on, a number is the
     difference to the one two places before.
     """

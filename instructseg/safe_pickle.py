@@ -1,4 +1,4 @@
-"""Reads pickles of plain data: nothing in them is run, and no memory taken beyond their size."""
+"""Safe reader of pickles of plain data: runs no code, allocates no more than the file's size."""
 
 from __future__ import annotations
 
@@ -92,17 +92,17 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = MappingProxyType(
 )
 
 _LINES = {**dict.fromkeys(b"FILSVgp", 1), **dict.fromkeys(b"ci", 2)}
-"""Opcode -> lines of text behind it."""
+"""Opcode -> lines of text after it."""
 _FIXED = dict(zip(b"GJKMhjr\x80q", (8, 4, 1, 2, 1, 4, 4, 1, 1), strict=True))
-"""Opcode -> bytes behind it."""
+"""Opcode -> bytes after it."""
 _COUNTED = {
     **dict.fromkeys(b"UC\x8a\x8c", 1),
     **dict.fromkeys(b"TBX\x8b", 4),
     **dict.fromkeys(b"\x8d\x8e\x96\x95", 8),
 }
-"""Opcode -> bytes of the length of what follows."""
+"""Opcode -> bytes of the length field after it."""
 _FOREIGN = frozenset(b"PQ\x82\x83\x84\x97\x98")
-"""Opcodes for what is kept outside the pickle: persistent ids, registered extensions, foreign buffers."""
+"""Opcodes of content outside the pickle: persistent ids, registered extensions, foreign buffers."""
 _FRAME = 0x95
 
 
@@ -121,7 +121,7 @@ def load_plain(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or wants to build anything else.
+        ValueError: it is damaged, or builds anything else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
@@ -140,10 +140,10 @@ def load_plain(path: Path) -> Any:
 
 
 def _check_lengths(content: bytes) -> None:
-    """Walks through the opcodes: the unpickler allocates a length, or a place of its memo, before it reads.
+    """Checks every length and memo index, which the unpickler allocates before it reads.
 
     Raises:
-        UnpicklingError: a length leaves the file, or a place is beyond all that the file can hold.
+        UnpicklingError: a length exceeds the file, or a memo index exceeds its size.
     """
     at, end = 0, len(content)
     lines, fixed, counted, foreign = _LINES, _FIXED, _COUNTED, _FOREIGN  # looked up ten million times
@@ -171,4 +171,4 @@ def _check_lengths(content: bytes) -> None:
         elif opcode == 0x2E:  # STOP
             return
         elif opcode in foreign:
-            raise pickle.UnpicklingError("it asks for what is kept outside it, which is not plain data")
+            raise pickle.UnpicklingError("it refers to content outside the file, which is not plain data")

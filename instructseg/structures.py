@@ -1,4 +1,4 @@
-"""The four contracts of the house: what flows from a picture and a sentence to a mask.
+"""Data contracts between data sets, processing, model, criterion and inference.
 
 ``data`` or the user makes a :class:`Sample`; ``processing`` turns it into :class:`ModelInputs`; the model
 answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, and ``inference`` returns a
@@ -7,8 +7,8 @@ answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, an
 Letters used in every shape of this package::
 
     B  rows of a batch: one instruction on one key frame each
-    F  pictures of a batch: key frames with their references, shared by rows (F <= B)
-    R  reference frames of a row             T  frames of a clip
+    F  images of a batch: key frames with their references, shared by rows (F <= B)
+    R  reference frames of a row             T  frames of a video
     L  length of the language sequence       D  width of the language model
     P  SigLIP tokens of one frame            K  perceiver queries of one reference frame
     Q  object queries (LLM mask tokens)      C  channels of the mask decoder
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     import torch
 
 IGNORE_LABEL = -100
-"""Label of a language position that no loss is computed on."""
+"""Label of a language position without a loss."""
 
 IGNORE_PIXEL = 255
-"""Value of a mask pixel that neither training nor evaluation counts."""
+"""Value of a mask pixel ignored in training and evaluation."""
 
 
 class Task(str, Enum):
-    """What is asked; it selects the prompt (see ``processing.templates``)."""
+    """Kind of request; selects the prompt (see ``processing.templates``)."""
 
     RES = "res"
     """Referring expression segmentation in an image (RefCOCO family)."""
@@ -49,7 +49,7 @@ class Task(str, Enum):
 
     @property
     def is_video(self) -> bool:
-        """Whether the task looks at reference frames beside the key frame."""
+        """Whether the task uses reference frames besides the key frame."""
         return self in (Task.RVOS, Task.REASON_VOS)
 
     @property
@@ -59,7 +59,7 @@ class Task(str, Enum):
 
 
 class Role(IntEnum):
-    """What stands at a position of the language sequence."""
+    """Content of a position of the language sequence."""
 
     PAD = 0
     TEXT = 1
@@ -76,7 +76,7 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a frame was brought to the mask branch's input; all sizes are ``(height, width)`` in pixels.
+    """Resizing and padding of a frame for the mask branch; all sizes are ``(height, width)`` in pixels.
 
     The frame of size ``original`` is resized to ``resized`` and padded on the right and at the bottom
     to ``padded``.
@@ -89,21 +89,21 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One instruction on one key frame, as a data set or a user gives it. An image is a one-frame video.
+    """One instruction on one key frame, from a data set or a user. An image is a one-frame video.
 
     Attributes:
         key_frame: ``uint8[H, W, 3]`` RGB, the frame to segment.
-        instruction: what to segment, or the question, as a person wrote it.
+        instruction: the object to segment, or the question, as written.
         task: selects the prompt.
         reference_frames: ``uint8[H, W, 3]`` each, in temporal order; empty for an image, which is then
             its own reference.
-        masks: ``uint8[N, H, W]``, 1 on the target, 0 elsewhere, :data:`IGNORE_PIXEL` where not to count;
-            ``N = 0`` says that nothing in the frame answers; ``None`` that the truth is unknown.
-        distractors: ``uint8[M, H, W]``, masks of other things in the frame; they teach what an object is.
-        answer: text to be learned or compared: the explanation (ReasonSeg) or the reply (VQA).
+        masks: ``uint8[N, H, W]``, 1 on the target, 0 elsewhere, :data:`IGNORE_PIXEL` where ignored;
+            ``N = 0``: nothing in the frame matches; ``None``: the ground truth is unknown.
+        distractors: ``uint8[M, H, W]``, masks of other objects in the frame, which teach objectness.
+        answer: text to learn or to compare with: the explanation (ReasonSeg) or the reply (VQA).
         explain: whether the prompt asks for the explanation.
         name: identifies the sample in logs and results.
-        meta: what an evaluator needs beside this (ids, types); never read by the model.
+        meta: further data for an evaluator (ids, types); never read by the model.
     """
 
     key_frame: np.ndarray
@@ -123,16 +123,16 @@ class ModelInputs:
     """A batch, ready for :meth:`InstructSeg.forward`.
 
     Attributes:
-        input_ids: ``int64[B, L]`` token ids; 0 where ``roles`` says that an embedding is filled in.
+        input_ids: ``int64[B, L]`` token ids; 0 where an embedding is filled in (see ``roles``).
         roles: ``int64[B, L]``, a :class:`Role` each.
         clip_pixels: ``float[F, 1+R, 3, S, S]`` SigLIP pixels: the key frame, then the references.
         num_references: ``int64[F]``, how many of the R references are real; 0 makes the key frame its
             own reference.
         seg_pixels: ``float[F, 3, H, W]`` normalised pixels of the key frame for the mask branch;
             ``None`` where no row asks for a mask.
-        geometry: one per picture; undoes resize and padding.
-        labels: ``int64[B, L]``, :data:`IGNORE_LABEL` where nothing is learned; ``None`` outside training.
-        picture: ``int64[B]``, the picture that each row asks about; ``None`` for one each, in order.
+        geometry: one per image; undoes resizing and padding.
+        labels: ``int64[B, L]``, :data:`IGNORE_LABEL` on positions without a loss; ``None`` outside training.
+        image_index: ``int64[B]``, the image of each row; ``None`` for one image per row, in order.
     """
 
     input_ids: torch.Tensor
@@ -142,7 +142,7 @@ class ModelInputs:
     seg_pixels: torch.Tensor | None = None
     geometry: tuple[Geometry, ...] = ()
     labels: torch.Tensor | None = None
-    picture: torch.Tensor | None = None
+    image_index: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """Rows."""
@@ -165,13 +165,13 @@ class ModelInputs:
 
 @dataclass(frozen=True, eq=False)
 class SegOutput:
-    """What the model says of a batch.
+    """Output of the model for a batch.
 
     Attributes:
         mask_logits: ``float[B, Q, h, w]`` at a quarter of the padded size; positive inside.
         seg_logits: ``float[B, Q]``, similarity of each query with the instruction (mask score logit).
         aux: the same pair for the prediction before the first decoder layer and after each but the
-            last, in order; empty unless asked for.
+            last, in order; empty unless requested.
         text_logits: ``float[M, V]`` next-token logits at the ``M`` positions whose following label is
             learned, rows in order; ``None`` without labels.
         mask_rows: ``int64[B']``, the rows of the batch that the first two describe; ``None`` for all.
@@ -186,14 +186,14 @@ class SegOutput:
 
 @dataclass(frozen=True, eq=False)
 class MaskTargets:
-    """The truth for one row.
+    """Ground truth of one row.
 
     Attributes:
         masks: ``float or bool[N, H, W]`` at the padded size of the mask branch (any multiple of the mask
-            logits' size); ``N = 0`` where nothing in the picture answers.
-        is_answer: ``bool[N]``; a mask that is not an answer teaches the masks alone, its query stays a
-            negative of the score. ``None`` for all true, as released.
-        ignore: ``bool[H, W]``, pixels that no loss counts (padding is counted, as released); ``None`` for none.
+            logits' size); ``N = 0`` where nothing in the image matches.
+        is_answer: ``bool[N]``; other masks contribute to the mask losses alone; their queries stay
+            negatives of the score. ``None`` for all true, as released.
+        ignore: ``bool[H, W]``, pixels excluded from every loss (padding is included); ``None`` for none.
     """
 
     masks: torch.Tensor
@@ -210,8 +210,8 @@ class Prediction:
         score: 0..1, similarity with the instruction times the mean probability inside the mask; the
             official ranking score.
         presence: 0..1, the largest similarity of any query with the instruction; low where nothing in
-            the frame answers it.
-        instruction: what was asked.
+            the frame matches.
+        instruction: as given.
         probability: ``float32[H, W]``, the soft mask, 0..1; only on request.
         answer: generated text; only on request.
     """
@@ -225,7 +225,7 @@ class Prediction:
 
     @property
     def found(self) -> bool:
-        """Whether anything is marked: not where ``presence`` was below the threshold."""
+        """Whether the mask has a pixel; false where ``presence`` was below the threshold."""
         return bool(self.mask.any())
 
 

@@ -111,7 +111,7 @@ def _frame(template: str) -> Any:
     def find(run: Run, truth: torch.Tensor, call: int, *numbers: int) -> Pair | str:
         name = template.format(*numbers)
         if name not in run.calls:
-            return "a layer behind the selected hidden state is not built"
+            return "a layer after the selected hidden state is not built"
         return run.frame(name, call), truth
 
     return find

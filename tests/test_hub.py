@@ -67,7 +67,7 @@ def test_offline_is_said_to_be_the_reason(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(FileNotFoundError, match=r"HF_HUB_OFFLINE.*hf download owner/name"):
         download("owner/name", ("*.json",))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(FileNotFoundError, match="not downloaded before"):
+    with pytest.raises(FileNotFoundError, match="it is not in the cache"):
         download("owner/name", ("*.json",), local_files_only=True)
 
 

@@ -107,7 +107,7 @@ def test_plain_run_lengths(mask: np.ndarray) -> None:
 
 
 def test_rle_of_another_size_names_both() -> None:
-    with pytest.raises(ValueError, match="RLE mask of 4x5 pixels for a picture of 5x4"):
+    with pytest.raises(ValueError, match="RLE mask of 4x5 pixels for an image of 5x4"):
         rle_to_mask(mask_to_rle(np.ones((4, 5), dtype=bool)), (5, 4))
 
 
@@ -205,7 +205,7 @@ def test_index_pictures_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_index_png(tmp_path / "absent.png")
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"text\.png is no picture"):
+    with pytest.raises(ValueError, match=r"text\.png is no image"):
         load_index_png(tmp_path / "text.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")
     with pytest.raises(ValueError, match=r"colours\.png holds colours \(mode RGB\)"):

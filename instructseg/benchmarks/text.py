@@ -95,7 +95,7 @@ def answers(runner: Runner, frame: np.ndarray, questions: Sequence[str], max_new
         roles,
         clip_pixels=processor.encode_clip(frame)[None, None],
         num_references=torch.zeros(1, dtype=torch.int64),
-        picture=torch.zeros(len(questions), dtype=torch.int64),
+        image_index=torch.zeros(len(questions), dtype=torch.int64),
     )
     with torch.inference_mode():
         written = model.answer(inputs.to(model.device, model.dtype), max_new_tokens, (processor.seg_token_id,))

@@ -1,4 +1,4 @@
-"""Official tensors under their plain names: prefixes of training wrappers removed, LoRA adapters merged."""
+"""Plain names of official tensors: wrapper prefixes removed, LoRA adapters merged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from instructseg.convert.keymap import raise_listed
 from instructseg.convert.readers import StoredTensor, Weights, read_json
 
 RELEASED_ALPHA = 16
-"""``lora_alpha`` of the released recipe, where no adapter_config.json says otherwise."""
+"""``lora_alpha`` of the released recipe, without an adapter_config.json."""
 CONFIG_FILE = "adapter_config.json"
 """Where peft keeps the settings of an adapter."""
 
@@ -26,7 +26,7 @@ _ORIGINAL = re.compile(r"(.+)\.original_module\.([^.]+)")
 
 _READ = frozenset({"lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern", "peft_type", "bias"})
 _WITHOUT_EFFECT = frozenset(
-    # which tensors there are says which layers have adapters, and which modules were trained as a whole
+    # implied by the names of the tensors
     {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"}
     # the start of training, dropout, and notes
     | {"init_lora_weights", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "lora_dropout"}
@@ -39,12 +39,12 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass(frozen=True)
 class Scaling:
-    """How much an adapter counts, as peft has it: ``alpha / r``, or ``alpha / sqrt(r)`` with rsLoRA.
+    """Scale of an adapter, as in peft: ``alpha / r``, or ``alpha / sqrt(r)`` with rsLoRA.
 
     Attributes:
         alpha: of every layer that ``alphas`` does not name.
         rslora: divides by the root of the rank.
-        rank: of every layer that ``ranks`` does not name; ``None`` where only the shapes tell.
+        rank: of every layer that ``ranks`` does not name; ``None``: by the shapes.
         alphas, ranks: patterns of layer names and what holds for them; the first that fits counts.
     """
 
@@ -58,21 +58,21 @@ class Scaling:
         """The factor of ``B A`` for a layer whose adapter has that rank.
 
         Raises:
-            ValueError: the settings say another rank.
+            ValueError: the settings name another rank.
         """
-        said = _first(self.ranks, layer, self.rank)
-        if said is not None and said != rank:
-            raise ValueError(f"{layer}: {CONFIG_FILE} says rank {said}, but its adapter has rank {rank}")
+        expected = _first(self.ranks, layer, self.rank)
+        if expected is not None and expected != rank:
+            raise ValueError(f"{layer}: {CONFIG_FILE} says rank {expected}, but its adapter has rank {rank}")
         alpha = _first(self.alphas, layer, self.alpha)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
 
 def read_scaling(file: Path) -> Scaling:
-    """The scaling that an ``adapter_config.json`` asks for.
+    """The scaling of an ``adapter_config.json``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a setting is of a wrong type, or asks for what is not merged here; it is named.
+        ValueError: a setting is of a wrong type, or is not supported; it is named.
     """
     values = read_json(file)
     for key, value in values.items():
@@ -170,7 +170,7 @@ def _sorted(
 def _check_shapes(
     entries: Mapping[str, StoredTensor], halves: Mapping[str, Mapping[str, StoredTensor]]
 ) -> None:
-    """Makes sure that every ``B A`` has the shape of its weight."""
+    """Checks that every ``B A`` has the shape of its weight."""
     problems = []
     for name, found in halves.items():
         down, up, weight = found["A"], found["B"], entries[name]

@@ -1,6 +1,6 @@
-"""Names of the official checkpoint and ours, as one table that is read both ways.
+"""Table of official and own tensor names, read both ways.
 
-In a pattern ``#`` stands for a number, ``@`` for ``weight`` or ``bias`` and a closing ``*`` for the rest of
+In a pattern ``#`` is a number, ``@`` for ``weight`` or ``bias`` and a closing ``*`` for the rest of
 the name. The rows of an official tensor are the rows of its targets one below the other, so a fused
 projection has three targets and everything else one.
 """
@@ -73,9 +73,9 @@ TABLE: tuple[Rule, ...] = (
     # language side's vision tower
     Rule(f"{_SIGLIP}.embeddings.position_ids", unused="computed"),
     Rule(f"{_SIGLIP}.embeddings.*", ("vision.model.embeddings.*",)),
-    Rule(f"{_SIGLIP}.encoder.layers.*", ("vision.model.encoder.layers.*",), "behind the selected layer"),
-    Rule(f"{_SIGLIP}.post_layernorm.@", unused="behind the selected layer"),
-    Rule(f"{_SIGLIP}.head.*", unused="behind the selected layer"),
+    Rule(f"{_SIGLIP}.encoder.layers.*", ("vision.model.encoder.layers.*",), "after the selected layer"),
+    Rule(f"{_SIGLIP}.post_layernorm.@", unused="after the selected layer"),
+    Rule(f"{_SIGLIP}.head.*", unused="after the selected layer"),
     Rule("model.mm_projector.*", ("projector.*",)),
     # perceivers
     Rule("temporal_query", ("ovp.queries",), _NO_OVP),
@@ -170,7 +170,7 @@ def official_name(name: str) -> tuple[str, int, int] | None:
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """Where every official tensor goes.
+    """Targets of every official tensor.
 
     Attributes:
         targets: official name to our names.
@@ -266,7 +266,7 @@ def official_shapes(ours: Shapes) -> dict[str, Shape]:
 
 
 class Joiner:
-    """Collects our tensors and hands back an official one as soon as all of its rows are there."""
+    """Collects own tensors and returns an official one as soon as all its rows are there."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[int, torch.Tensor]] = {}

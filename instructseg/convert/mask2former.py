@@ -1,4 +1,4 @@
-"""Mask2Former checkpoints (detectron2 names): backbone, pixel decoder and mask decoder of ours."""
+"""Mask branch from Mask2Former checkpoints (detectron2 names)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from instructseg.convert.keymap import plan
 from instructseg.convert.official import model_shapes
-from instructseg.convert.official_config import backbone_fields, decoder_fields, told
+from instructseg.convert.official_config import backbone_fields, decoder_fields, read_shapes
 from instructseg.convert.readers import open_weights
 from instructseg.model import InstructSegConfig
 
@@ -73,7 +73,7 @@ def load_mask2former(
         tensors[name] = tensors[name][:queries]
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fields = {
-        **told(lambda: {"backbone_config": backbone_fields(shapes), **decoder_fields(shapes)}, shapes),
+        **read_shapes(lambda: {"backbone_config": backbone_fields(shapes), **decoder_fields(shapes)}, shapes),
         "decoder_dim": dim,
         "num_queries": queries,
         "lateral": lateral,
@@ -90,7 +90,7 @@ def load_mask2former(
 
 
 def _renamed(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The file's tensors under official names, and what is dropped."""
+    """The file's tensors under official names, and the dropped ones with reasons."""
     tensors, dropped = {}, {}
     for name, tensor in open_weights(path):
         if not tensor.is_floating_point() and not name.endswith("relative_position_index"):

@@ -1,4 +1,4 @@
-"""The start of training: Mipha-3B, optionally another SigLIP, and Mask2Former in one folder of our layout."""
+"""Assembly of the initial model of a training from Mipha-3B, SigLIP and Mask2Former."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instructseg.convert.adapters import plain_names
 from instructseg.convert.keymap import plan
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.official import copy_tokenizer, model_shapes
-from instructseg.convert.official_config import text_fields, told, vision_fields
+from instructseg.convert.official_config import read_shapes, text_fields, vision_fields
 from instructseg.convert.readers import Weights, open_weights, read_json
 from instructseg.convert.safetensors_file import check_types
 from instructseg.convert.writers import new_folder, write_json
@@ -34,7 +34,7 @@ _SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
 
 @dataclass(frozen=True)
 class TrainingStart:
-    """Where each tensor of the assembled model came from.
+    """Origin of each tensor of the assembled model.
 
     Attributes:
         origin: our name to ``mipha``, ``siglip``, ``mask2former`` or ``fresh`` (initialised at random).
@@ -63,7 +63,7 @@ def assemble_training_start(
     seed: int = 0,
     **overrides: Unpack[ConfigFields],
 ) -> TrainingStart:
-    """Writes the model that training starts from.
+    """Writes the initial model of a training.
 
     Args:
         mipha: Mipha-3B, a folder or a repository (language model, projector, its own SigLIP).
@@ -115,7 +115,7 @@ def _config(
             "lm_head_size": shapes["lm_head.weight"][0],
         }
 
-    return InstructSegConfig(**{**told(fields, shapes), **masks, **overrides})
+    return InstructSegConfig(**{**read_shapes(fields, shapes), **masks, **overrides})
 
 
 def _tower_names(weights: Weights) -> Weights:

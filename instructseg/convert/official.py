@@ -1,4 +1,4 @@
-"""The published checkpoint: loaded as it is, converted to our layout, and written back bit by bit."""
+"""The published checkpoint: loading, conversion to our layout, and exact export."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 UNUSED_FILE = "official_unused.safetensors"
-"""Tensors of the official file that nothing reads; kept so that it can be written back."""
+"""Unused tensors of the official file, kept for an exact export."""
 CONFIG_FILE = "official_config.json"
 """The official ``config.json``, kept beside ours."""
 
@@ -151,9 +151,9 @@ def load_official(
 def convert_official(
     source: str | Path, target: str | Path, overwrite: bool = False, **overrides: Unpack[ConfigFields]
 ) -> ConversionPlan:
-    """Writes an official checkpoint in our layout: what ``InstructSeg.from_pretrained`` loads.
+    """Writes an official checkpoint in our layout.
 
-    Values keep their type. What nothing reads goes to ``official_unused.safetensors``, so that
+    Values keep their type. Unused tensors go to ``official_unused.safetensors``, so that
     :func:`export_official` restores every byte.
 
     Args:
@@ -163,7 +163,7 @@ def convert_official(
         overrides: as in :func:`open_official`.
 
     Returns:
-        the plan, with what was dropped and why.
+        the plan, with the dropped tensors and reasons.
 
     Raises:
         FileExistsError, OSError: the target exists, or the disk is full.
@@ -191,7 +191,7 @@ def convert_official(
 
 
 def export_official(source: str | Path, target: str | Path, overwrite: bool = False) -> list[str]:
-    """Writes a model of ours in the official layout, which the official code loads.
+    """Writes a model in the official layout, which the official code loads.
 
     Args:
         source: a folder in our layout; LoRA adapters in it are merged.
@@ -199,10 +199,10 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
         overwrite: whether an existing one may be replaced.
 
     Returns:
-        names of tensors that nothing reads and that are zeros because the source does not have them.
+        names of unused tensors that are zeros because the source lacks them.
 
     Raises:
-        ValueError: the model does something that the official code cannot do; it is named.
+        ValueError: the model has a feature that the official code lacks; it is named.
         FileExistsError, FileNotFoundError, OSError: as :func:`convert_official`.
     """
     source = model_path(source)
@@ -225,9 +225,7 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
         write_json(folder / "config.json", official | {"vocab_size": derived["vocab_size"]})
         copy_tokenizer(source, folder)
     if zeros:
-        warnings.warn(
-            f"{len(zeros)} tensors that nothing reads are zeros: {', '.join(zeros[:3])} ..", stacklevel=2
-        )
+        warnings.warn(f"{len(zeros)} unused tensors are zeros: {', '.join(zeros[:3])} ..", stacklevel=2)
     return zeros
 
 

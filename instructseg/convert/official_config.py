@@ -1,6 +1,6 @@
 """``config.json`` of the official checkpoint and :class:`InstructSegConfig`, both ways.
 
-The official file says little about the mask branch: its sizes are constants of the official code. They are
+The official file holds few sizes of the mask branch, which are constants of the official code. They are
 read from the shapes of the tensors here, so checkpoints of any size load. Only numbers of attention heads
 leave no trace in a shape; they are the official constants unless the file has ``o_ovp_heads``,
 ``o_vmtf_heads`` or ``o_decoder_heads``.
@@ -71,11 +71,11 @@ def config_from_official(
         config: content of its ``config.json``.
         shapes: official names and shapes of its tensors.
         where: that file with a colon, for errors.
-        overrides: fields of :class:`InstructSegConfig` that replace what was found.
+        overrides: fields of :class:`InstructSegConfig` to replace.
 
     Raises:
-        ValueError: tensors that tell a size are missing (the first few are named), or a value of the file is
-            not allowed, or missing without being one of the published constants.
+        ValueError: tensors that determine a size are missing (the first few are named), or a value of the file
+            is not allowed, or missing without being one of the published constants.
     """
     needed = ("model.embed_tokens.weight", "lm_head.weight", "seg_query", "seg_query_projector.weight",
               f"{_SIGLIP}.embeddings.patch_embedding.weight", f"{_SWIN}.patch_embed.proj.weight",
@@ -85,8 +85,8 @@ def config_from_official(
         "this is not a whole InstructSeg checkpoint (an adapter file or Mipha alone is not enough)",
         [f"{name} is missing" for name in needed if name not in shapes],
     )
-    said = {**config, **{f"o_{name}": value for name, value in overrides.items() if name.endswith("_heads")}}
-    check_values(said, _HEADS_GIVEN, where, complete=False)
+    given = {**config, **{f"o_{name}": value for name, value in overrides.items() if name.endswith("_heads")}}
+    check_values(given, _HEADS_GIVEN, where, complete=False)
 
     def fields() -> dict[str, Any]:
         return {
@@ -95,31 +95,31 @@ def config_from_official(
             "backbone_config": backbone_fields(shapes),
             "vision_feature_layer": _tower(config).get("mm_vision_select_layer", -2),
             "lm_head_size": shapes["lm_head.weight"][0],
-            **_perceivers(said, shapes, where),
-            **_masks(said, shapes),
+            **_perceivers(given, shapes, where),
+            **_masks(given, shapes),
         }
 
-    found = {**told(fields, shapes), **overrides}
+    found = {**read_shapes(fields, shapes), **overrides}
     check_values(found, MODEL, where, complete=False)
     return InstructSegConfig(**found)
 
 
-def told(read: Callable[[], dict[str, Any]], shapes: Shapes) -> dict[str, Any]:
-    """What ``read`` makes of the shapes.
+def read_shapes(read: Callable[[], dict[str, Any]], shapes: Shapes) -> dict[str, Any]:
+    """The result of ``read``, with clear errors for missing or malformed shapes.
 
     Raises:
-        ValueError: a tensor that tells a size is missing, or has another number of axes than it should.
+        ValueError: a tensor that determines a size is missing, or has a wrong number of axes.
     """
     try:
         return read()
     except KeyError as error:
-        raise ValueError(f"the checkpoint lacks the tensor {error}, which tells a size of the model") from error
+        raise ValueError(f"the checkpoint lacks the tensor {error}, which determines a size") from error
     except (IndexError, ZeroDivisionError, TypeError) as error:
         raise ValueError(f"{len(shapes)} tensors, whose shapes are not those of a model ({error})") from error
 
 
 def _tower(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is said of SigLIP; nothing where the file says nothing."""
+    """The section on SigLIP; empty where the file has none."""
     found: Any = config
     for key in ("vision_config", "vision_tower"):
         found = found.get(key) or {}
@@ -133,7 +133,7 @@ def _picked(source: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 
 def _depth(shapes: Shapes, prefix: str) -> int:
-    """How many numbered modules stand under ``prefix``."""
+    """Number of numbered modules below ``prefix``."""
     pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
     found = [int(match.group(1)) for match in map(pattern.match, shapes) if match]
     return max(found, default=-1) + 1
@@ -304,7 +304,7 @@ def official_config(config: InstructSegConfig) -> dict[str, Any]:
     return result | {
         f"o_{name}_heads": number
         for name, number in heads.items()
-        if (number, widths[name]) != (_HEADS, _HEAD_DIM)  # what a file that does not say it means
+        if (number, widths[name]) != (_HEADS, _HEAD_DIM)  # implied where the key is missing
     }
 
 

@@ -1,4 +1,4 @@
-"""Our own layout from a folder, read as the official one is: a tensor at a time, nothing mapped twice."""
+"""Checked loading of this package's layout, one tensor at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint on disk, one at a time, whatever the file format.
+"""Tensors of a checkpoint on disk, one at a time, in any file format.
 
 Understood: ``model.safetensors`` and ``pytorch_model.bin``, whole or in shards with an index; any single
 ``.safetensors``, ``.bin``, ``.pt`` or ``.pth`` file; the ``.pkl`` files of the Mask2Former model zoo. Nothing
@@ -26,9 +26,9 @@ _DAMAGES = (
     pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
     AttributeError, ImportError, AssertionError, RecursionError,
 )  # fmt: skip
-"""What unpicklers raise where bytes are not what they should be."""
+"""Errors of unpicklers on damaged bytes."""
 _GROUP_BYTES = 32 << 20
-"""Files are reopened behind so many bytes: pages of a mapped file count as used memory while it is open."""
+"""Files are reopened after so many bytes: pages of a mapped file count as used memory while it is open."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Weights:
         return {name: entry.shape for name, entry in self.entries.items()}
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Names and tensors, file by file. A tensor may be a view of the file: copy what is to be kept."""
+        """Names and tensors, file by file. A tensor may be a view of the file: copy it to keep it."""
         for name, tensor in _read(self.entries):
             yield name, tensor if self.transform is None else self.transform(name, tensor)
 
@@ -57,7 +57,7 @@ class Weights:
 def open_weights(path: str | Path) -> Weights:
     """Lists the tensors of a checkpoint folder or file.
 
-    Of shards, the index decides: a tensor is read from the shard that it names, whatever else lies in others.
+    The index decides: a tensor is read from the shard that it names, even if others hold it too.
 
     Raises:
         FileNotFoundError: no checkpoint there, or a shard is missing.
@@ -165,10 +165,10 @@ def _read_group(file: Path, keys: Mapping[str, str]) -> Iterator[tuple[str, torc
 def load_pickled(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a ``.bin``, ``.pt``, ``.pth`` or ``.pkl`` file (mapped from disk where the format allows).
 
-    A dictionary of tensors may stand under ``model``, ``state_dict``, ``module`` or ``model_state_dict``.
+    The dictionary of tensors may be under ``model``, ``state_dict``, ``module`` or ``model_state_dict``.
 
     Raises:
-        ValueError: the file is damaged, of an unknown kind, or wants to build something other than tensors.
+        ValueError: the file is damaged, of an unknown kind, or builds something other than tensors.
     """
     if file.suffix == ".pkl":
         content = _load_pkl(file)

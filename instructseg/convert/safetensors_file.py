@@ -1,4 +1,4 @@
-"""Safetensors files: listed and read tensor by tensor. The only place that opens one somebody else wrote."""
+"""Safe reading of untrusted safetensors files, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_safetensors(file: Path, keys: Mapping[str, str]) -> Iterator[tuple[str,
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """An open file; what is wrong with it is a ``ValueError`` that names it."""
+    """Opens a file; faults are a ``ValueError`` that names it."""
     try:
         # the header's bounds, overlaps and sizes are checked by the library when it opens
         with safe_open(file, framework="pt") as handle:

@@ -1,4 +1,4 @@
-"""Checkpoint folders, written shard by shard and shown only when they are complete."""
+"""Atomic writing of checkpoint folders, shard by shard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from instructseg.files import share, temporary_path
 
 SHARD_BYTES = 2 << 30
-"""Largest shard; also what is held in memory while writing."""
+"""Largest shard, and most memory while writing."""
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def new_folder(
     Args:
         target: the folder to make.
         overwrite: whether an existing one may be replaced.
-        nbytes: what will be written, in bytes.
-        sources: what is read; replacing it, or a folder around it, would lose it.
+        nbytes: expected size in bytes.
+        sources: files and folders being read, which must not be replaced.
 
     Raises:
         FileExistsError: ``target`` exists and ``overwrite`` is false.
@@ -106,7 +106,7 @@ class ShardWriter:
         self.nbytes += tensor.nbytes
 
     def close(self) -> None:
-        """Writes what is left, gives the shards their final names and writes the index."""
+        """Writes the remaining tensors, gives the shards their final names and writes the index."""
         self._flush()
         if len(self._shards) == 1:
             self._part(0).replace(self._folder / "model.safetensors")

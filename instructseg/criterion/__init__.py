@@ -1,4 +1,4 @@
-"""The losses: masks matched to object queries, the queries' scores, and the text."""
+"""Training losses of masks, query scores and text."""
 
 from instructseg.criterion.criterion import CriterionConfig, SegCriterion, SegLosses
 from instructseg.criterion.points import PointSampler

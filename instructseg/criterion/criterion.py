@@ -1,4 +1,4 @@
-"""The training loss of a batch: match, compare, weigh, add up."""
+"""Training loss of a batch: matching, loss terms, weighted sum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CriterionConfig:
         dice_weight: of the dice loss of the masks, in the loss and in the cost of a match.
         text_weight: of the cross-entropy of the text.
         selection_weight: of the cross-entropy of a softmax over a row's scores; it helps small models to
-            tell the answer from its neighbours, and was not part of the release.
+            separate the answer from similar objects, and was not part of the release.
         num_points: points on which a mask is compared.
         oversample_ratio: candidates per point among which the most uncertain are chosen, at least 1.
         importance_sample_ratio: share of the points that is chosen so, 0..1.
@@ -75,7 +75,7 @@ class SegLosses:
     """The losses of a batch, float32 scalars.
 
     Attributes:
-        total: what to minimise, the sum of ``parts``.
+        total: the loss to minimise, the sum of ``parts``.
         parts: ``mask``, ``dice``, ``class``, ``selection`` and ``text``, weighted, summed over the layers.
         raw: the same unweighted, by layer: ``mask`` for the last, ``mask_<i>`` for ``SegOutput.aux[i]``.
     """
@@ -86,7 +86,7 @@ class SegLosses:
 
 
 class Sampler(Protocol):
-    """Chooses the points; see :class:`PointSampler`."""
+    """Interface of :class:`PointSampler`."""
 
     def uniform(self, rows: int, device: torch.device) -> torch.Tensor: ...  # noqa: D102
 
@@ -94,11 +94,11 @@ class Sampler(Protocol):
 
 
 class SegCriterion:
-    """Computes the losses, in float32 whatever the precision of the output.
+    """Computes the losses, in float32 for any precision of the output.
 
     Args:
         config: weights and numbers of points.
-        sampler: chooses the points; random as ``config`` says by default.
+        sampler: of the points; random by default, with the numbers of ``config``.
     """
 
     def __init__(self, config: CriterionConfig, sampler: Sampler | None = None) -> None:
@@ -108,7 +108,7 @@ class SegCriterion:
         )
 
     def count(self, targets: Sequence[MaskTargets], labels: torch.Tensor | None = None) -> torch.Tensor:
-        """What a batch has to learn from, see :func:`~instructseg.criterion.targets.count_learned`."""
+        """Counts of the targets of a batch, see :func:`~instructseg.criterion.targets.count_learned`."""
         return count_learned(targets, labels)
 
     def __call__(
@@ -121,7 +121,7 @@ class SegCriterion:
         """Computes the losses of a batch; nothing is exchanged between processes.
 
         Args:
-            output: what the model said.
+            output: of the model.
             targets: one per row of ``output.mask_logits``; none when that is ``None``.
             labels: ``int64[B, L]`` of all rows; ``None`` to learn no text.
             counts: the mean of :meth:`count` over all batches of the step, those of other processes too, by
@@ -129,7 +129,7 @@ class SegCriterion:
                 the undivided step. ``None`` where the batch is a step of its own.
 
         Returns:
-            The losses. A kind that has nothing to learn from is 0.
+            The losses. A kind without targets is 0.
 
         Raises:
             ValueError: when output, targets and labels do not fit together.
@@ -148,7 +148,7 @@ class SegCriterion:
         zero = torch.zeros((), device=reference.device)
         raw = dict.fromkeys(weights, zero)
         counts = self.count(targets, labels) if counts is None else counts
-        # what the step lacks has sums of 0: any number will do, but 0
+        # sums without targets are 0: any divisor but 0 will do
         numbers = counts.where(counts > 0, 1.0).float().to(reference.device)
         with torch.autocast(reference.device.type, enabled=False):
             raw |= self._mask_losses(output, targets, numbers)

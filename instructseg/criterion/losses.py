@@ -1,4 +1,4 @@
-"""The loss functions; each returns a scalar and is 0, with its graph kept, where there is nothing to learn.
+"""Loss functions; each returns a scalar, 0 with its graph where there are no targets.
 
 S = points of a mask, M = matched masks (of :func:`text_loss`: learned tokens), V = vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Which object query answers for which target mask: the cheapest one-to-one assignment of each row.
+"""Matching of object queries with target masks: the cheapest one-to-one assignment of each row.
 
 The score takes no part in the cost, as released. S = points, M = matched masks.
 """
@@ -15,7 +15,7 @@ from instructseg.criterion.points import sample_points
 from instructseg.criterion.targets import TargetBatch
 
 BAD_COST = 1e6
-"""Stands for a cost that is not finite: the assignment goes on, the loss itself shows what happened."""
+"""Replaces a cost that is not finite, so that the assignment succeeds; the loss shows the fault."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ def match(
 
     Args:
         mask_logits: ``float[B, Q, h, w]``.
-        targets: the truth.
-        points: ``float32[B, S, 2]``, where the two are compared.
+        targets: ground truth.
+        points: ``float32[B, S, 2]``, of the comparison.
         mask_cost: weight of the cross-entropy.
         dice_cost: weight of the dice loss.
 

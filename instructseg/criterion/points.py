@@ -1,4 +1,4 @@
-"""Where masks are compared: random points instead of all pixels.
+"""Random points, instead of all pixels, at which masks are compared.
 
 Points are ``(x, y)`` in 0..1 of the padded frame, so one point means the same place in a coarse map of
 logits and in a full-size target. S = sampled points of a mask, M = masks.
@@ -28,12 +28,12 @@ def sample_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PointSampler:
-    """Draws points.
+    """Sampler of random points.
 
     Attributes:
         num_points: S, points per mask.
         oversample_ratio: candidates per point among which the most uncertain are chosen, at least 1.
-        importance_sample_ratio: share of the points that is chosen so, 0..1; the others are uniform.
+        importance_sample_ratio: share of these uncertain points, 0..1; the others are uniform.
     """
 
     num_points: int

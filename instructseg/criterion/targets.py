@@ -1,4 +1,4 @@
-"""The truth of a batch as rectangular tensors, read at points. S = points, M = matched masks."""
+"""Ground truth of a batch as rectangular tensors, and its counts. S = points, M = matched masks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TargetBatch:
 
     @classmethod
     def pack(cls, targets: Sequence[MaskTargets], logits: torch.Tensor) -> TargetBatch:
-        """Puts the rows together, on the device of ``logits``.
+        """Packs the rows, on the device of ``logits``.
 
         Args:
             targets: one per row.
@@ -86,10 +86,10 @@ class TargetBatch:
 
 
 def count_learned(targets: Sequence[MaskTargets], labels: torch.Tensor | None) -> torch.Tensor:
-    """Counts what is learned in a batch; the sums of its losses are divided by such counts.
+    """Counts the targets of a batch, the divisors of its losses.
 
     A step may be split into several batches and over several processes. Its losses are those of the undivided
-    step only if each sum is divided by what the whole step has, not by what one batch happens to have.
+    step only if each sum is divided by the count of the whole step, not by that of one batch.
 
     Args:
         targets: one per row that has mask logits.

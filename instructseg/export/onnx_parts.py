@@ -1,4 +1,4 @@
-"""The parts of the model that do not need the language model, each a module with tensors in and out.
+"""Export of the parts around the language model as ONNX files and ``torch.export`` programs.
 
 =================  ======================================  ================================================
 part               inputs                                  outputs
@@ -7,7 +7,7 @@ part               inputs                                  outputs
 ``mask_branch``    ``seg_pixels``                          ``level_32``, ``level_16``, ``level_8``,
                                                            ``mask_features`` and, with fusion, ``visual``
 ``text_fusion``    ``text``, ``text_mask``, ``visual``     ``classifier``
-``mask_decoder``   ``mask_tokens``, ``classifier``, what   ``mask_logits``, ``seg_logits``
+``mask_decoder``   ``mask_tokens``, ``classifier``, the    ``mask_logits``, ``seg_logits``
                    ``mask_branch`` gives
 =================  ======================================  ================================================
 
@@ -36,7 +36,7 @@ DESCRIPTION = "parts.json"
 OPSET = 20
 """ONNX operator set; ``GridSample`` of the deformable attention needs at least 16."""
 PARTS = ("vision_tower", "mask_branch", "text_fusion", "mask_decoder")
-"""Names, in the order of use."""
+"""Names of the parts, in the order of use."""
 _EXAMPLE_ROWS, _EXAMPLE_WORDS = 2, 5
 _SIDE = 32
 
@@ -122,9 +122,9 @@ class Decoder(nn.Module):
         mask_features: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``float[B, Q, H/4, W/4]`` and ``float[B, Q]``, both logits."""
-        picture = torch.zeros(mask_tokens.shape[0], dtype=torch.int64, device=mask_tokens.device)
+        image_index = torch.zeros(mask_tokens.shape[0], dtype=torch.int64, device=mask_tokens.device)
         levels = (level_32, level_16, level_8)
-        return self.mask_decoder(mask_tokens, classifier, levels, mask_features, picture)[-1]
+        return self.mask_decoder(mask_tokens, classifier, levels, mask_features, image_index)[-1]
 
 
 @torch.no_grad()
@@ -133,7 +133,7 @@ def build_parts(model: InstructSeg, size: tuple[int, int]) -> list[ExportedPart]
 
     Args:
         model: with any language model; only its width counts.
-        size: height and width of the mask branch's input in pixels; fixed in what is exported.
+        size: height and width of the mask branch's input in pixels; fixed in the exported files.
 
     Raises:
         ValueError: a side is no multiple of 32, or not that of the backbone's table of positions.

@@ -191,7 +191,7 @@ class Encoder:
             roles,
             clip_pixels=torch.empty(1, 1, 3, 0, 0),  # encoded already
             num_references=torch.zeros(1, dtype=torch.int64),
-            picture=torch.zeros(len(instructions), dtype=torch.int64),
+            image_index=torch.zeros(len(instructions), dtype=torch.int64),
         ).to(self.model.device, self.model.dtype)
         stop, advice = (self.processor.seg_token_id,), "lower batch_size, or load the model with dtype bfloat16"
         self.encode_tokens([frame])

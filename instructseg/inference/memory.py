@@ -1,8 +1,8 @@
-"""What a model will need in memory, by its configuration, and the settings that fit a limit.
+"""Memory estimates by configuration, and the choice of settings that fit a limit.
 
-The weights are counted exactly. Activations are estimated stage by stage, by the largest tensors that a stage
-holds at once; the stages follow each other, so the largest one counts. What a clip's frames keep from their
-own turn to their last one as a reference is held throughout. Letters: ``e`` bytes of a value, ``B`` rows, ``L``
+The weights are counted exactly. Activations are estimated per stage, by the largest tensors that a stage holds
+at once; stages run one after another, so the largest one counts. Features of video frames that are kept for
+later frames are added. Letters: ``e`` bytes of a value, ``B`` rows, ``L``
 positions of the language sequence, ``D`` its width.
 """
 
@@ -27,7 +27,7 @@ from instructseg.model.weight_size import choices, in_words, weight_bytes
 from instructseg.out_of_memory import gib
 
 PROMPT_TOKENS = 64
-"""Words around the placeholders that are reckoned with."""
+"""Assumed number of tokens around the placeholders."""
 LIBRARIES = 64 << 20
 """Code and scratch memory that torch takes on its first run."""
 
@@ -42,12 +42,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Workload:
-    """What is going to be asked.
+    """Expected requests.
 
     Attributes:
-        frame_size: height and width of the largest picture or frame, in pixels.
-        instructions: at once.
-        fps: frames per second of clips, by which their references lie apart.
+        frame_size: height and width of the largest image or frame, in pixels.
+        instructions: asked at once.
+        fps: frames per second of videos, which sets the spacing of references.
     """
 
     frame_size: tuple[int, int] = (1080, 1920)
@@ -57,7 +57,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Settings and what they are expected to take, in bytes.
+    """Settings and their expected memory in bytes.
 
     Attributes:
         dtype: of the values.
@@ -66,8 +66,8 @@ class MemoryPlan:
         chunk: frames that the encoders take together.
         weights: by part of the model.
         activations: by stage; they follow each other.
-        held: what the frames of a clip keep.
-        process: what the program takes without a model.
+        held: features kept for later frames of a video.
+        process: memory of the program without a model.
     """
 
     dtype: torch.dtype
@@ -118,11 +118,11 @@ def plan_memory(
         instructions: that are asked at once (K); more than that many rows are never needed.
         dtype: of the values, where it is given; ``None`` lets it be chosen.
         chunk: the most frames that are to be encoded together.
-        spacing: frames of a clip from one reference to the next; 0 for a picture.
+        spacing: frames of a video from one reference to the next; 0 for an image.
 
     Raises:
-        ValueError: nothing fits: the message says what the smallest settings take; or a size that cannot
-            be read.
+        ValueError: nothing fits (the message states the size of the smallest settings), or an invalid
+            size.
     """
     limit = parse_size(max_memory)
     cpu = torch.device(device).type == "cpu"
@@ -154,7 +154,7 @@ def plan_checkpoint(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     quantize: str | None = None,
-    clips: bool = False,
+    video: bool = False,
     workload: Workload | None = None,
 ) -> MemoryPlan:
     """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.loading.load`.
@@ -162,8 +162,8 @@ def plan_checkpoint(
     Args:
         name_or_path, device, dtype, quantize: as there.
         max_memory: as of :func:`plan_memory`.
-        clips: whether clips are asked about, whose frames are encoded together where that gains.
-        workload: what it is to be enough for.
+        video: whether videos are processed, whose frames are encoded together if faster.
+        workload: to fit.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`instructseg.loading.load` and :func:`plan_memory`.
@@ -182,8 +182,8 @@ def plan_checkpoint(
         asked.frame_size,
         asked.instructions,
         dtype=kind,
-        chunk=gaining_chunk(config, target) if clips else 1,
-        spacing=spacing_of(asked.fps) if clips else 0,
+        chunk=gaining_chunk(config, target) if video else 1,
+        spacing=spacing_of(asked.fps) if video else 0,
     )
 
 
@@ -205,7 +205,7 @@ def parse_size(size: int | str) -> int:
 
 
 def resident_memory() -> int:
-    """Bytes of this program that are in memory now; 0 where the system does not tell (Linux does)."""
+    """Resident memory of this program in bytes; 0 where the system does not report it (Linux does)."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  (no file of a disk)
             pages = int(file.read().split()[1])
@@ -224,7 +224,7 @@ def activation_bytes(
     references: int = REFERENCES,
     chunk: int = 1,
 ) -> dict[str, int]:
-    """Bytes that each stage holds at its peak, what is kept for later stages included.
+    """Peak bytes of each stage, including features kept for later stages.
 
     Args:
         config: of the model.
@@ -259,7 +259,7 @@ def activation_bytes(
 def frame_bytes(
     config: InstructSegConfig, dtype: torch.dtype, instructions: int, frame_size: tuple[int, int] | None
 ) -> int:
-    """Bytes that a frame of a clip keeps: its tokens, what each instruction perceived in it, and its pixels.
+    """Bytes kept per video frame: its tokens, perceived tokens of each instruction, and its pixels.
 
     Args:
         config: of the model.

@@ -174,7 +174,7 @@ def postprocess(
     """:func:`predictions` of a whole forward: one per row of ``inputs`` with a mask, in order."""
     count = len(inputs.input_ids)
     rows = range(count) if output.mask_rows is None else output.mask_rows.tolist()
-    picture = range(count) if inputs.picture is None else inputs.picture.tolist()
+    picture = range(count) if inputs.image_index is None else inputs.image_index.tolist()
     geometry = [inputs.geometry[picture[row]] for row in rows]
     return predictions(output, geometry, threshold=threshold, soft=soft)
 

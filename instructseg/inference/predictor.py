@@ -95,7 +95,7 @@ class PretrainedPredictor:
         if max_memory is None:
             return cls(*load(name_or_path, device, dtype, quantize))
         given = (name_or_path, max_memory, device, dtype, quantize)
-        plan = plan_checkpoint(*given, clips=cls.reads_video, workload=workload)
+        plan = plan_checkpoint(*given, video=cls.reads_video, workload=workload)
         predictor = cls(*load(name_or_path, device, plan.dtype, plan.quantize))
         predictor.batch_size, predictor.chunk = plan.batch_size, plan.chunk
         return predictor

@@ -1,7 +1,7 @@
-"""``config.json`` of our layout: every value is looked at before a model is made of it.
+"""Checked reader of ``config.json`` of this package's layout.
 
-The file may be of anybody. What it lacks is not filled with defaults, as a model of other sizes would be the
-result; what is not of the architecture (transformers writes much more) is not read.
+The file is untrusted. Missing values are not filled with defaults, which would make a model of other sizes;
+keys outside the architecture (transformers writes many) are not read.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_config(folder: str | Path) -> InstructSegConfig:
         fields[part] = {"model_type": kind.model_type, **{key: given[key] for key in rules if key in given}}
     try:
         config = InstructSegConfig(**fields)
-    except Exception as error:  # transformers raises whatever its checks of a configuration stumble over
+    except Exception as error:  # transformers raises errors of any class while it checks a configuration
         raise ValueError(f"{where}no model has these values ({_first_line(error)})") from error
     config.dtype = stored_dtype(values, where)
     return config
@@ -89,7 +89,7 @@ def read_model_type(
 
 
 def stored_dtype(values: Mapping[str, Any], where: str) -> torch.dtype | None:
-    """The type that a ``config.json`` says its weights are stored in; ``None`` where it does not say.
+    """The type of the stored weights by ``config.json``; ``None`` where it names none.
 
     Raises:
         ValueError: it is no floating-point type.
@@ -104,7 +104,7 @@ def stored_dtype(values: Mapping[str, Any], where: str) -> torch.dtype | None:
 
 
 def built_on_meta(config: InstructSegConfig, where: str) -> dict[str, torch.Tensor]:
-    """The state of a model, names and shapes and types without values: proof that it can be built.
+    """Names, shapes and types of a model's state, without values; proves that it can be built.
 
     Tied tensors are one object.
 

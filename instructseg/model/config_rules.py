@@ -1,4 +1,4 @@
-"""What the values of a model's ``config.json`` may be, as tables."""
+"""Tables of the allowed values of a model's ``config.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from instructseg.model.quantized import Quantization
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a value may be: in words, and as a test. ``needed`` where there is no default to fall back on."""
+    """Rule of a value, in words and as a test; ``needed`` where there is no default."""
 
     words: str
     test: Callable[[Any], bool]
@@ -193,16 +193,16 @@ def _is_rope(value: Any) -> bool:
 def check_values(
     values: Mapping[str, Any], rules: Mapping[str, Allowed], where: str, complete: bool = True
 ) -> None:
-    """Makes sure of the values of one object of a JSON file.
+    """Checks the values of one object of a JSON file.
 
     Args:
         values: the object.
-        rules: key to what it may be; other keys are not looked at.
+        rules: by key; other keys are ignored.
         where: file, and the place in it with a closing dot, for the error.
-        complete: whether keys that are needed must be there.
+        complete: whether needed keys must be present.
 
     Raises:
-        ValueError: a key is missing or its value is not allowed; names both, and what is.
+        ValueError: a key is missing or its value is not allowed; names key, value and rule.
     """
     for key, rule in rules.items():
         if key not in values:
@@ -213,7 +213,7 @@ def check_values(
 
 
 def rules_of(kind: type[PreTrainedConfig]) -> dict[str, Allowed]:
-    """What the fields of a part's configuration may be: by the table, or plain values of a plausible size."""
+    """Rules of a part's configuration: those of the table, or plain values of a plausible size."""
     if kind.model_type in PARTS:
         return PARTS[kind.model_type]
     general = {entry.name for entry in fields(PreTrainedConfig)}

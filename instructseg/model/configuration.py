@@ -1,4 +1,4 @@
-"""Every number of the architecture; the defaults are the released ones."""
+"""Configuration of the architecture; the defaults are the released numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class InstructSegConfig(PreTrainedConfig):
     """Configuration of :class:`instructseg.model.InstructSeg`; the defaults are the released numbers.
 
     Attributes:
-        vision_config: the SigLIP tower (depth as published; layers behind the selected one are not built).
+        vision_config: the SigLIP tower (depth as published; layers after the selected one are not built).
         text_config: the language model, of a ``model_type`` in ``language.KINDS`` (``phi`` where none is
             named); ``vocab_size`` is the number of embedding rows.
         backbone_config: the backbone of the mask branch, of a ``model_type`` in ``backbones.KINDS`` (``swin``
@@ -68,8 +68,8 @@ class InstructSegConfig(PreTrainedConfig):
         image_size: side of the padded square that the mask branch was trained on, in pixels.
         vision_tower: ``siglip`` (transformers; SigLIP 2 of fixed size is the same network), ``open_clip``
             (extra ``openclip``), or ``shared``: the cells of the mask backbone's coarsest map, so that one
-            trunk serves both sides.
-        shared_clip_size: side of the square that a ``shared`` tower is given, in pixels; a multiple of 32.
+            trunk serves both branches.
+        shared_clip_size: side of the input square of a ``shared`` tower, in pixels; a multiple of 32.
         open_clip_model: name or JSON configuration of the OpenCLIP model, for ``vision_tower="open_clip"``.
         vision_feature_layer: which hidden state of the tower is used, counted as transformers does
             (0 the embeddings, -2 the output of the last layer but one).
@@ -161,7 +161,7 @@ class InstructSegConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers, which makes a model of default sizes of another model's file.
+        """As in transformers, but refuses files of other models, whose sizes would be defaults.
 
         Raises:
             ValueError: the file is of another model or layout.
@@ -176,7 +176,7 @@ class InstructSegConfig(PreTrainedConfig):
 
     @property
     def clip_size(self) -> int:
-        """Side of the square that the vision tower takes, in pixels."""
+        """Side of the vision tower's input square, in pixels."""
         return self.shared_clip_size if self.vision_tower == "shared" else self.vision_config.image_size
 
     @property

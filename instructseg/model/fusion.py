@@ -1,4 +1,4 @@
-"""Placeholders to embeddings and back: what stands where in the language sequence."""
+"""Scatter embeddings into placeholders of the language sequence, and gather states from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def fill(embeds: torch.Tensor, roles: torch.Tensor, role: Role, values: torch.Te
     Args:
         embeds: ``float[B, L, D]``.
         roles: ``int64[B, L]``.
-        role: which positions.
+        role: of the positions.
         values: ``float[..., D]``, exactly as many vectors as there are positions.
 
     Returns:

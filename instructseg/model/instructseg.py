@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """What depends on frames alone; either half may be missing.
+    """Features of frames, independent of the instruction; either half may be missing.
 
     Attributes:
         tokens: ``float[F, P, D]`` projected SigLIP tokens (language side).
@@ -55,7 +55,7 @@ class FrameFeatures:
 
 @dataclass(frozen=True, eq=False)
 class LanguageStates:
-    """What the language model says of a batch.
+    """Hidden states of the language model for a batch.
 
     Attributes:
         hidden: ``float[B, L, D]`` last hidden states; see :meth:`InstructSeg.reason`.
@@ -71,7 +71,7 @@ class LanguageStates:
 
 
 class InstructSeg(StoredModel):
-    """Segments what an instruction asks for, in images and video (arXiv 2412.14006)."""
+    """Instructed segmentation of images and video (arXiv 2412.14006)."""
 
     config: InstructSegConfig
     config_class = InstructSegConfig
@@ -110,7 +110,7 @@ class InstructSeg(StoredModel):
         elif isinstance(module, ObjectAwareVideoPerceiver):
             init.normal_(module.queries)
         elif isinstance(module, MaskDecoder) and module.query_content is not None:
-            init.zeros_(module.query_proj.weight)  # begins as a proposal generator, undisturbed by the LLM
+            init.zeros_(module.query_proj.weight)  # starts as a proposal generator without the LLM
         elif module is self:
             init.normal_(self.mask_queries, std=0.02)
             self.backbone.init_positions()
@@ -122,7 +122,7 @@ class InstructSeg(StoredModel):
     def encode_frame(
         self, clip_pixels: torch.Tensor | None = None, seg_pixels: torch.Tensor | None = None
     ) -> FrameFeatures:
-        """What depends on frames alone.
+        """Encodes frames, independently of the instruction.
 
         Args:
             clip_pixels: ``float[F, 3, S, S]`` for the language side; ``None`` skips it.
@@ -143,7 +143,7 @@ class InstructSeg(StoredModel):
         return features
 
     def embed_text(self, input_ids: torch.Tensor, roles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input embeddings of the instructions, ``float[B, T, D]``, and ``bool[B, T]``: what guides OVP."""
+        """Input embeddings of the instructions, ``float[B, T, D]``, and ``bool[B, T]``, for OVP."""
         return fusion.take(self.language.word_table()(input_ids), roles, Role.REFER)
 
     def perceive(self, tokens: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
@@ -171,7 +171,7 @@ class InstructSeg(StoredModel):
             temporal: ``float[N, K, D]``, OVP tokens of all rows' references in order.
 
         Raises:
-            ValueError: a run of placeholders and what it should hold differ in length.
+            ValueError: a run of placeholders and its embeddings differ in length.
         """
         embeds = self.language.word_table()(input_ids)
         embeds = fusion.fill(embeds, roles, Role.IMAGE, tokens)
@@ -194,24 +194,24 @@ class InstructSeg(StoredModel):
         self,
         features: FrameFeatures,
         states: LanguageStates,
-        picture: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
         aux: bool = False,
     ) -> SegOutput:
         """Masks and scores of every row.
 
         Args:
-            features: mask branch of F pictures.
+            features: mask branch of F images.
             states: B rows.
-            picture: ``int64[B]``, the picture of each row; ``None`` when ``B == F``.
+            image_index: ``int64[B]``, the image of each row; ``None`` when ``B == F``.
             aux: whether earlier layers' predictions are returned (deep supervision).
         """
         assert features.mask_features is not None
         visual = features.visual
-        if visual is not None and picture is not None:
-            visual = visual[picture]
+        if visual is not None and image_index is not None:
+            visual = visual[image_index]
         classifier = self.vmtf(states.text, states.text_mask, visual)
         *earlier, (masks, scores) = self.mask_decoder(
-            states.mask_tokens, classifier, features.levels, features.mask_features, picture, aux
+            states.mask_tokens, classifier, features.levels, features.mask_features, image_index, aux
         )
         return SegOutput(masks, scores, aux=tuple(earlier))
 
@@ -227,8 +227,8 @@ class InstructSeg(StoredModel):
         Returns:
             masks of the rows that ask for one (``mask_rows``), text logits where ``labels`` are given.
         """
-        roles, picture = inputs.roles, self._pictures(inputs)
-        embeds = self._embed_inputs(inputs, picture)
+        roles, image_index = inputs.roles, self._image_index(inputs)
+        embeds = self._embed_inputs(inputs, image_index)
         states = self.reason(embeds, roles, whole=True)
         text_logits = None
         if inputs.labels is not None:
@@ -243,9 +243,9 @@ class InstructSeg(StoredModel):
         states = LanguageStates(
             states.hidden[rows], states.mask_tokens[rows], states.text[rows], states.text_mask[rows]
         )
-        shown, picture = torch.unique(picture[rows], return_inverse=True)
+        shown, image_index = torch.unique(image_index[rows], return_inverse=True)
         features = self.encode_frame(seg_pixels=inputs.seg_pixels[shown])
-        output = self.decode(features, states, picture, aux)
+        output = self.decode(features, states, image_index, aux)
         return replace(output, text_logits=text_logits, mask_rows=None if bool(with_mask.all()) else rows)
 
     @torch.inference_mode()
@@ -257,39 +257,37 @@ class InstructSeg(StoredModel):
         tokens: torch.Tensor | None = None,
         **sampling: Unpack[Sampling],
     ) -> list[list[int]]:
-        """Generates text behind each row's prompt, greedily unless ``sampling`` says otherwise.
+        """Generates text after each row's prompt, greedily without ``sampling``.
 
         Args:
             inputs: prompts without an answer (see ``processing.conversation``).
             max_new_tokens: limit per row.
             stop: token ids that end the text; the configuration's end of text is always one of them.
-            tokens: ``float[N, P, D]`` of all frames that are looked at, where they are encoded already; of
+            tokens: ``float[N, P, D]`` of all frames used, if they are encoded already; of
                 ``clip_pixels`` only the first two axes count then.
             sampling: passed on to ``generate`` of transformers.
 
         Returns:
             token ids of each row, the stop token left out.
         """
-        embeds = self._embed_inputs(inputs, self._pictures(inputs), tokens)
+        embeds = self._embed_inputs(inputs, self._image_index(inputs), tokens)
         ends = (self.config.text_config.eos_token_id, *stop)
         return [
             self.language.continue_text(row[real][None], max_new_tokens, ends, **sampling)
             for row, real in zip(embeds, inputs.attention_mask, strict=True)
         ]
 
-    def _pictures(self, inputs: ModelInputs) -> torch.Tensor:
-        """The picture of each row, ``int64[B]``."""
-        if inputs.picture is not None:
-            return inputs.picture
+    def _image_index(self, inputs: ModelInputs) -> torch.Tensor:
+        """The image of each row, ``int64[B]``."""
+        if inputs.image_index is not None:
+            return inputs.image_index
         if len(inputs.input_ids) != len(inputs.clip_pixels):
-            rows, pictures = len(inputs.input_ids), len(inputs.clip_pixels)
-            raise ValueError(
-                f"{rows} rows but {pictures} pictures: say in `picture` which row asks about which"
-            )
+            rows, images = len(inputs.input_ids), len(inputs.clip_pixels)
+            raise ValueError(f"{rows} rows but {images} images: set image_index, the image of each row")
         return torch.arange(len(inputs.input_ids), device=inputs.input_ids.device)
 
     def _embed_inputs(
-        self, inputs: ModelInputs, picture: torch.Tensor, tokens: torch.Tensor | None = None
+        self, inputs: ModelInputs, image_index: torch.Tensor, tokens: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Encodes each frame once, perceives each pair of reference and instruction, fills the sequence."""
         roles = inputs.roles
@@ -300,18 +298,18 @@ class InstructSeg(StoredModel):
         assert tokens is not None
         index = used.flatten().cumsum(0).view(used.shape) - 1  # place of each frame among the encoded ones
         shows_image = (roles == Role.IMAGE).any(1)
-        key_tokens = tokens[index[picture[shows_image], 0]]
+        key_tokens = tokens[index[image_index[shows_image], 0]]
         temporal = None
         if bool((roles == Role.TEMPORAL).any()):
-            row, frame = self._reference_pairs(inputs, picture)
+            row, frame = self._reference_pairs(inputs, image_index)
             text, text_mask = self.embed_text(inputs.input_ids, roles)
-            temporal = self.perceive(tokens[index[picture[row], frame]], text[row], text_mask[row])
+            temporal = self.perceive(tokens[index[image_index[row], frame]], text[row], text_mask[row])
         return self.embed(inputs.input_ids, roles, key_tokens, temporal)
 
     @staticmethod
-    def _reference_pairs(inputs: ModelInputs, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _reference_pairs(inputs: ModelInputs, image_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows and the frames (0 the key frame) they perceive, as two flat ``int64[N]``, rows in order."""
-        count = inputs.num_references[picture][:, None]  # (B, 1)
+        count = inputs.num_references[image_index][:, None]  # (B, 1)
         frames = torch.arange(inputs.clip_pixels.shape[1], device=count.device)
         perceived = torch.where(count == 0, frames == 0, (frames >= 1) & (frames <= count))
         perceived &= (inputs.roles == Role.TEMPORAL).any(1, keepdim=True)

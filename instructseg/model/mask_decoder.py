@@ -1,10 +1,10 @@
-"""Masked-attention decoder (Mask2Former) whose queries come from the language model and whose score is text.
+"""Masked-attention decoder (Mask2Former) with queries from the language model and a text-based score.
 
 Two differences from Mask2Former: the content of the queries is the LLM's mask tokens, and the class
 head is the similarity of a query with the text classifier of VMTF (section 3.4).
 
-Attention masks of the inner layers are computed where they are used: bilinear resampling is linear, so
-the mask features are resampled once to each level and projected there, instead of projecting at full
+Attention masks of the inner layers are computed at the resolution of each level: bilinear resampling is
+linear, so the mask features are resampled once to each level and projected there, instead of projecting at full
 size and resampling Q masks.
 """
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from instructseg.model.positions import sine_positions
 
-# B rows, F pictures, Q queries, C decoder width, S = h*w cells of a level
+# B rows, F images, Q queries, C decoder width, S = h*w cells of a level
 
 
 class Attention(nn.Module):
@@ -45,7 +45,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; norm behind each residual."""
+    """Masked cross-attention, self-attention, feed-forward; norm after each residual."""
 
     def __init__(self, dim: int, heads: int, ff: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class DecoderLayer(nn.Module):
         self.ff_norm = nn.LayerNorm(dim)
 
     def keys_values(self, memory: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of ``float[F, S, C]`` cells; they depend on the picture alone."""
+        """Keys and values of ``float[F, S, C]`` cells; they depend on the image alone."""
         cross = self.cross
         return cross.split(cross.k_proj(memory + positions)), cross.split(cross.v_proj(memory))
 
@@ -116,7 +116,7 @@ class MaskDecoder(nn.Module):
         classifier: torch.Tensor,
         levels: Sequence[torch.Tensor],
         mask_features: torch.Tensor,
-        picture: torch.Tensor | None = None,
+        image_index: torch.Tensor | None = None,
         aux: bool = False,
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Decodes every row.
@@ -126,8 +126,8 @@ class MaskDecoder(nn.Module):
             classifier: ``float[B, C]`` of VMTF.
             levels: three maps ``float[F, conv_dim, h, w]``, stride 32, 16, 8.
             mask_features: ``float[F, mask_dim, H/4, W/4]``.
-            picture: ``int64[B]``, the map of each row; ``None`` when ``B == F``.
-            aux: whether the predictions before the last layer are returned too.
+            image_index: ``int64[B]``, the map of each row; ``None`` when ``B == F``.
+            aux: whether the predictions of earlier layers are returned too.
 
         Returns:
             ``(mask_logits float[B, Q, H/4, W/4], seg_logits float[B, Q])`` of each layer, the one before
@@ -141,7 +141,7 @@ class MaskDecoder(nn.Module):
             F.interpolate(mask_features.float(), size=level.shape[-2:], mode="bilinear", align_corners=False)
             for level in levels
         ]
-        rows = _Rows(picture, len(mask_features))
+        rows = _Rows(image_index, len(mask_features))
         full = rows(mask_features)
         predictions = [self._predict(x, classifier, full)] if aux else []
         for i, layer in enumerate(self.layers):
@@ -167,7 +167,7 @@ class MaskDecoder(nn.Module):
 
     @torch.no_grad()
     def _attention_mask(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """``bool[B, 1, Q, S]``: where a query's present mask is; everywhere for a query whose mask is empty."""
+        """``bool[B, 1, Q, S]``: true inside a query's current mask, or everywhere if that mask is empty."""
         embed = self.mask_embed(self.norm(x)).float()
         inside = torch.einsum("bqc,bchw->bqhw", embed, features).flatten(2) >= 0
         return (inside | ~inside.any(-1, keepdim=True)).unsqueeze(1)
@@ -182,15 +182,15 @@ class MaskDecoder(nn.Module):
 
 
 class _Rows:
-    """Hands each row its picture's tensor; one picture is broadcast, not copied."""
+    """Selects the tensor of each row's image; a single image is broadcast, not copied."""
 
-    def __init__(self, picture: torch.Tensor | None, pictures: int) -> None:
-        self.picture = picture
-        self.single = pictures == 1
+    def __init__(self, image_index: torch.Tensor | None, images: int) -> None:
+        self.image_index = image_index
+        self.single = images == 1
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        if self.picture is None:
+        if self.image_index is None:
             return values
         if self.single:
-            return values.expand(self.picture.shape[0], *values.shape[1:])
-        return values[self.picture]
+            return values.expand(self.image_index.shape[0], *values.shape[1:])
+        return values[self.image_index]

@@ -9,7 +9,7 @@ from instructseg.model.perceiver import Perceiver
 
 
 class ObjectAwareVideoPerceiver(nn.Module):
-    """Learnable queries read a reference frame under the guidance of the instruction.
+    """Learnable queries that attend to a reference frame and the instruction.
 
     The same queries serve every frame and there is no time embedding (as released): the order of the
     frames is the order of their tokens in the language sequence.

@@ -1,4 +1,4 @@
-"""Builds the parts of the model from its configuration: the only place that knows which class is which kind."""
+"""Build the parts of the model from its configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from instructseg.model.vmtf import TextFusion
 
 @dataclass(frozen=True)
 class ModelParts:
-    """The boxes of the paper's figure, see the files that are called after them.
+    """Parts of the model, one per box of the paper's figure; see the files of the same names.
 
     Attributes:
         vision: image tokens of the language side; ``SharedTower`` reads the backbone's coarsest map.

@@ -25,14 +25,14 @@ LEVELS_READ, POINTS = 3, 4
 
 
 class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention):
-    """transformers' own where gradients or a GPU are; on a CPU without gradients the cells are read as rows.
+    """Deformable attention; on a CPU without gradients, sampled cells are read as rows.
 
     ``grid_sample`` reads one channel at a time. Here each of the four cells around a point is one row of all
     channels of a head, and a weighted sum of rows is what ``embedding_bag`` computes.
     """
 
     by_rows = True
-    """Whether rows are read where that can be done."""
+    """Whether rows are read where possible."""
 
     def forward(  # type: ignore[override]
         self,
@@ -45,7 +45,7 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``float[F, S, C]`` cells of all levels to the same shape; keyword arguments as in transformers.
 
-        Reading rows, masks are not looked at: the pixel decoder's are false everywhere.
+        Masks are ignored when rows are read: the pixel decoder's are false everywhere.
         """
         x = hidden_states
         if not self._reads_rows(x):
@@ -67,7 +67,7 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
         return self.output_proj(torch.stack(sampled)), weights
 
     def _reads_rows(self, x: torch.Tensor) -> bool:
-        """Not where gradients are kept, nor in a graph that another runtime or a compiler takes."""
+        """False where gradients are kept, and in graphs for a compiler or another runtime."""
         if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return False
         return self.by_rows and x.device.type == "cpu" and x.dtype == torch.float32
@@ -80,7 +80,7 @@ def sample_rows(
     offsets: torch.Tensor,
     weights: torch.Tensor,
 ) -> torch.Tensor:
-    """Multi-scale deformable attention of one picture (arXiv 2010.04159, section 4.1), bilinear, zeros outside.
+    """Multi-scale deformable attention of one image (arXiv 2010.04159, section 4.1), bilinear, zeros outside.
 
     Args:
         value: ``float[S, C]``, cells of all levels.
@@ -127,7 +127,7 @@ def _two_cells(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch
 class PixelDecoder(Mask2FormerPreTrainedModel):
     """Backbone maps to three levels for attention and one map for masks.
 
-    ``lateral="released"``: the res2 lateral convolution has a bias and a ReLU behind its GroupNorm, as in
+    ``lateral="released"``: the res2 lateral convolution has a bias, and a ReLU after its GroupNorm, as in
     the code that the published weights were trained with; ``"plain"`` is Mask2Former's own.
     """
 
@@ -143,7 +143,7 @@ class PixelDecoder(Mask2FormerPreTrainedModel):
         )
         super().__init__(config)
         self.decoder = Mask2FormerPixelDecoder(config, [dims[level] for level in LEVELS])
-        # transformers leaves what the memory held; a whole model draws it later
+        # transformers leaves it uninitialised; a whole model initialises it later
         nn.init.zeros_(self.decoder.level_embed)
         self.decoder.add_module("position_embedding", SinePositions(dim))
         for layer in self.decoder.encoder.layers:

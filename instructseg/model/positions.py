@@ -30,7 +30,7 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device, dtyp
 
 
 class SinePositions(nn.Module):
-    """The same as a module, called as transformers' own, which computes in the map's dtype."""
+    """Sine positions as a module with the signature of transformers, whose own computes in the map's dtype."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

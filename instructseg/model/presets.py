@@ -1,4 +1,4 @@
-"""Architectures by name: the released one, the bundled one, and Qwen3 with newer towers and backbones."""
+"""Named architectures: released, bundled, and Qwen3 with newer towers and backbones."""
 
 from __future__ import annotations
 

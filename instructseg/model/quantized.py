@@ -4,7 +4,7 @@
 multiplied as integers (the vector-wise scheme of LLM.int8(), arXiv 2208.07339, without its outliers).
 
 ``int4``: one scale per 32 weights, which are multiples -8 .. 7 of it (as ``Q4_0`` of ggml); they are unpacked
-where they are used, so time is not saved but memory is.
+at each use, which saves memory but no time.
 
 Only the linear layers of the language model's blocks are quantized: embeddings, norms, the output table, mask
 queries and the vision side keep their type. For inference: the weights have no gradient.
@@ -43,7 +43,7 @@ class Int8Linear(nn.Module):
 
     @staticmethod
     def quantize(weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``float[O, I]`` to what the layer holds; a weight is off by at most half its channel's scale."""
+        """``float[O, I]`` to weights and scales; the largest error is half the channel's scale."""
         stored = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
         scale = (weight.abs().amax(1).float() / 127).clamp_(min=_SMALLEST)
         # in pieces: large temporaries between the results leave holes in the heap while a model is read
@@ -101,7 +101,7 @@ class Int4Linear(nn.Module):
 
     @staticmethod
     def quantize(weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``float[O, I]`` to what the layer holds; the weight farthest from zero in a group is exact."""
+        """``float[O, I]`` to weights and scales; the weight farthest from zero in a group is exact."""
         outputs, inputs = weight.shape
         _check_groups(inputs)
         groups = weight.float().reshape(outputs, -1, GROUP)
@@ -166,7 +166,7 @@ def quantized_tensors(name: str, weight: torch.Tensor, quantization: str) -> dic
 
 
 def place_quantized(language: LanguageModel, quantization: str) -> None:
-    """Puts empty quantized layers in the place of the linear layers of the blocks, in place."""
+    """Replaces the linear layers of the blocks by empty quantized layers, in place."""
     check_quantization(quantization)
     for name, linear in _block_linears(language):
         layer = LAYERS[quantization](linear.in_features, linear.out_features, linear.bias is not None)
@@ -234,5 +234,5 @@ def _check_groups(inputs: int) -> None:
 
 @cache
 def _has_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16, as far as torch tells."""
+    """Whether this CPU has instructions for bfloat16, as reported by torch."""
     return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()

@@ -1,7 +1,7 @@
 """Vision towers of the language side: SigLIP by transformers, any OpenCLIP model, or the mask backbone itself.
 
 A tower is a module with ``forward(pixels float[N, 3, S, S]) -> float[N, P, width]`` that returns the
-selected hidden state; layers behind it are not built.
+selected hidden state; layers after it are not built.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class SiglipTower(nn.Module):
 
 
 class SharedTower(nn.Module):
-    """No trunk of its own: the cells of the mask backbone's coarsest map are the tokens.
+    """Tokens from the cells of the mask backbone's coarsest map, without a trunk of its own.
 
-    The backbone is handed in with each call, so that its weights stand once in the model.
+    The backbone is an argument of each call, so that the model holds its weights once.
     """
 
     def __init__(self, dims: Mapping[str, int]) -> None:
@@ -58,7 +58,7 @@ class SharedTower(nn.Module):
 
 
 class OpenClipTower(nn.Module):
-    """An OpenCLIP model's image trunk, cut behind the selected block (timm ViT or OpenCLIP's own)."""
+    """An OpenCLIP model's image trunk, cut after the selected block (timm ViT or OpenCLIP's own)."""
 
     def __init__(self, model: str | dict[str, Any], feature_layer: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def _open_clip_trunk(model: str | dict[str, Any]) -> nn.Module:
 
 
 def selected_depth(layers: int, feature_layer: int) -> int:
-    """How many layers run for hidden state ``feature_layer`` of a tower with ``layers`` layers.
+    """Number of layers that compute hidden state ``feature_layer`` of a tower with ``layers`` layers.
 
     Raises:
         ValueError: the tower has no such hidden state.

@@ -13,14 +13,14 @@ from instructseg.model.perceiver import Perceiver
 
 
 class TextFusion(nn.Module):
-    """Text states look at fine-grained visual features and become the classifier of the masks.
+    """Fuses text states with fine-grained visual features into the classifier of the masks.
 
     ``mode`` selects the latents of the perceiver:
 
     * ``released``: the global (mean-pooled) token. The released code feeds the detailed tokens too, but
       only the global one is returned and nothing it reads depends on them; leaving them out gives the
       same numbers and is also the paper's global-only variant (Table 8).
-    * ``paper``: global and detailed tokens attend to the picture and to each other; the global one is returned.
+    * ``paper``: global and detailed tokens attend to the image and to each other; the global one is returned.
     * ``detailed``: the detailed tokens alone; their mean is returned.
     * ``off``: no fusion; the pooled text alone is projected.
     """

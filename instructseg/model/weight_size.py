@@ -1,4 +1,4 @@
-"""How large the weights of a model are in each setting, and what to load instead of those that do not fit."""
+"""Size of a model's weights by dtype and quantization, and advice where they do not fit."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def choices(
 
     Args:
         config: of the model; one that is stored quantized stays so.
-        cpu: whether float32 is to be tried; elsewhere only where it is asked for.
-        dtype: the only one, where it is given.
+        cpu: whether float32 is included; otherwise only if ``dtype`` requests it.
+        dtype: restricts the choice to one type.
     """
     sizes = (config.text_config.hidden_size, config.text_config.intermediate_size)
     found = []
@@ -73,16 +73,16 @@ def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantize: str | 
 def weights_advice(
     config: InstructSegConfig, dtype: torch.dtype, quantize: str | None, free: int | None
 ) -> tuple[int, str]:
-    """The size of weights that do not fit, and what to load instead.
+    """Size of weights that do not fit, and a setting that does.
 
     Args:
         config: of the model.
-        dtype: that was asked for.
+        dtype: as requested.
         quantize: likewise.
-        free: bytes; ``None`` where nobody tells.
+        free: bytes; ``None`` if unknown.
 
     Returns:
-        bytes that were asked for; the most exact setting that is smaller and fits, in words.
+        bytes requested; the most exact setting that is smaller and fits, in words.
     """
 
     def size(kind: torch.dtype, bits: str | None) -> int:
@@ -97,5 +97,5 @@ def weights_advice(
     if fitting:
         return asked, f"as {in_words(*fitting[0])} they take {gib(smaller[fitting[0]])} and fit"
     least = min(smaller, key=lambda setting: smaller[setting])
-    told = f"as {in_words(*least)} they take {gib(smaller[least])} and still do not fit"
-    return asked, f"{told}: choose another device, or a smaller model"
+    advice = f"as {in_words(*least)} they take {gib(smaller[least])} and still do not fit"
+    return asked, f"{advice}: choose another device, or a smaller model"

@@ -1,4 +1,4 @@
-"""From a picture or video and an instruction to what the model reads.
+"""Preparation of frames and instructions as model inputs.
 
 ``templates`` words the question, ``conversation`` lays it out as ids, roles and labels, ``pixels`` prepares
 the frames, and ``processor`` does all of it for a batch.

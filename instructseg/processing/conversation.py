@@ -1,12 +1,12 @@
-"""A conversation as the language model reads it: ids, roles and labels, born together.
+"""Conversations as token ids, roles and labels, created together.
 
 The layout is that of the language model (:class:`~instructseg.model.language.ChatFormat`). Text between
-placeholders is tokenised on its own, a placeholder becomes a run of positions, and text that people wrote is
+placeholders is tokenised on its own, a placeholder becomes a run of positions, and written instructions are
 never searched for placeholders.
 
-Labels stand on the whole reply except the object queries: the blank or line break in front of it, its words,
+Labels cover the whole reply except the object queries: the space or line break before it, its words,
 ``[SEG]`` and the end token. The official code finds that boundary by counting tokens; it also learns the
-constant ``:`` in front and, from the second round of a dialogue on, misses the first token of each reply.
+constant ``:`` before it and, from the second round of a dialogue on, misses the first token of each reply.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _OFFICIAL_NAMES = {number: name for name, number in OFFICIAL_IDS.items()}
 
 @dataclass(frozen=True)
 class RunLengths:
-    """How many positions each placeholder of one sequence takes.
+    """Number of positions of each placeholder of a sequence.
 
     Attributes:
         image: SigLIP tokens of the key frame.
@@ -90,13 +90,13 @@ class Sequences:
         self.labels += ids if learned else [IGNORE_LABEL] * len(ids)
 
     def run(self, role: Role, lengths: RunLengths) -> None:
-        """Appends positions that the model fills."""
+        """Appends positions for embeddings of the model."""
         self.tokens([0] * lengths.of(role), role)
 
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """The words around an instruction; the defaults are those of the released weights.
+    """Text around an instruction; the defaults are those of the released weights.
 
     Attributes:
         chat: the turns of the conversation, by the language model.
@@ -113,7 +113,7 @@ RELEASED_STYLE = PromptStyle()
 
 
 def conversation_text(task: Task, explain: bool = False, style: PromptStyle = RELEASED_STYLE) -> str:
-    """The whole conversation of a task, placeholders unfilled; what :func:`render` lays out."""
+    """The whole conversation of a task, placeholders unfilled; see :func:`render`."""
     words = template(task, explain)
     return style.chat.head(style.system, words.human) + style.chat.tail(words.reply)
 
@@ -129,12 +129,12 @@ def render(
     answer: str | None = None,
     learn_text: bool = False,
 ) -> Sequences:
-    """A question with its reply: for training, and for masks, where the reply is known beforehand.
+    """Encodes a request with its reply, for training and for masks, whose reply is known.
 
     Args:
         tokenizer: knows ``[SEG]`` (see ``special_tokens.ensure_special_tokens``).
         task: selects the wording.
-        instruction: what a person wrote.
+        instruction: as written.
         lengths: of the placeholders' runs.
         style: the words around the instruction.
         explain: whether to ask for the explanation (``REASON_SEG``).
@@ -146,14 +146,14 @@ def render(
     """
     asked = format_instruction(task, instruction)
     words = template(task, explain, style.wording, asked)
-    said = (answer or "").strip()
-    if task is Task.VQA and not said:
+    written = (answer or "").strip()
+    if task is Task.VQA and not written:
         raise ValueError("a question of VQA has no answer here: give one, or render a prompt to generate it")
     row = Sequences()
     _append(row, tokenizer, style.chat.head(style.system, words.human), asked, lengths)
     takes_answer = explain or task is Task.VQA
     reply = style.chat.tail(words.reply)
-    _append(row, tokenizer, reply, said if takes_answer else "", lengths, learn_text)
+    _append(row, tokenizer, reply, written if takes_answer else "", lengths, learn_text)
     return row
 
 
@@ -166,10 +166,10 @@ def render_prompt(
     style: PromptStyle = RELEASED_STYLE,
     explain: bool = False,
 ) -> Sequences:
-    """A question up to where the model is to go on writing; arguments as of :func:`render`.
+    """Encodes a request up to where the model generates; arguments as of :func:`render`.
 
-    VQA ends where the reply begins; an explanation is written behind ``Sure, the segmentation result is``,
-    whose last blank is a token of the prompt, as in training.
+    VQA ends where the reply begins; an explanation follows ``Sure, the segmentation result is``, whose last
+    space is a token of the prompt, as in training.
 
     Raises:
         ValueError: the reply of the task is not text, or the instruction is empty.
@@ -192,16 +192,16 @@ def expand_official(
     instruction_ids: Sequence[int],
     lengths: RunLengths,
 ) -> Sequences:
-    """Lays out a row that the official code tokenised.
+    """Expands a row that the official code tokenised.
 
     Args:
-        input_ids: without padding; a negative id stands for a placeholder.
+        input_ids: without padding; a negative id denotes a placeholder.
         labels: as long as ``input_ids``; those of placeholders are dropped.
-        instruction_ids: what ``<refer>`` stands for, the closing ``[SEG]`` included.
+        instruction_ids: ids of ``<refer>``, the closing ``[SEG]`` included.
         lengths: of the other placeholders' runs.
 
     Raises:
-        ValueError: ids and labels differ in number, or a negative id means nothing.
+        ValueError: ids and labels differ in number, or a negative id is unknown.
     """
     if len(input_ids) != len(labels):
         raise ValueError(f"{len(input_ids)} ids but {len(labels)} labels")
@@ -243,7 +243,7 @@ def _append(
     lengths: RunLengths,
     learned: bool = False,
 ) -> None:
-    """Lays out ``text``; ``written`` is what a person wrote, wherever the text has a place for it."""
+    """Appends ``text``, with ``written`` at its places for the instruction or the answer."""
     for piece in _PLACEHOLDER.split(text):
         if piece in _RUN_ROLES:
             row.run(_RUN_ROLES[piece], lengths)

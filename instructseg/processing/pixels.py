@@ -1,4 +1,4 @@
-"""Frames to the two encoders' pixels, and masks to the size of the mask branch."""
+"""Resizing and normalisation of frames for both encoders, and of masks for the mask branch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RGB = tuple[float, float, float]
 
 
 def check_frame(frame: np.ndarray) -> None:
-    """Makes sure of a picture that can be looked at.
+    """Checks the type and shape of a frame.
 
     Raises:
         ValueError: not ``uint8[H, W, 3]``, or without a pixel.
@@ -23,7 +23,7 @@ def check_frame(frame: np.ndarray) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"a frame must be uint8[H, W, 3] RGB, not {frame.dtype}{list(frame.shape)}")
     if not frame.size:
-        raise ValueError(f"a frame of {frame.shape[0]}x{frame.shape[1]} pixels has nothing to look at")
+        raise ValueError(f"a frame of {frame.shape[0]}x{frame.shape[1]} pixels has no pixels")
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class MaskBranchPixels:
             raise ValueError(f"image_size {self.size} is not a positive multiple of 32")
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Sizes of a frame of ``height`` x ``width`` on its way."""
+        """Sizes of a frame of ``height`` x ``width`` before and after resizing and padding."""
         if height <= 0 or width <= 0:
-            raise ValueError(f"a frame of {height}x{width} pixels has nothing to look at")
+            raise ValueError(f"a frame of {height}x{width} pixels has no pixels")
         # detectron2's ResizeShortestEdge in its own order of operations: a half may fall either way
         scale = self.size / min(height, width)
         new_height, new_width = (self.size, scale * width) if height < width else (scale * height, self.size)
@@ -57,7 +57,7 @@ class MaskBranchPixels:
         return Geometry((height, width), resized, (self.size, self.size))
 
     def __call__(self, frame: np.ndarray) -> tuple[torch.Tensor, Geometry]:
-        """``uint8[H, W, 3]`` to ``float32[3, size, size]`` and what was done."""
+        """``uint8[H, W, 3]`` to ``float32[3, size, size]`` and its geometry."""
         check_frame(frame)
         geometry = self.geometry(*frame.shape[:2])
         height, width = geometry.resized
@@ -70,7 +70,7 @@ class MaskBranchPixels:
         return pixels.sub_(mean).div_(std), geometry
 
     def resize_mask(self, mask: np.ndarray, geometry: Geometry) -> np.ndarray:
-        """Brings a mask to the padded size, value by value, so that ignored pixels stay ignored.
+        """Resizes a mask to the padded size without mixing values, so that ignored pixels stay ignored.
 
         Args:
             mask: ``uint8[H, W]`` at the frame's own size.
@@ -118,22 +118,22 @@ class ClipPixels:
         return pixels.sub_(mean).div_(std)
 
 
-def stack_clips(clips: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Key frames with their references to one tensor.
+def stack_frames(images: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stacks key frames with their references in one tensor.
 
     Args:
-        clips: per picture ``float[3, S, S]`` of the key frame, then of its references.
+        images: per image ``float[3, S, S]`` of the key frame, then of its references.
 
     Returns:
-        ``float[F, 1+R, 3, S, S]``, zeros where a picture has fewer than R references, and ``int64[F]``,
-        how many it has.
+        ``float[F, 1+R, 3, S, S]``, zeros where an image has fewer than R references, and ``int64[F]``,
+        their numbers.
     """
-    frames = max(map(len, clips))
-    stacked = clips[0][0].new_zeros(len(clips), frames, *clips[0][0].shape)
-    for target, clip in zip(stacked, clips, strict=True):
-        for index, pixels in enumerate(clip):
+    frames = max(map(len, images))
+    stacked = images[0][0].new_zeros(len(images), frames, *images[0][0].shape)
+    for target, shown in zip(stacked, images, strict=True):
+        for index, pixels in enumerate(shown):
             target[index] = pixels
-    return stacked, torch.tensor([len(clip) - 1 for clip in clips], dtype=torch.int64)
+    return stacked, torch.tensor([len(shown) - 1 for shown in images], dtype=torch.int64)
 
 
 def _resize(array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:

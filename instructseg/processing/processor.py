@@ -1,4 +1,4 @@
-"""Samples to a batch: the one place that knows the tokenizer and the sizes."""
+"""Processor of samples into batches, with tokenizer and sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from instructseg.processing.conversation import (
     render,
     render_prompt,
 )
-from instructseg.processing.pixels import ClipPixels, MaskBranchPixels, stack_clips
+from instructseg.processing.pixels import ClipPixels, MaskBranchPixels, stack_frames
 from instructseg.processing.processor_config import ProcessorConfig
 from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.processing.storage import load_tokenizer, local_folder, save_files
@@ -64,22 +64,22 @@ class InstructSegProcessor:
         self.clip = ClipPixels(config.clip_size, config.clip_mean, config.clip_std)
 
     def __call__(self, samples: Sequence[Sample], training: bool = False) -> ModelInputs:
-        """Prepares a batch; samples of different tasks may stand side by side.
+        """Prepares a batch; samples of different tasks may be mixed.
 
-        Samples that hold the very same frame arrays share one picture.
+        Samples that hold the very same frame arrays share one image.
 
         Args:
             samples: one row each.
-            training: whether replies are laid out and labelled. Otherwise no ``answer`` is read: a question
-                of VQA ends where the model is to go on, every other row is ready for its mask.
+            training: whether replies are included with labels. Otherwise no ``answer`` is read: a VQA row
+                ends where the model generates, every other row is complete for its mask.
 
         Raises:
             ValueError: no samples, a bad frame or instruction, a row that is too long, a missing VQA answer.
         """
-        rows, clips, frames = [], [], []
+        rows, images, frames = [], [], []
         places: dict[tuple[int, ...], int] = {}
         encoded: dict[int, torch.Tensor] = {}
-        picture = []
+        image_index = []
         for sample in samples:
             references = sample.reference_frames if sample.task.has_mask else ()
             rows.append(self._render(sample, len(references), training))
@@ -90,11 +90,11 @@ class InstructSegProcessor:
                 for frame in shown:
                     if id(frame) not in encoded:
                         encoded[id(frame)] = self.clip(frame)
-                clips.append([encoded[number] for number in identity])
+                images.append([encoded[number] for number in identity])
                 frames.append(sample.key_frame)
-            picture.append(places[identity])
+            image_index.append(places[identity])
         input_ids, roles, labels = self._pad(rows)
-        clip_pixels, num_references = stack_clips(clips)
+        clip_pixels, num_references = stack_frames(images)
         with_masks = any(sample.task.has_mask for sample in samples)
         keys = [self.mask_branch(frame) for frame in frames] if with_masks else []
         return ModelInputs(
@@ -105,7 +105,7 @@ class InstructSegProcessor:
             seg_pixels=torch.stack([pixels for pixels, _ in keys]) if keys else None,
             geometry=tuple(geometry for _, geometry in keys),
             labels=labels if training else None,
-            picture=None if len(frames) == len(samples) else torch.tensor(picture),
+            image_index=None if len(frames) == len(samples) else torch.tensor(image_index),
         )
 
     def encode_text(
@@ -118,15 +118,15 @@ class InstructSegProcessor:
         answers: Sequence[str] | None = None,
         generate: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Lays out instructions on one key frame, without its pixels.
+        """Encodes instructions on one key frame, without its pixels.
 
         Args:
-            instructions: what to segment, or the questions.
+            instructions: objects to segment, or questions.
             task: selects the wording.
             num_references: reference frames of the key frame; 0 makes it its own reference.
             explain: whether to ask for the explanation (``REASON_SEG``).
-            answers: explanations or replies, one per instruction, to stand in the conversation.
-            generate: ends each row where the model is to go on writing.
+            answers: explanations or replies, one per instruction, to include.
+            generate: ends each row where the model generates.
 
         Returns:
             ``input_ids`` and ``roles``, ``int64[B, L]``.
@@ -145,7 +145,7 @@ class InstructSegProcessor:
         return input_ids, roles
 
     def encode_key_frame(self, frame: np.ndarray) -> tuple[torch.Tensor, Geometry]:
-        """``uint8[H, W, 3]`` to the mask branch's ``float32[3, S, S]`` and the geometry that undoes it."""
+        """``uint8[H, W, 3]`` to the mask branch's ``float32[3, S, S]`` and the geometry that reverts it."""
         return self.mask_branch(frame)
 
     def encode_clip(self, frame: np.ndarray) -> torch.Tensor:
@@ -153,7 +153,7 @@ class InstructSegProcessor:
         return self.clip(frame)
 
     def targets(self, samples: Sequence[Sample]) -> list[MaskTargets]:
-        """The truth at the padded size, one entry per sample that asks for a mask, in order.
+        """Ground truth at the padded size, one entry per sample with a mask task, in order.
 
         Raises:
             ValueError: a sample without masks, or masks that do not fit the frame.
@@ -161,18 +161,18 @@ class InstructSegProcessor:
         return [self._target(sample) for sample in samples if sample.task.has_mask]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Generated token ids to the text that a person reads."""
+        """Decodes generated token ids to plain text."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         assert isinstance(text, str)  # one list of ids is one text
         return text.replace(SEG_TOKEN, "").strip()
 
     def strange_words(self, texts: Sequence[str]) -> list[str]:
-        """The words that the tokenizer has in pieces only, each once.
+        """Words that the tokenizer splits into pieces, each once.
 
-        Small models never heard them; a tokenizer of a large vocabulary has many a known word in pieces.
+        Unknown to a small model; a large vocabulary splits many known words too.
         """
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None and backend.normalizer is not None:  # some words are read as others
+        if backend is not None and backend.normalizer is not None:  # some words are replaced by others
             texts = [backend.normalizer.normalize_str(text) for text in texts]
         words = dict.fromkeys(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
         split = self.tokenizer.tokenize
@@ -195,7 +195,7 @@ class InstructSegProcessor:
 
         Raises:
             FileNotFoundError: there is no such folder or repository, or a file is missing from it.
-            ValueError: a file is damaged, or has a setting that does not exist or is not allowed; it is named.
+            ValueError: a file is damaged, or has an unknown or invalid setting; it is named.
         """
         folder = local_folder(source)
         if config is None:
@@ -210,7 +210,7 @@ class InstructSegProcessor:
         return cls(load_tokenizer(folder), config)
 
     def _render(self, sample: Sample, num_references: int, training: bool) -> Sequences:
-        """The row of a sample; errors say which sample it was."""
+        """The row of a sample; errors name the sample."""
         try:
             if training and sample.explain and not sample.answer:
                 raise ValueError("the sample asks for an explanation but has no answer to learn")
@@ -237,7 +237,7 @@ class InstructSegProcessor:
         generate: bool,
         learn_text: bool = False,
     ) -> Sequences:
-        """One row, not longer than the language model takes."""
+        """One row; raises if it exceeds the language model's length."""
         config = self.config
         lengths = RunLengths(
             image=config.num_image_tokens,

@@ -1,4 +1,4 @@
-"""Sizes and words of a processor."""
+"""Configuration of a processor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from instructseg.structures import Task
 
 @dataclass(frozen=True)
 class ProcessorConfig:
-    """Sizes and words; the defaults are those of the released weights.
+    """Sizes and prompts; the defaults are those of the released weights.
 
     Attributes:
         image_size: side of the mask branch's padded square, in pixels; a multiple of 32.
@@ -24,14 +24,14 @@ class ProcessorConfig:
         num_image_tokens: SigLIP tokens of a frame, ``(clip_size // patch) ** 2``.
         num_temporal_queries: perceiver queries of a reference frame; 0 for a model without a perceiver.
         num_mask_queries: object queries.
-        chat: the turns of a conversation, by the language model.
-        system: the sentence in front of every conversation; may be empty.
+        chat: conversation format of the language model.
+        system: the system prompt before every conversation; may be empty.
         max_length: the longest sequence the language model takes, filled placeholders included.
-        text_tasks: tasks whose reply is learned as text.
-        wording: of what is said around an instruction: as ``released``; ``varied``, to train a model that does
-            not depend on the words; ``held_out``, to measure how far it does.
-        presence_threshold: presence (0..1) below which these weights say that nothing answers, as fitted on
-            data that no training saw; ``None`` for weights whose threshold is not known: they always mark.
+        text_tasks: tasks with a loss on the text of the reply.
+        wording: of the prompt: ``released``; ``varied``, to train a model that does not depend on it;
+            ``held_out``, to measure that.
+        presence_threshold: presence (0..1) below which the mask is empty, fitted on held-out data; ``None``
+            for weights without a known threshold, whose masks are never emptied.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
         clip_mean, clip_std: of SigLIP, per channel, of values 0..1.

@@ -1,4 +1,4 @@
-"""Placeholders of a prompt and the tokens that mark an answer."""
+"""Placeholders of a prompt, and special tokens."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EXPLANATION = "<gt>"
 """The explanation's tokens, if any, and a closing :data:`SEG_TOKEN`."""
 
 WRITTEN = "{}"
-"""What a person wrote, where it is part of the text around it."""
+"""The written instruction, as part of the surrounding text."""
 
 OFFICIAL_IDS = {IMAGE: -200, MASK: -201, REFER: -204, TEMPORAL: -205}
-"""The id that stands for a placeholder in sequences of the official code."""
+"""Ids of the placeholders in sequences of the official code."""
 
 SEG_TOKEN = "[SEG]"
 
@@ -38,7 +38,7 @@ def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> int:
         how many tokens were added; the model's embedding table must have a row for each.
 
     Raises:
-        ValueError: the tokenizer has no such end token, so it is another language model's.
+        ValueError: the tokenizer has no such end token, so it belongs to another language model.
     """
     if end not in tokenizer.get_vocab():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Where a processor's files come from and go to."""
+"""Reading and writing of a processor's files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _PARTS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model")
-"""What every ``tokenizer.json`` has, if only as ``null``: without a part, texts would be cut otherwise."""
+"""Keys of every ``tokenizer.json``, perhaps ``null``: without one, texts would be tokenised differently."""
 
 
 def local_folder(source: str | Path | None) -> Path:
-    """The folder of a model of that name, or where the text files of a hub repository were downloaded to.
+    """The folder of a model, or the cache folder of a hub repository's text files.
 
     Raises:
         FileNotFoundError: it is neither.

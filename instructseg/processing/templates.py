@@ -1,4 +1,4 @@
-"""How each task is worded: as the released weights were trained, and in other words.
+"""Prompts of each task: released wording and paraphrases.
 
 The texts carry the placeholders of ``special_tokens``.
 """
@@ -32,8 +32,8 @@ class Template:
     """One round of a conversation.
 
     Attributes:
-        human: what the user says.
-        reply: what the assistant says.
+        human: the user's turn.
+        reply: the assistant's turn.
     """
 
     human: str
@@ -85,7 +85,7 @@ _QUESTION_WORDS = (f"Here is a picture {IMAGE}\n{WRITTEN}", f"Look at this image
 _QUESTION_HELD_OUT = (f"You are shown an image {IMAGE}\n{WRITTEN}",)
 
 Wording = Literal["released", "varied", "held_out"]
-"""``released`` words; ``varied`` ones, half of them released; or those which ``varied`` never uses."""
+"""``released`` prompts; ``varied`` ones, half of them released; ``held_out``, never used by ``varied``."""
 
 PARAPHRASES: Mapping[Task, tuple[Sequence[str], Sequence[str]]] = {
     Task.RES: (_IMAGE_WORDS, _IMAGE_HELD_OUT),
@@ -94,20 +94,20 @@ PARAPHRASES: Mapping[Task, tuple[Sequence[str], Sequence[str]]] = {
     Task.REASON_VOS: (_VIDEO_WORDS, _VIDEO_HELD_OUT),
     Task.VQA: (_QUESTION_WORDS, _QUESTION_HELD_OUT),
 }
-"""Other words for what the human says: those to train with, and those kept from training. Every word around the
-instruction differs; the places of pictures and instruction are the same."""
+"""Paraphrases of the user's turn, for training and held out. Every word around the instruction differs; the
+places of images and instruction are the same."""
 
 
 def template(
     task: Task, explain: bool = False, wording: Wording = "released", instruction: str = ""
 ) -> Template:
-    """The wording of a task.
+    """The prompt of a task.
 
     Args:
-        task: what is asked.
-        explain: whether the reply says why; always in the released words.
-        wording: which words; those of ``varied`` and ``held_out`` are a function of the instruction.
-        instruction: what a person wrote.
+        task: of the request.
+        explain: whether the reply includes an explanation; always in the released wording.
+        wording: of the prompt; ``varied`` and ``held_out`` depend on the instruction.
+        instruction: as written.
 
     Raises:
         ValueError: ``explain`` for a task other than ``REASON_SEG``.
@@ -131,18 +131,18 @@ def _worded(released: Template, task: Task, wording: Wording, instruction: str) 
 
 
 def format_instruction(task: Task, sentences: str | Iterable[str]) -> str:
-    """The instruction as the released weights read it.
+    """Formats an instruction as in the training of the released weights.
 
     Args:
-        task: what is asked.
-        sentences: what a person wrote; several sentences say the same thing in other words.
+        task: of the request.
+        sentences: the instruction as written; several sentences are paraphrases of each other.
 
     Returns:
-        for referring tasks every sentence with a full stop behind it; for reasoning in video the text
+        for referring tasks every sentence with a full stop after it; for reasoning in video the text
         without ``(s)``; for VQA the text without ``<image>``; for reasoning in images the bare text.
 
     Raises:
-        ValueError: there is nothing to read.
+        ValueError: the instruction is empty.
     """
     stripped = [sentence.strip() for sentence in ([sentences] if isinstance(sentences, str) else sentences)]
     if task in (Task.RES, Task.RVOS):

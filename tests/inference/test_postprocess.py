@@ -157,7 +157,7 @@ def test_rows_without_masks_and_shared_pictures() -> None:
     output, geometry = batch_output(3)
     inputs = ModelInputs(
         torch.zeros(4, 1), torch.zeros(4, 1), torch.zeros(2, 1), torch.zeros(2),
-        geometry=tuple(geometry[:2]), picture=torch.tensor([1, 0, 0, 1]),
+        geometry=tuple(geometry[:2]), image_index=torch.tensor([1, 0, 0, 1]),
     )  # fmt: skip
     rows = SegOutput(output.mask_logits, output.seg_logits, mask_rows=torch.tensor([0, 2, 3]))
     shapes = [found.mask.shape for found in postprocess(rows, inputs)]

@@ -48,7 +48,7 @@ def test_rows_may_share_a_picture(model: InstructSeg) -> None:
     inputs = batch(model.config, [(2, 4), (2, 4), (2, 4)])
     picture = torch.tensor([1, 0, 1])
     shared = replace(inputs, clip_pixels=inputs.clip_pixels[:2], seg_pixels=inputs.seg_pixels[:2],
-                     num_references=inputs.num_references[:2], picture=picture)  # fmt: skip
+                     num_references=inputs.num_references[:2], image_index=picture)  # fmt: skip
     copied = replace(inputs, clip_pixels=inputs.clip_pixels[picture], seg_pixels=inputs.seg_pixels[picture])
     torch.testing.assert_close(model(shared).mask_logits, model(copied).mask_logits, **CLOSE)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructseg.processing.conversation import pad_sequences
-from instructseg.processing.pixels import stack_clips
+from instructseg.processing.pixels import stack_frames
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=6), min_size=1, max_size=5))
@@ -22,7 +22,7 @@ def test_an_empty_batch_is_refused() -> None:
 
 def test_missing_references_are_zeros() -> None:
     frames = [torch.full((3, 2, 2), float(value)) for value in range(1, 5)]
-    stacked, num_references = stack_clips([frames[:1], frames[1:]])
+    stacked, num_references = stack_frames([frames[:1], frames[1:]])
     assert stacked.shape == (2, 3, 3, 2, 2)
     assert num_references.tolist() == [0, 2]
     assert stacked[0, 1:].abs().sum() == 0

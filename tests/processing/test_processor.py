@@ -39,7 +39,7 @@ def test_tasks_stand_side_by_side(processor: InstructSegProcessor) -> None:
     assert [count(row, Role.TEMPORAL) for row in inputs.roles] == [2, 6, 0, 2]
     assert [count(row, Role.MASK) for row in inputs.roles] == [3, 3, 0, 3]
     assert [count(row, Role.IMAGE) for row in inputs.roles] == [4, 4, 4, 4]
-    assert inputs.picture is None
+    assert inputs.image_index is None
     assert inputs.labels is not None
     assert [(row != IGNORE_LABEL).any().item() for row in inputs.labels] == [False, False, True, True]
     assert not inputs.input_ids[~inputs.attention_mask].any()
@@ -60,7 +60,7 @@ def test_the_same_frames_are_one_picture(processor: InstructSegProcessor) -> Non
         Sample(key.copy(), "the fish", Task.RVOS, (reference,)),
     ]
     inputs = processor(samples)
-    assert inputs.picture is not None and inputs.picture.tolist() == [0, 1, 0, 2]
+    assert inputs.image_index is not None and inputs.image_index.tolist() == [0, 1, 0, 2]
     assert inputs.clip_pixels.shape[0] == 3 and len(inputs.geometry) == 3
     assert torch.equal(inputs.clip_pixels[0], inputs.clip_pixels[2])
     assert torch.equal(inputs.clip_pixels[0, 0], processor.encode_clip(key))

@@ -1,4 +1,4 @@
-"""Mask backbones behind one interface: a file and a row of :data:`KINDS` for each kind."""
+"""Mask backbones with one interface: a file and a row of :data:`KINDS` for each kind."""
 
 from transformers import SwinConfig
 

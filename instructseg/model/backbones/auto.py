@@ -1,4 +1,4 @@
-"""Any backbone of transformers that gives four maps of stride 4 to 32: Hiera, ConvNeXt, DINOv3-ConvNeXt, ..."""
+"""Backbones of transformers with four maps of stride 4 to 32: Hiera, ConvNeXt, DINOv3-ConvNeXt, ..."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Backbone(nn.Module):
         super().__init__()
 
     def init_positions(self) -> None:
-        """Fills tables of positions that random weights should not begin with; none by default."""
+        """Initialises position tables that random weights do not suit; none by default."""
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """``float[F, 3, H, W]`` to ``{"res2": float[F, C, H/4, W/4], .. "res5": float[F, C, H/32, W/32]}``."""

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite (arXiv 1905.11946, its Lite variant): a small trunk of convolutions for CPUs.
+"""EfficientNet-Lite (arXiv 1905.11946, its Lite variant): a small convolutional trunk for CPUs.
+
+Public weights: RangiLyu/EfficientNet-Lite, Apache-2.0.
 
 No squeeze-and-excitation, ReLU6 throughout, the stem is not scaled. Pixels are ``(x - 127) / 128`` of raw
 values 0..255. Padding is TensorFlow's "same": an uneven one has its extra row or column on the far side.
@@ -157,7 +159,7 @@ class EfficientNetLiteTrunk(Backbone):
 
 
 _HEAD = ("_conv_head.", "_bn1.", "_fc.")
-"""The classifier and the widening before it, which a backbone does not have."""
+"""Prefixes of the classifier and the layer before it, which a backbone lacks."""
 _CONVOLUTIONS = {
     "_expand_conv": "expand.0",
     "_bn0": "expand.1",
@@ -169,7 +171,7 @@ _CONVOLUTIONS = {
 
 
 def load_efficientnet_lite(trunk: EfficientNetLiteTrunk, public: Mapping[str, torch.Tensor]) -> None:
-    """Fills a trunk from a public state dict, in place and strictly.
+    """Loads a public state dict into a trunk, in place and strictly.
 
     Args:
         trunk: of the same scaling.

@@ -27,7 +27,7 @@ class SwinTrunk(Backbone):
         self.dims = {level: config.embed_dim * 2**i for i, level in enumerate(LEVELS)}
 
     def init_positions(self) -> None:
-        """Fills a table of absolute positions, where there is one, with waves: it need not be learned first."""
+        """Initialises a table of absolute positions, where there is one, with sine waves."""
         table = self.swin.swin.embeddings.position_embeddings
         if table is not None:
             side, dim = round(table.shape[1] ** 0.5), table.shape[2]

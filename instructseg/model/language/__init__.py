@@ -1,4 +1,4 @@
-"""Language models behind one interface: a file and a row of :data:`KINDS` for each kind."""
+"""Language models with one interface: a file and a row of :data:`KINDS` for each kind."""
 
 from instructseg.model.language.bert import BertLanguageModel
 from instructseg.model.language.causal import rotate

@@ -1,7 +1,7 @@
-"""A bidirectional encoder (BERT, MiniLM) in the language model's place: it reads, and writes no text.
+"""Bidirectional encoder (BERT, MiniLM) as language model, without text generation.
 
-Mask tokens and image tokens stand in its sequence as in a decoder's, but every position attends to all others,
-so an instruction's states know the image whatever the order.
+Its sequence holds mask tokens and image tokens as that of a decoder, but every position attends to all
+others, so the states of an instruction depend on the image in any order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from instructseg.model.language.causal import gather_positions
 from instructseg.model.language.language_model import ChatFormat, LanguageModel, wanted_positions
 
 CHAT = ChatFormat(human="[CLS] {}", system="{} ", reply=" {} ", end="[SEP]")
-"""One sequence between BERT's own marks; there is no dialogue to imitate."""
+"""One sequence between BERT's own special tokens, without turns."""
 
 
 class BertLanguageModel(LanguageModel, BertPreTrainedModel):

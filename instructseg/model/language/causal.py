@@ -1,4 +1,4 @@
-"""What the decoder-only language models share: the last block at wanted positions alone, and generation."""
+"""Base of decoder-only language models: last block at requested positions, and generation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CausalLanguageModel(LanguageModel):
     def _may_skip(self, attention_mask: torch.Tensor) -> bool:
         """Whether the layers can be called one by one with plain causal attention.
 
-        Padding behind the real positions needs no mask: no real position attends to what comes later.
+        Padding after the real positions needs no mask: no real position attends to later ones.
         """
         plain = self.model.config._attn_implementation == "sdpa" and self.model._compiled_call_impl is None
         if torch.is_grad_enabled() or not plain or not self.plain_attention():
@@ -78,7 +78,7 @@ class CausalLanguageModel(LanguageModel):
         return bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all())
 
     def _read(self, embeds: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """States of the wanted positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``."""
+        """States of the requested positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``."""
         model = self.model
         positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
         rotary = model.rotary_emb(embeds, position_ids=positions)
@@ -110,7 +110,7 @@ class CausalLanguageModel(LanguageModel):
 
 
 class _KnownTokens(LogitsProcessor):
-    """The output table may have more rows than there are tokens; those are never chosen."""
+    """Excludes rows of the output table that belong to no token."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens

@@ -1,4 +1,4 @@
-"""Interface of a language model, as the rest of the model uses it.
+"""Interface and chat format of a language model.
 
 B rows, L positions, D channels.
 """
@@ -29,14 +29,14 @@ class Sampling(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """One round of a conversation in the words of one language model.
+    """Format of one conversation round of a language model.
 
     A round reads ``system + human + reply + end``. A token never spans the boundary between ``human`` and
-    ``reply``, so ``reply`` starts with a blank or a line break, or ``human`` ends with a special token.
+    ``reply``, so ``reply`` starts with a space or a line break, or ``human`` ends with a special token.
 
     Attributes:
-        human: the user's turn up to where the reply starts; ``{}`` stands for what is said.
-        system: the system prompt in front of it, ``{}`` likewise; left out where there is no system prompt.
+        human: the user's turn up to where the reply starts; ``{}`` is the place of the text.
+        system: the system prompt before it, ``{}`` likewise; left out where there is no system prompt.
         reply: the reply, ``{}`` likewise.
         end: the token that ends a reply; one entry of the vocabulary.
     """
@@ -63,9 +63,9 @@ class LanguageModel(nn.Module):
 
     Attributes:
         config_class: of transformers, for ``text_config``.
-        chat: the text around an instruction.
-        generates: whether it writes text; a bidirectional encoder does not.
-        lora_targets: linear layers that get adapters unless a configuration names others.
+        chat: format of the text around an instruction.
+        generates: whether it generates text; a bidirectional encoder does not.
+        lora_targets: linear layers with adapters unless a configuration names others.
         blocks: prefix of the blocks' names.
         block_class: class name of a block, which is not split over devices.
         block_linears: names of the linear layers in a block, which quantization replaces.
@@ -83,7 +83,7 @@ class LanguageModel(nn.Module):
 
     @staticmethod
     def widest(config: Any) -> int:
-        """Values that a block holds at once for each position, beside attention scores (memory plan).
+        """Values held at once by a block per position, attention scores aside (memory plan).
 
         States, queries, keys, values and rotated copies; the feed-forward before and after its activation.
         """
@@ -101,11 +101,11 @@ class LanguageModel(nn.Module):
         Args:
             embeds: ``float[B, L, D]`` input embeddings.
             attention_mask: ``bool[B, L]``, false on padding.
-            read: ``bool[B, L]``, the positions whose states are wanted, at least one; ``None`` for all. The
-                numbers are the same (without gradients), and what only others would read is not computed.
+            read: ``bool[B, L]``, the requested positions, at least one; ``None`` for all. Their states are
+                the same (without gradients); computation for other positions alone is skipped.
 
         Returns:
-            ``float[B, L, D]``; without meaning at positions that are not wanted.
+            ``float[B, L, D]``; undefined at positions that were not requested.
         """
         raise NotImplementedError
 
@@ -113,25 +113,25 @@ class LanguageModel(nn.Module):
         """Next-token logits ``float[..., V]`` of last hidden states ``float[..., D]``.
 
         Raises:
-            ValueError: the kind writes no text.
+            ValueError: the kind generates no text.
         """
         raise ValueError(f"{type(self).__name__} writes no text: learn masks alone (text_tasks: [])")
 
     def continue_text(
         self, embeds: torch.Tensor, max_new_tokens: int, stop: tuple[int, ...], **sampling: Unpack[Sampling]
     ) -> list[int]:
-        """Token ids that follow ``float[1, L, D]``, greedy unless ``sampling`` says otherwise.
+        """Token ids that follow ``float[1, L, D]``, greedy without ``sampling``.
 
         Ends after ``max_new_tokens`` or at a token of ``stop``, which is not returned.
 
         Raises:
-            ValueError: the kind writes no text.
+            ValueError: the kind generates no text.
         """
         raise ValueError("the language model of these weights writes no text: ask for masks")
 
 
 def wanted_positions(read: torch.Tensor) -> torch.Tensor:
-    """The true positions of each row of ``bool[B, L]`` in order, ``int64[B, N]``.
+    """The requested positions of each row of ``bool[B, L]`` in order, ``int64[B, N]``.
 
     ``N`` is the largest number of a row; shorter rows are filled with other positions of theirs.
     """

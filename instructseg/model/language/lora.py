@@ -11,7 +11,7 @@ LORA_RELEASED = {"r": 8, "alpha": 16, "dropout": 0.05, "targets": ["q_proj", "v_
 
 
 def add_lora(language: nn.Module, r: int, alpha: int, dropout: float, targets: list[str] | None = None) -> None:
-    """Puts trainable adapters on linear layers, in place; the rest is frozen.
+    """Adds trainable adapters to linear layers, in place, and freezes the rest.
 
     Args:
         language: the language model.
@@ -29,7 +29,7 @@ def add_lora(language: nn.Module, r: int, alpha: int, dropout: float, targets: l
 
 
 def merge_lora(language: nn.Module) -> None:
-    """Adds the adapters to the weights they stand on (``W += alpha / r * B A``) and removes them, in place."""
+    """Merges the adapters into their base weights (``W += alpha / r * B A``) and removes them, in place."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(language.named_modules()):

@@ -40,7 +40,7 @@ class PhiLanguageModel(CausalLanguageModel, PhiForCausalLM):
         return bool(config.num_key_value_heads == config.num_attention_heads)
 
     def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
-        """As of :class:`CausalLanguageModel`; attention and feed-forward stand side by side."""
+        """As of :class:`CausalLanguageModel`; attention and feed-forward run in parallel."""
         block = self.model.layers[-1]
         attention = block.self_attn
         normed = block.input_layernorm(hidden)

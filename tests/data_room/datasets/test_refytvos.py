@@ -237,7 +237,7 @@ def test_a_coloured_mask_and_a_broken_one_are_told_apart(root):
     (folder / "00005.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"00000.png: holds colours \(mode RGB\), not object ids"):
         clip.mask(clip.expressions[0], 0)
-    with pytest.raises(DataError, match=r"00005.png: is no picture"):
+    with pytest.raises(DataError, match=r"00005.png: is no image"):
         clip.mask(clip.expressions[0], 1)
 
 
