@@ -127,6 +127,9 @@ def run_python(words: list[str], runner: Any) -> None:
     """Runs a script or a module as ``__main__``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", words)
+        for name in {words[0], f"{words[0]}.__main__"} & set(sys.modules):
+            if runner is runpy.run_module and not hasattr(sys.modules[name], "__path__"):
+                patch.delitem(sys.modules, name)  # runpy warns of modules that another test imported
         try:
             runner(words[0], run_name="__main__")
         except SystemExit as end:
