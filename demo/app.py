@@ -1,4 +1,4 @@
-"""A web page: an image or a video, what to look for, and the masks drawn over it.
+"""Web page: an image or a video, instructions, and masks drawn over it.
 
 python -m pip install -e ".[app]" && python demo/app.py [--model FOLDER_OR_REPOSITORY] [--port 7860]
 """
@@ -16,21 +16,32 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from instructseg.cli.errors import reported
-from instructseg.questions import wants_words
+from instructseg import (
+    ImagePredictor,
+    Task,
+    VideoPredictor,
+    VideoWriter,
+    draw_predictions,
+    image_size,
+    is_bundled,
+    load,
+    load_image,
+    open_video,
+    wants_words,
+)
 
 MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
-"""Shown on the page: bad input, and memory that runs out."""
+"""Errors shown on the page: bad input, and out of memory."""
 MOST_LINES = 16
-"""Instructions of one request."""
+"""Most instructions of one request."""
 MOST_PIXELS = 4096 * 4096
-"""Of an image, or of one frame."""
+"""Largest image or frame."""
 MOST_FRAMES = 1800
-"""Of a video: a minute at 30 per second."""
+"""Longest video: a minute at 30 per second."""
 UPLOAD, LOOKED, KEPT = "200mb", 600, 3600
-"""Largest upload; how often, in seconds, uploads and results are looked through, and how long they are kept."""
+"""Largest upload; interval of clean-ups and lifetime of uploads and results, in seconds."""
 WAITING, SECONDS = 16, 600
-"""Requests that may wait, and how long a video may take."""
+"""Length of the queue, and time limit of a video in seconds."""
 AUTO = "questions in words, the rest as masks"
 TASKS = {
     AUTO: None,
@@ -40,7 +51,7 @@ TASKS = {
 }
 ABOUT_BUNDLED = (
     "**These weights know drawn shapes only**: circle, square, triangle, star, cross, ring, heart and diamond, "
-    "in red, orange, yellow, green, blue, purple, white and black. What they say of photographs means nothing: "
+    "in red, orange, yellow, green, blue, purple, white and black. Their answers on photographs mean nothing: "
     "start the page with `--model weic22/InstructSeg` for those."
 )
 
@@ -53,7 +64,7 @@ def lines(text: str) -> list[str]:
     """
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
-        raise ValueError("no instruction: say what to look for, one per line")
+        raise ValueError("no instruction: describe an object, one per line")
     if len(found) > MOST_LINES:
         raise ValueError(f"{len(found)} instructions are too many at once: give at most {MOST_LINES}")
     return found
@@ -65,8 +76,6 @@ def opened_image(path: str | None) -> Any:
     Raises:
         ValueError: there is none, it is damaged, or too large.
     """
-    from instructseg.media import image_size, load_image
-
     if not path:
         raise ValueError("no image yet: choose one first")
     height, width = image_size(path)
@@ -81,8 +90,6 @@ def opened_video(path: str | None) -> Any:
     Raises:
         ValueError: there is none, it cannot be read, or it is too large or too long.
     """
-    from instructseg.media import open_video
-
     if not path:
         raise ValueError("no video yet: choose one first")
     video = open_video(path)
@@ -95,12 +102,12 @@ def opened_video(path: str | None) -> Any:
 
 
 class Page:
-    """What the buttons do, with one model for all and a predictor for each request.
+    """Actions of the buttons, with one model for all and a predictor per request.
 
     Args:
         network: the model.
         processor: of that model.
-        results: a folder for videos, deleted by whoever made it.
+        results: a folder for videos, deleted by its creator.
         bundled: whether they are the bundled weights.
     """
 
@@ -108,11 +115,7 @@ class Page:
         self.network, self.processor, self.results, self.bundled = network, processor, results, bundled
 
     def segment_image(self, path: str | None, text: str, kind: str, threshold: float) -> tuple[Any, str]:
-        """The image with its masks, and what is said of each line."""
-        from instructseg.inference import ImagePredictor
-        from instructseg.structures import Task
-        from instructseg.visualization import draw_predictions
-
+        """The image with its masks, and a result per line."""
         prompts, task = lines(text), TASKS[kind]
         predictor = ImagePredictor(self.network, self.processor)
         predictor.set_image(opened_image(path))
@@ -128,11 +131,7 @@ class Page:
         return draw_predictions(predictor.frame, found), self._told(prompts, said)
 
     def segment_video(self, path: str | None, text: str, threshold: float, follow: Any) -> tuple[str, str]:
-        """A video with masks, and what is said of each line; ``follow`` shows the progress over an iterable."""
-        from instructseg.inference import VideoPredictor
-        from instructseg.media import VideoWriter
-        from instructseg.visualization import draw_predictions
-
+        """A video with masks, and a result per line; ``follow`` shows progress over an iterable."""
         prompts = lines(text)
         asked = next((prompt for prompt in prompts if wants_words(prompt)), None)
         if asked is not None:
@@ -147,7 +146,7 @@ class Page:
         frames = VideoPredictor(self.network, self.processor).predict(video, prompts, threshold=threshold)
 
         def drawn(frame: Any) -> Any:
-            if frame.index >= MOST_FRAMES:  # a file that does not announce its length
+            if frame.index >= MOST_FRAMES:  # a file without a known length
                 raise ValueError(f"the video has more than {MOST_FRAMES} frames: cut it")
             if time.monotonic() > end:
                 raise ValueError(f"not done after {SECONDS} seconds: cut the video, or give fewer instructions")
@@ -168,13 +167,13 @@ class Page:
         return str(target), self._told(prompts, said)
 
     def _forget(self) -> None:
-        """Deletes results that are old."""
+        """Deletes old results."""
         for file in self.results.glob("*.mp4"):
             if time.time() - file.stat().st_mtime > KEPT:
                 file.unlink(missing_ok=True)
 
     def _told(self, prompts: list[str], said: list[str]) -> str:
-        """Lines of Markdown; words that the bundled weights do not know come first."""
+        """Lines of Markdown; words unknown to the bundled weights come first."""
         strange = self.processor.strange_words(prompts) if self.bundled else []
         told = [f"These weights do not know these words: {', '.join(strange)}."] if strange else []
         return "\n\n".join([*told, *said])
@@ -199,8 +198,6 @@ def build(model: str | None, results: Path) -> Any:
         import gradio as gr
     except ImportError as error:
         raise ValueError("the page needs an extra package: pip install gradio") from error
-
-    from instructseg.inference import is_bundled, load
 
     page_of = Page(*load(model), results, is_bundled(model))
 
@@ -227,13 +224,13 @@ def build(model: str | None, results: Path) -> Any:
 
     own = page_of.processor.config.presence_threshold or 0.0
     with gr.Blocks(title="InstructSeg", delete_cache=(LOOKED, KEPT)) as page:
-        gr.Markdown("# InstructSeg\nSay what you mean, one instruction per line.")
+        gr.Markdown("# InstructSeg\nDescribe an object, get its mask: one instruction per line.")
         if page_of.bundled:
             gr.Markdown(ABOUT_BUNDLED)
         words = gr.Textbox("the red circle", label="Instructions", lines=2, max_length=4000)
         with gr.Tab("Image"):
             image = gr.Image(type="filepath", label="Image", height=320)
-            # gradio's own reading fails on a damaged file before anything here could say so
+            # gradio's own reader would fail on damaged files without a message
             image.preprocess = lambda upload: None if upload is None else upload.path  # type: ignore[method-assign]
             kind = gr.Radio(list(TASKS), value=AUTO, label="Answer with")
             segment = gr.Button("Segment", variant="primary")
@@ -253,16 +250,19 @@ def build(model: str | None, results: Path) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a folder or a hub repository; default: the bundled model")
+    parser.add_argument("--model", help="folder or hub repository; default: the bundled model")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7860)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leaves the block below, which deletes the results
-    with reported(), tempfile.TemporaryDirectory(prefix="instructseg-", ignore_cleanup_errors=True) as folder:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # ends the block below, which deletes the results
+    with tempfile.TemporaryDirectory(prefix="instructseg-", ignore_cleanup_errors=True) as folder:
         results = Path(folder) / "results"
         results.mkdir()
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")  # so that they go with the page
-        page = build(arguments.model, results)
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")  # deleted with the page
+        try:
+            page = build(arguments.model, results)
+        except (OSError, ValueError, RuntimeError) as error:
+            parser.error(str(error))
         host, port, allowed = arguments.host, arguments.port, [str(results)]
         page.launch(server_name=host, server_port=port, max_file_size=UPLOAD, allowed_paths=allowed)
 

@@ -1,59 +1,65 @@
-"""Segments a video. Without arguments: a drawn clip, with the bundled model.
+"""Segments a video. Without arguments: the shipped one, with the bundled model.
 
 python demo/video.py
 python demo/video.py --input clip.mp4 --prompt "the red circle moving left" --output out
 """
 
 import argparse
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
-from instructseg.cli.app import prepare
-from instructseg.cli.demo import demo_video
-from instructseg.cli.errors import reported, stoppable
-from instructseg.cli.segment import Job, segment_video
+from instructseg import DEMO_VIDEO, FrameResult, VideoPredictor, open_video, save_results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input", type=Path, metavar="FILE", help="video, folder of frames or picture")
-    parser.add_argument("--prompt", action="append", metavar="TEXT", help="what to segment; may be repeated")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="video, or folder of frames")
+    parser.add_argument("--prompt", action="append", metavar="TEXT", help="object to segment; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--model", metavar="NAME", help="folder or hub repository; default: the bundled model")
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; default: the best there is")
-    parser.add_argument("--dtype", metavar="NAME", help="float32, bfloat16, float16, or auto, the fastest")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; default: the best available")
+    parser.add_argument("--dtype", metavar="NAME", help="float32, bfloat16, float16, or auto for the fastest")
     parser.add_argument("--threshold", type=float, metavar="P", help="presence below which a mask is empty")
     parser.add_argument(
         "--llm-stride", default="1", metavar="K", help="run the language model on every K-th frame, or auto"
     )
     parser.add_argument("--fps", type=float, metavar="N", help="frames per second of a folder; default: 24")
     parser.add_argument(
-        "--spacing", type=int, metavar="N", help="frames from one reference to the next; default: by frame rate"
+        "--spacing", type=int, metavar="N", help="frames between references; default: by frame rate"
     )
-    parser.add_argument("--compile", action="store_true", help="compile the model: pays on long clips")
+    parser.add_argument("--compile", action="store_true", help="compile the model: pays off on long videos")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
-    arguments = parser.parse_args()
-    if arguments.input and not arguments.prompt:
+    given = parser.parse_args()
+    if given.input and not given.prompt:
         parser.error("--input needs a --prompt")
-    prepare()
-    job = Job(
-        arguments.output,
-        arguments.model,
-        arguments.device,
-        arguments.dtype,
-        threshold=arguments.threshold,
-        overwrite=arguments.overwrite,
-        llm_stride=arguments.llm_stride,
-        spacing=arguments.spacing,
-        compile=arguments.compile,
-        fps=arguments.fps,
-    )
-    with reported(), stoppable(), ExitStack() as stack:
-        source, prompts = arguments.input, arguments.prompt
-        if source is None:
-            source, instruction = stack.enter_context(demo_video(job))
-            prompts = prompts or [instruction]
-        print(segment_video(source, prompts, job).to_text())
+    source, prompts = given.input or DEMO_VIDEO, given.prompt or ["the red circle moving left"]
+    scores: list[list[float]] = [[] for _ in prompts]
+
+    def counted(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
+        for result in results:
+            for row, one in zip(scores, result.predictions, strict=True):
+                row.append(one.score)
+            yield result
+
+    try:
+        video = open_video(source, given.fps)
+        predictor = VideoPredictor.from_pretrained(given.model, given.device, given.dtype)
+        if given.compile:
+            predictor.compile()
+        results = predictor.predict(
+            video, prompts, threshold=given.threshold, llm_stride=given.llm_stride, spacing=given.spacing
+        )
+        files = save_results(
+            counted(results), given.output, fps=video.fps, name=source.stem, overwrite=given.overwrite
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt as error:
+        parser.exit(130, f"{str(error) or 'interrupted'}\n")
+    for prompt, row in zip(prompts, scores, strict=True):
+        print(f"{prompt}: score {sum(row) / len(row):.3f} over {len(row)} frames")
+    for file in files:
+        print(f"wrote {file}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""InstructSeg: segment pictures and video by saying what you mean.
+"""InstructSeg: describe an object, get its mask, in images and video.
 
-The few public names live here and are imported when they are first used, so ``import instructseg`` costs
-nothing. Everything else is imported from the room that owns it (see ``docs/architecture.md``).
+Public names, imported on first use, so ``import instructseg`` costs nothing. Everything else is imported from
+its own room (see ``docs/architecture.md``).
 """
 
 from __future__ import annotations
@@ -11,32 +11,69 @@ from typing import TYPE_CHECKING, Any
 from instructseg.version import __version__
 
 if TYPE_CHECKING:
-    from instructseg.inference import ImagePredictor, VideoPredictor, VideoSession
-    from instructseg.loading import from_pretrained
+    from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, is_bundled
+    from instructseg.inference import (
+        FrameResult,
+        ImagePredictor,
+        Predictor,
+        Stride,
+        VideoPredictor,
+        VideoSession,
+    )
+    from instructseg.inference.postprocess import postprocess
+    from instructseg.loading import from_pretrained, load
+    from instructseg.media import VideoWriter, image_size, load_image, open_video
     from instructseg.model import InstructSeg, InstructSegConfig, preset
     from instructseg.processing import InstructSegProcessor
-    from instructseg.structures import MaskPrediction, Sample, Task
+    from instructseg.questions import wants_words
+    from instructseg.results import save_results
+    from instructseg.structures import MaskPrediction, Prediction, Sample, Task
+    from instructseg.visualization import draw_predictions
 
 __all__ = [
+    "DEMO_IMAGE",
+    "DEMO_VIDEO",
+    "FrameResult",
     "ImagePredictor",
     "InstructSeg",
     "InstructSegConfig",
     "InstructSegProcessor",
     "MaskPrediction",
+    "Prediction",
+    "Predictor",
     "Sample",
+    "Stride",
     "Task",
     "VideoPredictor",
     "VideoSession",
+    "VideoWriter",
     "__version__",
+    "draw_predictions",
     "from_pretrained",
+    "image_size",
+    "is_bundled",
+    "load",
+    "load_image",
+    "open_video",
+    "postprocess",
     "preset",
+    "save_results",
+    "wants_words",
 ]
 
 
 def __getattr__(name: str) -> Any:
     value: Any
     match name:
-        case "ImagePredictor" | "VideoPredictor" | "VideoSession":
+        case (
+            "FrameResult"
+            | "ImagePredictor"
+            | "Predictor"
+            | "Stride"
+            | "VideoPredictor"
+            | "VideoSession"
+            | "postprocess"
+        ):
             from instructseg import inference
 
             value = getattr(inference, name)
@@ -46,12 +83,28 @@ def __getattr__(name: str) -> Any:
             value = getattr(model, name)
         case "InstructSegProcessor":
             from instructseg.processing import InstructSegProcessor as value
-        case "MaskPrediction" | "Sample" | "Task":
+        case "MaskPrediction" | "Prediction" | "Sample" | "Task":
             from instructseg import structures
 
             value = getattr(structures, name)
-        case "from_pretrained":
-            from instructseg.loading import from_pretrained as value
+        case "from_pretrained" | "load":
+            from instructseg import loading
+
+            value = getattr(loading, name)
+        case "VideoWriter" | "image_size" | "load_image" | "open_video":
+            from instructseg import media
+
+            value = getattr(media, name)
+        case "DEMO_IMAGE" | "DEMO_VIDEO" | "is_bundled":
+            from instructseg import hub
+
+            value = getattr(hub, name)
+        case "wants_words":
+            from instructseg.questions import wants_words as value
+        case "save_results":
+            from instructseg.results import save_results as value
+        case "draw_predictions":
+            from instructseg.visualization import draw_predictions as value
         case _:
             raise AttributeError(f"module 'instructseg' has no attribute {name!r}")
     globals()[name] = value  # the next use is a plain attribute

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+DEMO_VIDEO = Path(__file__).with_name("assets") / "demo.mp4"
+"""A shipped video of drawn shapes."""
+DEMO_IMAGE = DEMO_VIDEO.with_suffix(".png")
+"""A frame of it."""
+
 BUNDLED = "nano"
 """Name of the model bundled with the package."""
 _BUNDLED_NAMES = (None, BUNDLED, "bundled")

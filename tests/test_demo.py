@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instructseg import hub
+from instructseg import DEMO_IMAGE, DEMO_VIDEO, hub
 from instructseg.inference import ImagePredictor
 from instructseg.media import VideoWriter, open_video, save_image
 from instructseg.model import InstructSeg
@@ -48,7 +48,7 @@ def run(script: str, *words: str) -> None:
 
 def test_video(capsys: pytest.CaptureFixture[str]) -> None:
     run("video")
-    assert len(open_video("out/demo_overlay.mp4")) == len(open_video("out/demo.mp4"))
+    assert len(open_video("out/demo_overlay.mp4")) == len(open_video(DEMO_VIDEO))
     assert "the red circle moving left: score" in capsys.readouterr().out
     assert len(list(Path("out/demo_masks").iterdir())) == 1
 
@@ -57,12 +57,11 @@ def test_image_with_prompts() -> None:
     run("image", "--prompt", "the green triangle", "--prompt", "the star", "--output", "there")
     names = sorted(str(path.relative_to("there")) for path in Path("there").rglob("*.png"))
     assert names == [
-        "demo.png",
         "demo_masks/1-the-green-triangle.png",
         "demo_masks/2-the-star.png",
         "demo_overlay.png",
     ]
-    run("image", "--input", "there/demo.png", "--prompt", "the star", "--output", "again")
+    run("image", "--input", str(DEMO_IMAGE), "--prompt", "the star", "--output", "again")
     assert Path("again/demo_overlay.png").is_file()
     with pytest.raises(SystemExit) as caught:
         run("image", "--output", "there")

@@ -54,6 +54,7 @@ RANKS = {
     "config": 5,
     "inference": 6,
     "benchmarks": 7,
+    "results": 7,
     "interop": 7,
     "weights": 7,
     "cli": 8,

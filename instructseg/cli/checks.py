@@ -144,21 +144,6 @@ def check_text(what: str, texts: Iterable[str | Path]) -> None:
             raise ValueError(f"{what} '{shown}' is not encoded in UTF-8: write or name it in UTF-8") from None
 
 
-def check_place(output: Path) -> None:
-    """Makes sure that an output can be made: what it lies in is a folder, or can become one.
-
-    Raises:
-        ValueError: a file is in the way, or the folder cannot be written to.
-    """
-    for place in (output, *output.parents):
-        if place.is_dir():
-            if not os.access(place, os.W_OK | os.X_OK):
-                raise ValueError(f"{place} cannot be written to: choose another --output")
-            return
-        if place != output and os.path.lexists(place):
-            raise ValueError(f"{output} cannot be made: {place} is no folder")
-
-
 def finite(value: float) -> float | None:
     """The value, or ``None`` for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None

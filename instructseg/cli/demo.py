@@ -1,4 +1,4 @@
-"""The shipped video and image to try the bundled model on."""
+"""Shipped video and image for a try of the bundled model."""
 
 from __future__ import annotations
 
@@ -7,50 +7,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from instructseg.cli.job import Job, check_options
-from instructseg.cli.outputs import check_folder_name, check_free, is_file_name
 from instructseg.files import write_bytes_atomic
-
-ASSETS = Path(__file__).parents[1] / "assets"
+from instructseg.hub import DEMO_VIDEO
+from instructseg.results import check_folder_name, check_free, format_of_file
 
 
 @contextmanager
 def demo_video(job: Job) -> Iterator[tuple[Path, str]]:
-    """Puts ``demo.mp4`` into the output folder of a job and gives it with an instruction.
+    """Copies ``demo.mp4`` to the output folder of a job; yields it with an instruction.
+
+    After an error, a new copy is removed again.
 
     Raises:
-        ValueError: it exists, and the job does not overwrite; the output is no folder, or an option is wrong.
+        ValueError: it exists and the job does not overwrite, the output is no folder, or an option is wrong.
     """
-    with _copied(job, "demo.mp4") as path:
-        yield path, "the red circle moving left"
-
-
-@contextmanager
-def demo_image(job: Job) -> Iterator[tuple[Path, str]]:
-    """Puts ``demo.png``, a frame of that video, beside the results, as :func:`demo_video` does.
-
-    Raises:
-        ValueError: as :func:`demo_video`.
-    """
-    with _copied(job, "demo.png") as path:
-        yield path, "the red circle"
-
-
-@contextmanager
-def _copied(job: Job, name: str) -> Iterator[Path]:
-    """A copy of an asset; after an error a new one does not stand in the way of the next try."""
     check_options(job)
-    if is_file_name(job.output):
+    if format_of_file(job.output) is not None:
         raise ValueError(f"{job.output}: the demo writes several files: name a folder")
     check_folder_name(job.output)
-    path = job.output / name
+    path = job.output / DEMO_VIDEO.name
     if not job.overwrite:
         check_free([path])
-    existed, asset = path.exists(), (ASSETS / name).read_bytes()
+    existed, asset = path.exists(), DEMO_VIDEO.read_bytes()
     if existed and (not path.is_file() or path.read_bytes() != asset):
         raise ValueError(f"{path} is not the demo's: move it away, or choose another --output")
     try:
         write_bytes_atomic(path, asset)
-        yield path
+        yield path, "the red circle moving left"
     except Exception:
         if not existed:
             path.unlink(missing_ok=True)

@@ -9,11 +9,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from instructseg.cli.checks import check_text
 from instructseg.media.reading import FRAME_SUFFIXES
+from instructseg.results import Inputs, Item
 
 IMAGES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -44,38 +44,6 @@ _ADJECTIVES = frozenset((
     "third", "last", "smallest", "largest", "biggest", "leftmost", "rightmost",
 ))  # fmt: skip
 """Words that name nothing before a noun."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image or video.
-
-    Attributes:
-        path: a file, or a folder of frames.
-        name: of its results, without suffix; with folders before it where the inputs are searched deeply.
-    """
-
-    path: Path
-    name: str
-
-
-@dataclass
-class Inputs:
-    """All images or videos of a run.
-
-    Attributes:
-        items: in order, each once, with names that differ.
-        batch: whether several could have been meant: then one that fails does not end the run.
-        notes: what was passed over.
-        folders: the folders that were searched.
-        deep: whether the folders in them were, too.
-    """
-
-    items: list[Item] = field(default_factory=list)
-    batch: bool = False
-    notes: list[str] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
-    deep: bool = False
 
 
 def split_words(words: Sequence[str], prompts: Sequence[str] = ()) -> tuple[list[Path], list[str]]:

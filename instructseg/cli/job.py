@@ -1,198 +1,261 @@
-"""What is asked of ``instructseg image`` and ``instructseg video``, and what is told about it."""
+"""Settings of ``instructseg image``, ``video`` and ``demo``: one field per option of the command line."""
+# ruff: noqa: RUF009  (option() makes a dataclass field)
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from instructseg.cli import checks
-from instructseg.cli.errors import BAD_INPUT
-from instructseg.cli.outputs import MAX_PALETTE, Format
+from instructseg.cli.errors import reported, stoppable
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
 from instructseg.media import MAX_PIXELS
-from instructseg.structures import Prediction, Task
+from instructseg.results import DEFAULT_FORMATS, FORMATS, format_of_file, parse_formats
+from instructseg.structures import Task
 
-_PLACES = (
-    "output",
-    "overwrite",
-    "formats",
-    "device",
-    "max_memory",
-    "compile",
-    "recursive",
-    "threads",
-    "model",
-    "max_pixels",
+IMAGE, VIDEO, DEMO = "image", "video", "demo"
+
+TaskChoice = Enum("TaskChoice", {"AUTO": "auto", **{one.name: one.value for one in Task}}, type=str)  # type: ignore[misc]
+"""Values of ``--task``."""
+VideoTaskChoice = Enum(  # type: ignore[misc]
+    "VideoTaskChoice", {"AUTO": "auto", **{one.name: one.value for one in Task if one.has_mask}}, type=str
 )
-"""Fields of a job by which results do not differ, or which are marked otherwise."""
+"""Values of ``--task`` for video, without text replies."""
+
+
+def option(
+    default: Any,
+    text: str,
+    *names: str,
+    commands: tuple[str, ...] = (IMAGE, VIDEO),
+    affects_results: bool = True,
+    parse: Callable[[Any], Any] | None = None,
+    types: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """A field of :class:`Job` with its option of the command line.
+
+    Args:
+        default: of field and option.
+        text: help.
+        names: e.g. ``--output``, ``-o``.
+        commands: with this option.
+        affects_results: whether results of another value are other results.
+        parse: the option's value to that of the field.
+        types: type of the option by command, if not that of the field.
+        settings: of ``typer.Option``.
+    """
+    shown = typer.Option(*names, help=text, **settings)
+    metadata = {
+        "option": shown,
+        "commands": commands,
+        "affects": affects_results,
+        "parse": parse,
+        "types": types,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def parse_task(choice: str | None) -> Task | None:
+    """The chosen task; ``None`` for auto."""
+    return None if choice is None or choice == "auto" else Task(choice)
 
 
 @dataclass(frozen=True)
 class Job:
-    """How to segment and what to write.
+    """Settings of a segmentation run; the help of each option describes its field."""
 
-    Attributes:
-        output: a folder, or one file for the overlay (see :mod:`instructseg.cli.outputs`).
-        model: a folder or a repository; ``None`` for the bundled model.
-        device, dtype: as of :func:`instructseg.loading.load`.
-        task: ``None`` for referring segmentation, and words in answer to questions about pictures
-            (:func:`~instructseg.questions.wants_words`).
-        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, where they
-            have one, 0 always gives a mask.
-        soft: whether masks are written as probabilities.
-        explain: whether the model first writes an explanation (pictures).
-        formats: what is written.
-        overwrite: whether existing files are replaced.
-        llm_stride: video: frames from one run of the language model to the next, or ``"auto"``.
-        spacing: video: frames from one reference to the next; ``None`` to go by its frames per second.
-        compile: whether the model is compiled, which pays on long clips.
-        quantize, max_memory: as of ``from_pretrained``; ``None`` for plain weights, and no limit.
-        fps: video: frames per second; ``None`` for those of the file.
-        recursive: whether the folders in an input folder are searched, too.
-        threads: of the CPU; ``None`` as torch chooses.
-        max_pixels: of an image or frame; larger ones are refused before they are decoded.
-    """
-
-    output: Path = Path("out")
-    model: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    task: Task | None = None
-    threshold: float | None = None
-    soft: bool = False
-    explain: bool = False
-    formats: tuple[Format, ...] = (Format.OVERLAY, Format.MASKS)
-    overwrite: bool = False
-    llm_stride: int | str = 1
-    spacing: int | None = None
-    compile: bool = False
-    quantize: str | None = None
-    max_memory: str | None = None
-    fps: float | None = None
-    recursive: bool = False
-    threads: int | None = None
-    max_pixels: int = MAX_PIXELS
+    output: Path = option(
+        Path("out"),
+        "Folder; or a .png or .mp4 file for the overlay alone, a .json for run lengths.",
+        "--output",
+        "-o",
+        commands=(IMAGE, VIDEO, DEMO),
+        affects_results=False,
+    )
+    model: str | None = option(
+        None,
+        "Folder or hub repository; default: the bundled model.",
+        "--model",
+        "-m",
+        commands=(IMAGE, VIDEO, DEMO),
+        affects_results=False,  # marked by its files
+    )
+    device: str | None = option(
+        None,
+        "cpu, cuda, cuda:1, mps; default: the best available.",
+        "--device",
+        commands=(IMAGE, VIDEO, DEMO),
+        affects_results=False,
+    )
+    dtype: str | None = option(
+        None,
+        "float32, bfloat16, float16, or auto for the fastest; default: by device.",
+        "--dtype",
+    )
+    task: Task | None = option(
+        None,
+        "Prompt of the model. Image: auto is res, or vqa for questions. Video: auto is rvos.",
+        "--task",
+        parse=parse_task,
+        types={IMAGE: TaskChoice, VIDEO: VideoTaskChoice},
+    )
+    threshold: float | None = option(
+        None,
+        "Presence below which a mask is empty; default: by weights; 0: never.",
+        "--threshold",
+        min=0,
+        max=1,
+    )
+    soft: bool = option(False, "Write masks as probabilities, 0..255.", "--soft")
+    explain: bool = option(
+        False,
+        "Write an explanation first, then segment (reason_seg).",
+        "--explain",
+        "--answer",
+        commands=(IMAGE,),
+    )
+    formats: tuple[str, ...] = option(
+        (),
+        f"{', '.join(FORMATS)}; several with commas, or repeated. Default: {','.join(DEFAULT_FORMATS)}. Where "
+        "masks overlap, a palette has the one of the higher score.",
+        "--format",
+        "-f",
+        affects_results=False,
+        parse=lambda given: parse_formats(given) if given else (),
+        types=dict.fromkeys((IMAGE, VIDEO), list[str] | None),
+    )
+    overwrite: bool = option(
+        False,
+        "Replace results of earlier runs.",
+        "--overwrite",
+        commands=(IMAGE, VIDEO, DEMO),
+        affects_results=False,
+    )
+    fps: float | None = option(
+        None,
+        "Frames per second; default: by file, 24 for a folder of frames.",
+        "--fps",
+        commands=(VIDEO,),
+    )
+    llm_stride: int | str = option(
+        1,
+        "Run the language model on every k-th frame, or auto: faster, less exact.",
+        "--llm-stride",
+        commands=(VIDEO,),
+        types={VIDEO: str},
+    )
+    spacing: int | None = option(
+        None,
+        "Frames between references; default: 1/6 second of a file, 1 in a folder.",
+        "--spacing",
+        commands=(VIDEO,),
+        min=1,
+    )
+    compile: bool = option(
+        False,
+        "Compile the model first: pays off on long videos. Needs a C++ compiler.",
+        "--compile",
+        commands=(VIDEO,),
+        affects_results=False,
+    )
+    quantize: str | None = option(
+        None, "int8 or int4 weights for the language model.", "--quantize", "--quantise"
+    )
+    max_memory: str | None = option(
+        None,
+        "Memory budget, e.g. 6GB; dtype, quantization and batch size are chosen to fit.",
+        "--max-memory",
+        affects_results=False,
+    )
+    recursive: bool = option(
+        False, "Search input folders recursively.", "--recursive", "-r", affects_results=False
+    )
+    json: bool = option(
+        False,
+        "Print the summary as JSON, one line per input.",
+        "--json",
+        commands=(IMAGE, VIDEO, DEMO),
+        affects_results=False,
+    )
+    threads: int | None = option(
+        None, "CPU threads; default: torch's choice.", "--threads", affects_results=False, min=1
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        "Largest image or frame; larger ones are refused.",
+        "--max-pixels",
+        affects_results=False,
+        min=1,
+    )
 
     def marks(self) -> dict[str, Any]:
-        """The settings that results depend on, as JSON holds them."""
-        settings = {name: value for name, value in asdict(self).items() if name not in _PLACES}
+        """Settings that affect the results, as JSON values."""
+        kept = {one.name for one in fields(self) if one.metadata["affects"]}
+        settings = {name: value for name, value in asdict(self).items() if name in kept}
         return json.loads(json.dumps({"model": _model_mark(self.model), **settings}, default=str))  # type: ignore[no-any-return]
 
 
-@dataclass
-class Summary:
-    """What was done with one picture or clip.
+def with_job(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of :class:`Job`; the function gets them as ``job``.
 
-    Attributes:
-        source: the input.
-        files: what was made.
-        frames: how many.
-        prompts: for each its text, whether it was found in any frame, and means over the frames: score,
-            presence, share of the pixels; or its answer.
-        notes: what a user should know about the results.
-        error: why there are none, or not all.
-        several: whether it is one of several inputs, and told by its name.
+    Errors are reported in one line, and signals end the command as Ctrl-C does.
     """
 
-    source: str
-    files: list[str] = field(default_factory=list)
-    frames: int = 0
-    prompts: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    error: str | None = None
-    several: bool = False
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        types = get_type_hints(Job)
+        shown = [one for one in fields(Job) if command in one.metadata["commands"]]
+        own = [
+            one for one in inspect.signature(function, eval_str=True).parameters.values() if one.name != "job"
+        ]
+        added = []
+        for one in shown:
+            kind: Any = (one.metadata["types"] or {}).get(command, types[one.name])
+            default = one.default
+            if one.metadata["types"]:  # in the option's own type
+                default = {TaskChoice: "auto", VideoTaskChoice: "auto", str: str(default)}.get(kind)
+            annotation = Annotated[kind, one.metadata["option"]]
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            added.append(inspect.Parameter(one.name, keyword, default=default, annotation=annotation))
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Counts one frame."""
-        if not self.frames:
-            self.prompts = [{"prompt": found.instruction, "found": False} for found in predictions]
-        self.frames += 1
-        for entry, found in zip(self.prompts, predictions, strict=True):
-            values = {"score": found.score, "presence": found.presence, "area": float(found.mask.mean())}
-            for name, value in values.items():
-                mean = entry.get(name, 0.0)
-                entry[name] = mean + (value - mean) / self.frames
-            entry["found"] = entry["found"] or found.found
-            if found.answer is not None:
-                entry["answer"] = found.answer
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            with reported(), stoppable():
+                settings = {one.name: given.pop(one.name) for one in shown}
+                for one in shown:
+                    if one.metadata["parse"] is not None:
+                        settings[one.name] = one.metadata["parse"](settings[one.name])
+                function(**given, job=Job(**settings))
 
-    def reply(self, prompts: Sequence[str], replies: Mapping[int, str]) -> None:
-        """Adds what was answered in words, at its place among the prompts."""
-        for place, text in sorted(replies.items()):
-            self.prompts.insert(place, {"prompt": prompts[place], "answer": text})
-        if any(not text.strip() for text in replies.values()):
-            self.notes.append("these weights wrote no words to a question: they may not have learned to")
+        del run.__wrapped__  # type: ignore[attr-defined]  # typer would read the parameters of the function itself
+        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
+        return run
 
-    def to_json(self) -> str:
-        """One line of JSON, in ASCII, so that any terminal or pipe takes it."""
-        values = asdict(self)
-        del values["several"]
-        for name in ("notes", "error"):
-            if not values[name]:
-                del values[name]
-        return json.dumps(_plain(values))
-
-    def to_text(self) -> str:
-        """A line per prompt, note and file; of several inputs, the name of this one comes first."""
-        lines = [f"{self.source}:"] if self.several else []
-        for entry in self.prompts:
-            values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
-            if entry.get("found") is False:
-                values.insert(0, "nothing found")
-            lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
-            if "answer" in entry:  # weights that have not learned to write give an empty one
-                lines.append(f"  {entry['answer'].strip() or '(no text)'}")
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join([*lines, *(f"wrote {file}" for file in self.files)])
-
-
-def show_all(summaries: Iterable[Summary], as_json: bool, unit: str) -> None:
-    """Shows each summary as it comes.
-
-    Raises:
-        SystemExit: some inputs failed; tells how many.
-    """
-    failed, count = 0, 0
-    for count, summary in enumerate(summaries, 1):  # noqa: B007
-        failed += summary.error is not None
-        if summary.error is not None and not as_json:
-            named = "" if summary.source in summary.error else f"{summary.source}: "
-            typer.echo(f"error: {named}{summary.error}", err=True)
-        else:
-            show(summary, as_json)
-    if failed:
-        others = ", the others are done" * (failed < count)
-        typer.echo(f"error: {failed} of {count} {unit} failed{others}", err=True)
-        raise SystemExit(BAD_INPUT)
-
-
-def show(summary: Summary, as_json: bool) -> None:
-    """Shows a summary on stdout."""
-    typer.echo(summary.to_json() if as_json else summary.to_text())
-
-
-def _plain(value: Any) -> Any:
-    """The same with ``None`` for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return checks.finite(value) if isinstance(value, float) else value
+    return decorate
 
 
 def checked(job: Job, prompts: Sequence[str]) -> Job:
-    """The job with its task; all that can be known without the model is right."""
+    """The job with task and formats filled in, checked without the model.
+
+    Raises:
+        ValueError: an empty prompt, or an option out of range.
+    """
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError('a prompt is empty: say what to look for, as in "the red circle"')
     checks.check_text("prompt", prompts)
     check_options(job)
-    if Format.PALETTE in job.formats and len(prompts) > MAX_PALETTE:
-        raise ValueError(f"a palette has room for {MAX_PALETTE} prompts, not {len(prompts)}: leave it out")
+    job = replace(job, formats=job.formats or _default_formats(job.output))
+    for name in parse_formats(job.formats):
+        FORMATS[name].check(prompts)
     if not job.explain:
         return job
     if job.task not in (None, Task.REASON_SEG):
@@ -201,10 +264,10 @@ def checked(job: Job, prompts: Sequence[str]) -> Job:
 
 
 def check_options(job: Job) -> None:
-    """Makes sure that every option has a value that it can have, without torch.
+    """Checks the value of every option, without torch.
 
     Raises:
-        ValueError: one has not.
+        ValueError: one is out of range.
     """
     checks.check_text("output or model", [job.output, job.model or ""])
     checks.check_device(job.device)
@@ -216,12 +279,16 @@ def check_options(job: Job) -> None:
     checks.check_share("threshold", job.threshold)
     checks.check_count("spacing", job.spacing, checks.MAX_FRAMES)
     checks.check_count("threads", job.threads, checks.max_threads())
-    if not job.formats:
-        raise ValueError(f"no format is given: use {', '.join(Format)}")
+
+
+def _default_formats(output: Path) -> tuple[str, ...]:
+    """Formats without ``--format``: of one file, the format of that file."""
+    single = format_of_file(output)
+    return DEFAULT_FORMATS if single is None else (single,)
 
 
 def _model_mark(model: str | None) -> list[Any]:
-    """What weights are recognized by: the name, and of a folder the sizes and times of its files of weights."""
+    """Fingerprint of weights: their name, and of a folder the sizes and times of its weight files."""
     folder = DEFAULT_MODEL if is_bundled(model) else Path(model or "")
     if not folder.is_dir():
         return [model]

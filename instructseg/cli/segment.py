@@ -1,4 +1,4 @@
-"""The jobs behind ``instructseg image`` and ``instructseg video`` and behind the demos."""
+"""Segmentation of images and videos for ``instructseg image``, ``video`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ import typer
 
 from instructseg.cli import checks
 from instructseg.cli.errors import described
-from instructseg.cli.inputs import Inputs, find_images, find_videos
-from instructseg.cli.job import Job, Summary, checked
-from instructseg.cli.outputs import Layout, ResultWriter, covered, plan
-from instructseg.cli.results import Plan, Results
+from instructseg.cli.inputs import find_images, find_videos
+from instructseg.cli.job import Job, checked
+from instructseg.cli.summary import Summary
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.progress import progress
 from instructseg.questions import wants_words
+from instructseg.results import (
+    Inputs,
+    PlannedResult,
+    ResultFolder,
+    ResultInfo,
+    ResultPaths,
+    ResultWriter,
+    plan_paths,
+)
 from instructseg.structures import Task
 
 if TYPE_CHECKING:
@@ -31,39 +39,35 @@ if TYPE_CHECKING:
 
     _Predictor = TypeVar("_Predictor", ImagePredictor, VideoPredictor)
 
-__all__ = ["Job", "Summary", "segment_pictures", "segment_video", "segment_videos"]
-
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
-"""Errors that every other input would meet, too."""
+"""Errors that affect every other input, too."""
 
 
-def segment_pictures(source: Path | Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
-    """Segments pictures, or every picture of folders; for ``Task.VQA`` answers questions about them.
+def segment_images(source: Path | Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
+    """Segments images, or all images of folders; with ``Task.VQA`` answers questions about them.
 
-    Without a task, what asks for words is answered in words, and the rest segmented.
+    Without a task, questions are answered in text, other prompts by masks.
 
-    Of several, one that cannot be read has an ``error`` in its summary, and the others go on; what an earlier
-    run has done is passed over.
+    Of several images, an unreadable one has an ``error`` in its summary and the others continue; images done
+    by an earlier run are skipped.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as reading, loading and writing; of all that can be known
-            before, before a file is made.
+        FileNotFoundError, ValueError, OSError: as reading, loading and writing; foreseeable ones before any
+            file is written.
     """
     job = checked(job, prompts)
     inputs = find_images([source] if isinstance(source, Path) else source, job.recursive)
     if len(_questions(prompts, job)) == len(prompts):
-        layouts = [Layout()] * len(inputs.items)
+        places = [ResultPaths()] * len(inputs.items)
     else:
-        layouts = [plan(item.name, job.output, job.formats) for item in inputs.items]
-    with _results(job, inputs, layouts, prompts) as results:
+        places = [plan_paths(item.name, job.output, job.formats, video=False) for item in inputs.items]
+    with _open_results(job, inputs, places, prompts) as results:
         if not inputs.batch:
-            load_image(
-                inputs.items[0].path, job.max_pixels
-            )  # what cannot be read is found before the model is loaded
-        yield from _segment_pictures(results, prompts, job, inputs.batch)
+            load_image(inputs.items[0].path, job.max_pixels)  # an unreadable one fails before loading the model
+        yield from _segment_images(results, prompts, job, inputs.batch)
 
 
-def _segment_pictures(results: Results, prompts: Sequence[str], job: Job, batch: bool) -> Iterator[Summary]:
+def _segment_images(results: ResultFolder, prompts: Sequence[str], job: Job, batch: bool) -> Iterator[Summary]:
     from instructseg.inference import ImagePredictor
     from instructseg.inference.memory import Workload
 
@@ -71,10 +75,10 @@ def _segment_pictures(results: Results, prompts: Sequence[str], job: Job, batch:
     if job.max_memory is not None and results.todo:
         sizes = [image_size(plan.item.path) for plan in results.todo]
         workload = Workload(max(sizes, key=math.prod), len(prompts))
-    label = results.todo[0].item.path.parent.name if batch and results.todo else "picture"
-    with progress(results.todo, len(results.todo), "pictures", label) as steps:
+    label = results.todo[0].item.path.parent.name if batch and results.todo else "image"
+    with progress(results.todo, len(results.todo), "images", label) as steps:
         for step in steps:
-            summary = Summary(str(step.item.path), [str(path) for path in step.layout.paths], several=batch)
+            summary = Summary(str(step.item.path), [str(path) for path in step.places.paths], several=batch)
             with _alone(summary, batch, reading=True):
                 checks.check_text("input", [step.item.path])
                 frame = load_image(step.item.path, job.max_pixels)
@@ -85,16 +89,16 @@ def _segment_pictures(results: Results, prompts: Sequence[str], job: Job, batch:
             if summary.error is None:
                 predictor = predictor or _predictor(ImagePredictor, job, prompts, workload)
                 with _alone(summary, batch):
-                    _segment_picture(predictor, frame, prompts, job, step, results, summary)
+                    _segment_image(predictor, frame, job, step, results, summary)
             yield summary
 
 
 def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
-    """Segments one video: a file, a folder of frames, or a picture as a clip of one frame.
+    """Segments one video: a file, a folder of frames, or an image as a video of one frame.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as :func:`segment_pictures`. Where the clip breaks off, the
-            results before stay, and the message tells how many.
+        FileNotFoundError, ValueError, OSError: as :func:`segment_images`. If the video breaks off, the
+            results so far stay, and the message states their number.
         KeyboardInterrupt: likewise.
     """
     (summary,) = segment_videos([source], prompts, job)
@@ -104,45 +108,42 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
 def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
     """:func:`segment_video` of several, or of every video of folders.
 
-    Of several, one that cannot be read, or breaks off, has an ``error`` in its summary, and the others go on.
+    Of several, one that is unreadable or breaks off has an ``error`` in its summary and the others continue.
     """
     job = checked(job, prompts)
     if job.explain or job.task is Task.VQA:
-        raise ValueError("text is written about pictures only: use 'instructseg image'")
+        raise ValueError("text is written about images only: use 'instructseg image'")
     for place in _questions(prompts, job):
         raise ValueError(
-            f"'{prompts[place]}' asks for words, which are written about pictures only: "
+            f"'{prompts[place]}' asks for words, which are written about images only: "
             "use 'instructseg image', or add --task reason_vos for a mask all the same"
         )
     inputs = find_videos(sources, job.recursive)
     opened = [_opened(item.path, job, inputs.batch) for item in inputs.items]
-    rates = [clip.fps if isinstance(clip, VideoSource) else 1.0 for clip in opened]
-    layouts = [
-        plan(item.name, job.output, job.formats, fps) for item, fps in zip(inputs.items, rates, strict=True)
-    ]
+    places = [plan_paths(item.name, job.output, job.formats, video=True) for item in inputs.items]
     known = dict(zip((item.path for item in inputs.items), opened, strict=True))
     predictor = None
-    with _results(job, inputs, layouts, prompts) as results:
+    with _open_results(job, inputs, places, prompts) as results:
         for step in results.todo:
-            summary = Summary(str(step.item.path), [str(path) for path in step.layout.paths])
+            summary = Summary(str(step.item.path), [str(path) for path in step.places.paths])
             summary.several = inputs.batch
-            clip = known[step.item.path]
+            video = known[step.item.path]
             with _alone(summary, inputs.batch, reading=True):
                 checks.check_text("input", [step.item.path])
-                if isinstance(clip, Exception):
-                    raise clip
-            if isinstance(clip, VideoSource) and summary.error is None:
+                if isinstance(video, Exception):
+                    raise video
+            if isinstance(video, VideoSource) and summary.error is None:
                 predictor = predictor or _video_predictor(job, prompts, opened)
                 with _alone(summary, inputs.batch):
-                    _segment_clip(predictor, clip, prompts, job, step, results, summary)
+                    _segment_video(predictor, video, job, step, results, summary)
             yield summary
 
 
 def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
-    """A video, or of several why it cannot be opened."""
+    """A video, or of several the error in opening it."""
     try:
         return open_video(path, job.fps, job.max_pixels)
-    except Exception as error:  # whatever a reader raises on a foreign file is of that file alone
+    except Exception as error:  # any error of a reader concerns that file alone
         if not batch:
             raise
         return error
@@ -151,80 +152,79 @@ def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
 def _video_predictor(
     job: Job, prompts: Sequence[str], opened: Sequence[VideoSource | Exception]
 ) -> VideoPredictor:
-    """The model, for the largest of the videos."""
+    """The model, with memory for the largest video."""
     from instructseg.inference import VideoPredictor
     from instructseg.inference.frame_window import REFERENCE_FPS
     from instructseg.inference.memory import Workload
 
-    clips = [clip for clip in opened if isinstance(clip, VideoSource)]
-    rates = [clip.fps if clip.timed else REFERENCE_FPS for clip in clips]
+    videos = [one for one in opened if isinstance(one, VideoSource)]
+    rates = [one.fps if one.timed else REFERENCE_FPS for one in videos]
     spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
-    size = max((clip.size for clip in clips), key=math.prod)
+    size = max((one.size for one in videos), key=math.prod)
     return _predictor(VideoPredictor, job, prompts, Workload(size, len(prompts), spacing or max(rates)))
 
 
-def _segment_clip(
+def _segment_video(
     predictor: VideoPredictor,
-    clip: VideoSource,
-    prompts: Sequence[str],
+    video: VideoSource,
     job: Job,
-    step: Plan,
-    results: Results,
+    step: PlannedResult,
+    results: ResultFolder,
     summary: Summary,
 ) -> None:
-    """Asks about a video, and writes."""
+    """Segments a video and writes the results."""
     from instructseg.inference import Stride
     from instructseg.inference.prefetch import WriteBehind, read_ahead
 
     found = predictor.predict(
-        clip.passed_through(read_ahead),
-        prompts,
+        video.passed_through(read_ahead),
+        results.instructions,
         job.task or Task.RVOS,
         soft=job.soft,
         threshold=job.threshold,
         llm_stride=Stride.of(job.llm_stride),
         spacing=job.spacing,
     )
-    writer = ResultWriter(
-        step.layout,
-        prompts,
+    info = ResultInfo(
+        results.instructions,
         summary.source,
         job.soft,
-        results.begin,
-        clip.frame_names,
-        announced=clip.announced,
+        video.fps,
+        video.frame_names,
+        announced=video.announced,
     )
+    writer = ResultWriter(step.places, info, results.begin)
     with ExitStack() as stack:
         stack.callback(lambda: results.finish(step, complete=False) if writer.count else None)
         with (
             _kept(summary),
             WriteBehind(writer, lambda result: summary.add(result.predictions)) as behind,
-            progress(found, clip.about, "frames", step.item.path.name) as steps,
+            progress(found, video.about, "frames", step.item.path.name) as steps,
         ):
             for result in steps:
                 behind.write(result)
         stack.pop_all()
     results.finish(step)
-    summary.notes += covered(writer.shown_of, prompts)
-    if clip.announced is not None and clip.announced != writer.count:
-        # nothing is lost: a recording that was cut begins with frames that refer to what was cut off
-        summary.notes.append(f"the file announced {clip.announced} frames, {writer.count} can be decoded")
-    if clip.sound and step.layout.overlay:
-        summary.notes.append(f"the sound ({clip.sound}) is not in the overlay")
+    summary.notes += writer.notes()
+    if video.announced is not None and video.announced != writer.count:
+        # nothing is lost: a cut recording may begin with frames that refer to the removed part
+        summary.notes.append(f"the file announced {video.announced} frames, {writer.count} can be decoded")
+    if video.sound and "overlay" in step.places.targets:
+        summary.notes.append(f"the sound ({video.sound}) is not in the overlay")
 
 
-def _segment_picture(
+def _segment_image(
     predictor: ImagePredictor,
     frame: np.ndarray,
-    prompts: Sequence[str],
     job: Job,
-    step: Plan,
-    results: Results,
+    step: PlannedResult,
+    results: ResultFolder,
     summary: Summary,
 ) -> None:
-    """Asks about a picture, and writes."""
+    """Segments an image and writes the results."""
     from instructseg.inference import FrameResult
 
+    prompts = results.instructions
     predictor.set_image(frame)
     replies = {place: predictor.answer(prompts[place]) for place in _questions(prompts, job)}
     marked = [text for place, text in enumerate(prompts) if place not in replies]
@@ -233,19 +233,19 @@ def _segment_picture(
         return
     task = job.task or Task.RES
     found = predictor.predict(marked, task, soft=job.soft, answer=job.explain, threshold=job.threshold)
-    writer = ResultWriter(step.layout, prompts, summary.source, job.soft, results.begin, replies=replies)
-    with writer:
+    info = ResultInfo(prompts, summary.source, job.soft, replies=replies)
+    with ResultWriter(step.places, info, results.begin) as writer:
         writer.write(FrameResult(0, predictor.frame, found))
     summary.add(found)
     summary.reply(prompts, replies)
     results.finish(step)
-    summary.notes += covered(writer.shown_of, marked)
+    summary.notes += writer.notes()
     if job.explain and not any((one.answer or "").strip() for one in found):
         summary.notes.append("these weights have not learned to explain: they wrote no text")
 
 
 def _questions(prompts: Sequence[str], job: Job) -> list[int]:
-    """Places of the prompts that are answered in words: all for ``Task.VQA``; without a task, as they read."""
+    """Places of the prompts answered in text: all for ``Task.VQA``; without a task, by their words."""
     if job.task is None:
         return [place for place, text in enumerate(prompts) if wants_words(text)]
     return list(range(len(prompts))) if job.task is Task.VQA else []
@@ -253,10 +253,10 @@ def _questions(prompts: Sequence[str], job: Job) -> list[int]:
 
 @contextmanager
 def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[None]:
-    """Of several inputs, tells of one that fails in its summary; what all others would meet ends the run."""
+    """Of several inputs, reports a failure in the summary; errors that affect all inputs end the run."""
     try:
         yield
-    except Exception as error:  # whatever a reader raises on a foreign file is of that file alone
+    except Exception as error:  # any error of a reader concerns that file alone
         of_the_disk = isinstance(error, OSError) and error.errno in _OF_THE_DISK
         named = reading or Path(summary.source).name in str(error)
         of_the_request = isinstance(error, ValueError) and not named
@@ -268,7 +268,7 @@ def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[Non
 
 @contextmanager
 def _kept(summary: Summary) -> Iterator[None]:
-    """Adds to an interruption how many frames are done, and where they are."""
+    """Adds number and place of the finished frames to an interruption."""
     from instructseg.out_of_memory import is_out_of_memory
 
     try:
@@ -287,27 +287,29 @@ def _kept(summary: Summary) -> Iterator[None]:
         raise kind(f"{error}; the results of the {summary.frames} frames before are in {files}") from error
 
 
-def _results(job: Job, inputs: Inputs, layouts: Sequence[Layout], prompts: Sequence[str]) -> Results:
-    """Checks where results go, and tells what is passed over."""
-    results = Results(job.output, inputs, layouts, prompts, job.marks(), job.overwrite)
+def _open_results(
+    job: Job, inputs: Inputs, places: Sequence[ResultPaths], prompts: Sequence[str]
+) -> ResultFolder:
+    """Checks the places of results, and notes skipped files and inputs."""
+    results = ResultFolder(job.output, inputs, places, prompts, job.marks(), job.overwrite)
     for note in inputs.notes:
         typer.echo(f"note: {note}", err=True)
     if results.done:
-        told = f"note: {results.done} of {len(inputs.items)} are done already (--overwrite does them again)"
-        typer.echo(told, err=True)
+        note = f"note: {results.done} of {len(inputs.items)} are done already (--overwrite does them again)"
+        typer.echo(note, err=True)
     return results
 
 
 def _predictor(
     kind: type[_Predictor], job: Job, prompts: Sequence[str], workload: Workload | None
 ) -> _Predictor:
-    """Loads the model for what is to be asked, and says so where it is the bundled one."""
+    """Loads the model, with a note for the bundled one, and checks it against the prompts."""
     from transformers.utils import logging as transformers_logging
 
     from instructseg.inference import PUBLISHED, is_bundled
 
     transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # what is wrong with weights is told in one line
+    transformers_logging.set_verbosity_error()  # errors in weights take one line
     if is_bundled(job.model):
         note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
         typer.echo(note, err=True)
@@ -316,7 +318,7 @@ def _predictor(
 
         torch.set_num_threads(job.threads)
     if job.max_memory is not None:
-        setup_logging()  # shows what is chosen
+        setup_logging()  # shows the chosen settings
     given = (job.model, job.device, job.dtype, job.quantize, job.max_memory)
     predictor = kind.from_pretrained(*given, workload)
     writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None

@@ -1,74 +1,106 @@
-"""Which results a run may write: nothing of the user's is replaced, and nothing that is done is done again."""
+"""Results folder of a run: replaces nothing of the user's, and repeats nothing already done."""
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from instructseg.cli.checks import check_place
-from instructseg.cli.inputs import Inputs, Item
-from instructseg.cli.manifest import Manifest, busy_line
-from instructseg.cli.outputs import Layout, is_file_name
 from instructseg.files import remove_abandoned
+from instructseg.results.manifest import Content, Manifest, busy_line
+from instructseg.results.writer import ResultPaths, format_of_file
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One input and where its results go."""
+class Item:
+    """One image or video.
+
+    Attributes:
+        path: a file, or a folder of frames.
+        name: of its results, without suffix; includes folders if inputs are searched recursively.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass
+class Inputs:
+    """All images or videos of a run.
+
+    Attributes:
+        items: in order, each once, with distinct names.
+        batch: whether several inputs are possible; one failure then does not end the run.
+        notes: remarks on skipped files.
+        folders: the searched folders.
+        deep: whether they were searched recursively.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    batch: bool = False
+    notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    deep: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedResult:
+    """One input with the places of its results."""
 
     item: Item
-    layout: Layout
+    places: ResultPaths
 
 
-class Results:
-    """The results of one run; in a ``with`` block around all that is written.
+class ResultFolder:
+    """Results of one run; a context manager around all writing.
 
     Args:
         output: a folder, or one file.
         inputs: of the run.
-        layouts: of each input.
+        places: of the results of each input.
         instructions: the prompts.
-        options: settings that the results depend on, as JSON holds them.
+        options: settings that affect the results, as JSON values.
         overwrite: whether existing results are replaced.
 
     Attributes:
-        todo: what is left to do.
-        done: how many inputs are done already, by the record of an earlier run.
+        todo: remaining inputs.
+        instructions: as given.
+        done: number of inputs done already, by the record of an earlier run.
 
     Raises:
-        ValueError: a result would replace an input, or something that may not be replaced; two inputs have one
-            result; another run is at work on one.
+        ValueError: a result would replace an input or a foreign file, two inputs share a result, or another
+            run is writing one.
     """
 
     def __init__(
         self,
         output: Path,
         inputs: Inputs,
-        layouts: Sequence[Layout],
+        places: Sequence[ResultPaths],
         instructions: Sequence[str],
         options: dict[str, Any],
         overwrite: bool,
     ) -> None:
-        self._instructions, self._options, self._overwrite = instructions, options, overwrite
+        self.instructions, self._options, self._overwrite = tuple(instructions), options, overwrite
         self._batch = inputs.batch
-        plans = [Plan(item, layout) for item, layout in zip(inputs.items, layouts, strict=True)]
+        plans = [PlannedResult(item, one) for item, one in zip(inputs.items, places, strict=True)]
         _check_twice(plans)
         check_place(output)
         _check_inputs_stay(output, inputs, plans)
-        single = is_file_name(output)
+        single = format_of_file(output) is not None
         remove_abandoned(output.parent if single else output)
         self._manifest = None if single else Manifest(output)
         self.todo = [plan for plan in plans if not self._is_done(plan)]
         self.done = len(plans) - len(self.todo)
         for plan in self.todo:
-            self._check_room(plan.layout)
+            self._check_room(plan.places)
         self._begun = False
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> ResultFolder:
         return self
 
     def __exit__(
@@ -77,37 +109,37 @@ class Results:
         if self._manifest is not None and self._begun:
             self._manifest.release()
 
-    def begin(self, layout: Layout) -> None:
-        """Makes room for the results on one input; before the first, takes the targets of all.
+    def begin(self, places: ResultPaths) -> None:
+        """Makes room for the results of one input; reserves the targets of all before the first.
 
         Raises:
-            ValueError: another run has taken one of them, or a stranger's file is in the way.
+            ValueError: another run has reserved one of them, or a foreign file is in the way.
         """
         if self._manifest is None:
             return
         if not self._begun:
-            targets = [plan.layout.contents(self._instructions) for plan in self.todo]
+            targets = [plan.places.contents(self.instructions) for plan in self.todo]
             self._manifest.begin({path: content for one in targets for path, content in one.items()})
             self._begun = True
-        self._check_room(layout)
-        for path, content in layout.contents(self._instructions).items():
+        self._check_room(places)
+        for path, content in places.contents(self.instructions).items():
             if content is not None and path.is_dir():
                 self._manifest.clear(path)
 
-    def finish(self, plan: Plan, complete: bool = True) -> None:
-        """Records what was written on one input; does nothing where nothing was."""
-        if self._manifest is not None and self._begun and plan.layout.paths:
-            self._manifest.finish(plan.layout.paths, self._job(plan.item), complete)
+    def finish(self, plan: PlannedResult, complete: bool = True) -> None:
+        """Records the written results of one input, if any."""
+        if self._manifest is not None and self._begun and plan.places.paths:
+            self._manifest.finish(plan.places.paths, self._job(plan.item), complete)
 
-    def _is_done(self, plan: Plan) -> bool:
-        """Whether an input of several is done, the same way.
+    def _is_done(self, plan: PlannedResult) -> bool:
+        """True if an earlier run made the same results of this input.
 
         Raises:
             ValueError: its results exist and may not be replaced.
         """
-        paths = [path for path in plan.layout.paths if path.exists() or path.is_symlink()]
+        paths = [path for path in plan.places.paths if path.exists() or path.is_symlink()]
         manifest = self._manifest
-        for path in plan.layout.paths if manifest else ():
+        for path in plan.places.paths if manifest else ():
             assert manifest is not None
             if manifest.of(path).is_busy():
                 raise ValueError(busy_line(path, manifest.of(path)))
@@ -125,7 +157,7 @@ class Results:
                 self._batch
                 and not other
                 and jobs[0]
-                and paths == plan.layout.paths
+                and paths == plan.places.paths
                 and jobs.count(jobs[0]) == len(jobs)
             ):
                 return True
@@ -134,37 +166,68 @@ class Results:
             )
         raise ValueError(f"{paths[0]} {why}: choose another --output, or add --overwrite")
 
-    def _check_room(self, layout: Layout) -> None:
-        """Makes sure that what is replaced is ours."""
-        for path, content in layout.contents(self._instructions).items():
-            if content is None:
-                if path.is_dir():
-                    raise ValueError(f"{path} is a folder, and would be a file: choose another --output")
-                continue
-            if path.is_symlink() or (path.exists() and not path.is_dir()):
-                raise ValueError(f"{path} is a link or a file, and would be a folder: choose another --output")
-            assert self._manifest is not None
-            stranger = next(self._manifest.strangers(path, content), None)
-            if stranger is not None:
-                raise ValueError(
-                    f"{path} holds {stranger.relative_to(path)}, which no recorded run wrote: move it away, or "
-                    "choose another --output"
-                )
+    def _check_room(self, places: ResultPaths) -> None:
+        """Checks that only files of recorded runs are replaced."""
+        if self._manifest is not None:
+            check_room(self._manifest, places.contents(self.instructions))
+            return
+        for path in places.paths:
+            _check_file(path)
 
     def _job(self, item: Item) -> dict[str, Any]:
-        """What results depend on."""
-        return {"input": _mark(item.path), "prompts": list(self._instructions), **self._options}
+        """Everything that results depend on."""
+        return {"input": _mark(item.path), "prompts": list(self.instructions), **self._options}
+
+
+def check_room(manifest: Manifest, contents: Mapping[Path, Content | None]) -> None:
+    """Checks that only files of recorded runs would be replaced.
+
+    Raises:
+        ValueError: a foreign file, folder or link is in the way.
+    """
+    for path, content in contents.items():
+        if content is None:
+            _check_file(path)
+            continue
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise ValueError(f"{path} is a link or a file, and would be a folder: choose another --output")
+        stranger = next(manifest.strangers(path, content), None)
+        if stranger is not None:
+            raise ValueError(
+                f"{path} holds {stranger.relative_to(path)}, which no recorded run wrote: move it away, or "
+                "choose another --output"
+            )
+
+
+def check_place(output: Path) -> None:
+    """Checks that an output can be created.
+
+    Raises:
+        ValueError: a file is in the way, or the folder is not writable.
+    """
+    for place in (output, *output.parents):
+        if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise ValueError(f"{place} cannot be written to: choose another --output")
+            return
+        if place != output and os.path.lexists(place):
+            raise ValueError(f"{output} cannot be made: {place} is no folder")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, and would be a file: choose another --output")
 
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """In which settings two runs differ, in words."""
+    """Settings that differ between two runs, in words."""
     names = [name for name in now if earlier.get(name) != now[name]]
     words = {"input": "another input of that name", "prompts": "other prompts", "model": "another model"}
     return [words.get(name, f"another --{name.replace('_', '-')}") for name in names]
 
 
 def _mark(path: Path) -> list[int]:
-    """What an input is recognized by: size and time of change; of a folder, the sum of its files'."""
+    """Fingerprint of an input: size and modification time; of a folder, of all its files."""
     if path.is_dir():
         rows = [(file.name, *_mark(file)) for file in sorted(path.iterdir()) if file.is_file()]
         return [len(rows), zlib.crc32(repr(rows).encode("utf-8", "surrogateescape"))]
@@ -172,29 +235,29 @@ def _mark(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _check_twice(plans: Iterable[Plan]) -> None:
-    """No two inputs have the same result."""
+def _check_twice(plans: Iterable[PlannedResult]) -> None:
+    """Checks that no two inputs share a result."""
     seen: set[Path] = set()
     for plan in plans:
-        for path in plan.layout.paths:
+        for path in plan.places.paths:
             if path in seen:
                 raise ValueError(
-                    f"two pictures would be written to {path}: give --output a folder, and rename one where "
+                    f"two images would be written to {path}: give --output a folder, and rename one where "
                     "their names differ in the suffix only"
                 )
             seen.add(path)
 
 
-def _check_inputs_stay(output: Path, inputs: Inputs, plans: Sequence[Plan]) -> None:
-    """No result is an input, or a folder that an input lies in, by whatever name or link.
+def _check_inputs_stay(output: Path, inputs: Inputs, plans: Sequence[PlannedResult]) -> None:
+    """Checks that no result is an input or a folder around one, under any name or link.
 
-    Nor do results become inputs of the next run.
+    Nor may results become inputs of the next run.
     """
     paths = [*(item.path for item in inputs.items), *inputs.folders]
     kept = {_identity(path) for path in paths}
     near = {place.parent for path in paths for place in (path.absolute(), path.resolve())}
     above = {_identity(folder) for folder in near | {far for folder in near for far in folder.parents}}
-    for path in (path for plan in plans for path in plan.layout.paths if path.exists()):
+    for path in (path for plan in plans for path in plan.places.paths if path.exists()):
         if _identity(path) in kept:
             raise ValueError(f"{path} is the input: choose another --output, which does not replace it")
         if _identity(path) in above:
@@ -211,6 +274,6 @@ def _check_inputs_stay(output: Path, inputs: Inputs, plans: Sequence[Plan]) -> N
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Device and number of a file, which all its names and links share."""
+    """Device and inode, shared by all names and links of a file."""
     status = path.stat()
     return status.st_dev, status.st_ino

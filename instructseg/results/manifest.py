@@ -1,12 +1,12 @@
-"""The record of what runs wrote into a folder: what may be replaced, what is done, who is at work.
+"""Record of the results in a folder: replaceable files, finished inputs, active runs.
 
-It is a hidden file of JSON lines in the folder of the results, which is only ever appended to. A run that is
-about to write adds a line ``begun`` with its targets (names of files or folders below that folder); behind each
-input it adds a line ``done`` (or ``partial``) with what is in them. As lines of one file have one order for
-everybody, the first of two runs that begin the same target has it, and the second says so.
+It is a hidden, append-only file of JSON lines in that folder. Before writing, a run adds a line ``begun``
+with its targets (names of files or folders below that folder); after each input, a line ``done`` (or
+``partial``) with their content. Lines have one order for all processes: of two runs that begin the same target,
+the first has it, and the second raises an error.
 
-Nothing in the file is trusted. A name in it is only ever used to recognize a file that is found within a result
-folder: a missing or forged record can make a file ours or not ours, but leads nowhere else.
+Nothing in the file is trusted. Its names only serve to recognize files found within a result folder: a missing
+or forged record can make a file ours or foreign, but leads nowhere else.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Any
 from instructseg.files import host, is_abandoned, is_running, parse_json, remove_abandoned
 
 NAME = ".instructseg.jsonl"
-"""Of the record."""
+"""File name of the record."""
 MAX_BYTES = 256 << 20
-"""A record larger than this is none of ours."""
+"""Largest record that is read."""
 
 _FRAME = re.compile(r"\d{5,9}\.png")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a result folder holds.
+    """Files within a result folder.
 
     Attributes:
         files: names of PNG files right in it.
@@ -43,7 +43,7 @@ class Content:
     frames: tuple[str, ...] = ()
 
     def owns(self, inside: Path) -> bool:
-        """Whether a file belongs to it, by its path relative to the folder."""
+        """True for files of this content, by path relative to the folder."""
         if len(inside.parts) == 1 and inside.name in self.files:
             return inside.suffix == ".png"
         folder = "" if len(inside.parts) == 1 else inside.parts[0]
@@ -52,13 +52,13 @@ class Content:
 
 @dataclass
 class Target:
-    """The last that is recorded of one file or folder.
+    """Latest state of one file or folder.
 
     Attributes:
-        contents: all that any run put there.
-        run: which run was the last.
-        owner: ``(machine, process, since)`` of that run while it is at work.
-        job: what it was made of and how, once it is done.
+        contents: content of all runs.
+        run: the last run.
+        owner: ``(machine, process, since)`` of that run while active.
+        job: its inputs and settings, once done.
     """
 
     contents: list[Content] = field(default_factory=list)
@@ -67,14 +67,14 @@ class Target:
     job: dict[str, Any] | None = None
 
     def is_busy(self) -> bool:
-        """Whether another run is at work on it, as far as this machine can tell."""
+        """True while another run of this machine is writing it."""
         if self.owner is None or self.owner[0] != host():
             return False
         return is_running(self.owner[1]) and _since(self.owner[1]) == self.owner[2]
 
 
 class Manifest:
-    """The record of one folder, for one run.
+    """Record of one folder, for one run.
 
     Args:
         folder: of the results; need not exist.
@@ -85,24 +85,24 @@ class Manifest:
         self.path = folder / NAME
         self.run = uuid.uuid4().hex[:16]
         self.targets: dict[str, Target] = {}
-        """What is recorded, by name of the target."""
+        """Recorded state by name of the target."""
         self._begun: dict[str, Content | None] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the record again."""
+        """Reads the record anew."""
         self.targets = {}
         for row in self._rows():
             self._take(row)
 
     def begin(self, targets: Mapping[Path, Content | None]) -> None:
-        """Takes targets for this run, before the first is written.
+        """Reserves targets for this run, before the first is written.
 
         Args:
-            targets: for a folder what is going to be in it.
+            targets: with the future content of folders.
 
         Raises:
-            ValueError: another run is at work on one.
+            ValueError: another run is writing one.
             OSError: the record cannot be written.
         """
         contents = {self.name(path): content for path, content in targets.items()}
@@ -121,31 +121,31 @@ class Manifest:
         self.refresh()
 
     def finish(self, paths: Sequence[Path], job: dict[str, Any], complete: bool) -> None:
-        """Records that the results on one input are there.
+        """Records the results of one input.
 
         Args:
             paths: its targets.
-            job: what they were made of and how.
-            complete: whether that is all.
+            job: inputs and settings.
+            complete: whether all frames are written.
         """
         names = {self.name(path): self._begun.get(self.name(path)) for path in paths}
         self._append("done" if complete else "partial", names, job)
 
     def release(self) -> None:
-        """Gives back what this run has begun and not finished."""
+        """Releases targets begun and not finished by this run."""
         if self._begun:
             self._append("released", dict.fromkeys(self._begun))
 
     def name(self, path: Path) -> str:
-        """What a target is recorded by."""
+        """Name of a target in the record."""
         return path.relative_to(self.folder).as_posix()
 
     def of(self, path: Path) -> Target:
-        """What is recorded of a target."""
+        """Recorded state of a target."""
         return self.targets.get(self.name(path), Target())
 
     def strangers(self, folder: Path, coming: Content) -> Iterator[Path]:
-        """Files in a result folder that no recorded run wrote, and that ``coming`` would not replace."""
+        """Files in a result folder outside of all recorded contents and of ``coming``."""
         contents = [coming, *self.of(folder).contents]
         for path in _files(folder):
             inside = path.relative_to(folder)
@@ -153,7 +153,7 @@ class Manifest:
                 yield path
 
     def clear(self, folder: Path) -> None:
-        """Removes from a result folder what recorded runs wrote there, and folders that are empty then."""
+        """Removes files of recorded runs from a result folder, and folders emptied by that."""
         contents = self.of(folder).contents
         for path in list(_files(folder)):
             if any(content.owns(path.relative_to(folder)) for content in contents) and not path.is_symlink():
@@ -187,7 +187,7 @@ class Manifest:
             os.close(file)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        """The lines that can be understood; others, such as a torn one, are as if they were not there."""
+        """All valid lines; others, such as a torn one, are ignored."""
         if self.path.is_symlink() or not self.path.is_file() or self.path.stat().st_size > MAX_BYTES:
             return
         for line in self.path.read_bytes().splitlines():
@@ -219,7 +219,7 @@ class Manifest:
                     target.job = job if state == "done" and isinstance(job, dict) else None
 
     def _follow(self, first: dict[str, str], busy: dict[str, Target], name: str, row: dict[str, Any]) -> None:
-        """Goes on by a line in finding out which living run began a target first, and has not ended with it."""
+        """Updates, by one line, the first active run of a target."""
         if row.get("state") != "begun":
             if first.get(name) == row["run"]:
                 del first[name]
@@ -230,13 +230,13 @@ class Manifest:
 
 
 def busy_line(path: Path, target: Target) -> str:
-    """Tells that a target is taken."""
+    """Message for a target in use."""
     process = target.owner[1] if target.owner else "?"
     return f"another run (process {process}) is writing {path}: wait for it, or choose another --output"
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the last line of a file has no end: its writer was killed, or the disk was full."""
+    """True for a last line without end: its writer was killed, or the disk was full."""
     if not path.is_file() or not path.stat().st_size:
         return False
     with path.open("rb") as file:
@@ -245,7 +245,7 @@ def _is_torn(path: Path) -> bool:
 
 
 def _content(given: Any) -> Content | None:
-    """What a line says of a folder; anything but plain names is passed over."""
+    """Content of a folder by a line; anything but plain names is ignored."""
     if not isinstance(given, dict):
         return None
     lists = [given[key] if isinstance(given.get(key), list) else [] for key in ("files", "frames")]
@@ -262,14 +262,14 @@ def _owner(given: Any) -> tuple[str, int, str] | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All that is in a folder and is no folder itself; links are not followed."""
+    """All files and links in a folder; links are not followed."""
     for parent, folders, names in os.walk(folder, followlinks=False):
         yield from (Path(parent, name) for name in names)
         yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
 
 
 def _since(process: int) -> str:
-    """When a process began, in ticks since the machine did; empty where that is not told (Linux does)."""
+    """Start of a process, in ticks since boot; empty if unknown (Linux only)."""
     try:
         text = Path(f"/proc/{process}/stat").read_bytes().decode("ascii", "replace")
     except OSError:

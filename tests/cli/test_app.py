@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.cli import train as train_module
-from instructseg.cli.app import TaskChoice, parse_formats
 from instructseg.cli.errors import reported, stoppable
+from instructseg.cli.job import TaskChoice
 from instructseg.progress import progress
+from instructseg.results import parse_formats
 from instructseg.structures import Task
 from instructseg.version import __version__
 
@@ -44,7 +45,7 @@ def test_every_task_can_be_chosen() -> None:
 
 
 def test_formats() -> None:
-    assert [one.value for one in parse_formats(["overlay, rle", "masks"])] == ["overlay", "rle", "masks"]
+    assert parse_formats(["overlay, rle", "masks"]) == ("overlay", "rle", "masks")
 
 
 def test_waiting_threads_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:

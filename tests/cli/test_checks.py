@@ -16,6 +16,7 @@ from instructseg.devices import choose_dtype
 from instructseg.inference.memory import parse_size
 from instructseg.inference.stride import Stride
 from instructseg.model.quantized import check_quantization
+from instructseg.results.folder import check_place
 
 HUGE = (10**400, -(10**30), 10**12, 0, -1)
 
@@ -78,10 +79,10 @@ def test_what_is_meant_is_guessed(check: Callable[[str], None], slip: str, meant
 def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    checks.check_place(tmp_path / "new" / "deep")
+    check_place(tmp_path / "new" / "deep")
     for name in ("file/out", "file/a/b", "dangling/out"):
         with pytest.raises(ValueError, match="is no folder"):
-            checks.check_place(tmp_path / name)
+            check_place(tmp_path / name)
 
 
 def test_wrong_options_are_told_without_torch(tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.cli.manifest import NAME
-from instructseg.cli.outputs import ResultWriter
 from instructseg.inference import ImagePredictor, Stride, VideoPredictor
 from instructseg.inference.encoder import Encoder
 from instructseg.inference.frame_window import spacing_of
 from instructseg.masks import load_index_png, rle_to_mask
 from instructseg.media import VideoWriter, open_video, save_image
 from instructseg.model import InstructSeg
+from instructseg.results import ResultWriter
+from instructseg.results.manifest import NAME
 from tests.cli.conftest import FPS, LENGTH, SIZE
 
 ROOT = Path(__file__).parents[2]
@@ -239,11 +239,11 @@ def test_nothing_is_overwritten_unasked() -> None:
         (["image", "photo.png", "a", "--device", "warp"], "device 'warp' cannot be used"),
         (["image", "photo.png", "a", "--dtype", "fp8"], "unknown dtype 'fp8'"),
         (["image", "photo.png", "a", "--format", "gif"], "unknown format 'gif': use overlay, masks,"),
-        (["image", "photo.png", "a", "-o", "x.mp4"], "the result of a picture is no .mp4"),
+        (["image", "photo.png", "a", "-o", "x.mp4"], "the result of an image is no .mp4"),
         (["image", "photo.png", "a", "-o", "x.png", "-f", "masks"], "x.png is one file and holds the overlay"),
         (["image", "clip.mp4", "a"], "clip.mp4 is a video: use 'instructseg video'"),
         (["video", "frames", "a", "--fps", "0"], "fps must be positive"),
-        (["image", "frames", "a", "-o", "x.png", "-f", "overlay"], "two pictures would be written to x.png"),
+        (["image", "frames", "a", "-o", "x.png", "-f", "overlay"], "two images would be written to x.png"),
         (["image", "photo.png", "a", "--explain", "--task", "res"], "task 'res' has no explanation"),
         (["image", "photo.png", *["a"] * 256, "-f", "palette"], "room for 255 prompts"),
         (["train", "none.yaml"], "none.yaml"),

@@ -1,4 +1,4 @@
-"""Nothing that is not ours is replaced or removed; what is done is not done again; two runs do not mix."""
+"""Foreign files stay, finished inputs are skipped, and two runs do not mix."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from PIL import Image
 
 from instructseg.cli.inputs import find_images
 from instructseg.cli.job import Job
-from instructseg.cli.manifest import NAME, Manifest
-from instructseg.cli.outputs import Format, Layout, ResultWriter, covered, is_file_name, plan
-from instructseg.cli.results import Results
 from instructseg.files import host, remove_abandoned, temporary_path
 from instructseg.inference import FrameResult
+from instructseg.results import ResultFolder, ResultInfo, ResultPaths, ResultWriter, format_of_file, plan_paths
+from instructseg.results.formats import covered
+from instructseg.results.manifest import NAME, Manifest
 from instructseg.structures import Prediction
 
-ALL = (Format.OVERLAY, Format.MASKS, Format.PALETTE, Format.RLE)
+ALL = ("overlay", "masks", "palette", "rle")
 PROMPTS = ("the cat", "dog")
 FORGED = {"files": ["../../photos/1.jpg", "notes.txt"], "frames": ["..", "../..", "/"]}
 WRONG = {"files": 3, "frames": None}
@@ -41,16 +41,15 @@ def results(
     *sources: str,
     output: str = "out",
     overwrite: bool = False,
-    fps: float | None = None,
+    video: bool = False,
     prompts: tuple[str, ...] = PROMPTS,
     deep: bool = False,
     **options: Any,
-) -> Results:
+) -> ResultFolder:
     inputs = find_images([Path(source) for source in sources or ("photos",)], deep)
-    layouts = [
-        plan(item.name, Path(output), ALL if output[-4:] != ".png" else ALL[:1], fps) for item in inputs.items
-    ]
-    return Results(Path(output), inputs, layouts, prompts, options, overwrite)
+    formats = ALL if output[-4:] != ".png" else ALL[:1]
+    places = [plan_paths(item.name, Path(output), formats, video) for item in inputs.items]
+    return ResultFolder(Path(output), inputs, places, prompts, options, overwrite)
 
 
 def result(index: int = 0) -> FrameResult:
@@ -63,11 +62,12 @@ def result(index: int = 0) -> FrameResult:
     return FrameResult(index, np.zeros((4, 4, 3), np.uint8), found)
 
 
-def write(run: Results, frames: int = 1, inputs: int = 99) -> None:
+def write(run: ResultFolder, frames: int = 1, inputs: int = 99) -> None:
     """Writes what a run is to write, of the first inputs."""
     with run:
         for step in run.todo[:inputs]:
-            with ResultWriter(step.layout, run._instructions, "x", before=run.begin) as writer:
+            info = ResultInfo(run.instructions, "x", fps=10.0 if step.places.video else None)
+            with ResultWriter(step.places, info, run.begin) as writer:
                 for index in range(frames):
                     writer.write(result(index))
             run.finish(step)
@@ -123,13 +123,13 @@ def test_only_what_a_run_wrote_is_removed() -> None:
 
 
 def test_frames_of_a_longer_video_do_not_stay() -> None:
-    write(results("photos/1.jpg", fps=10.0), frames=5)
-    write(results("photos/1.jpg", fps=10.0, overwrite=True), frames=2)
+    write(results("photos/1.jpg", video=True), frames=5)
+    write(results("photos/1.jpg", video=True, overwrite=True), frames=2)
     for folder in ("1_masks/1-the-cat", "1_masks/2-dog", "1_palette"):
         assert sorted(path.name for path in Path("out", folder).iterdir()) == ["00000.png", "00001.png"]
     Path("out/1_palette/00001b.png").touch()
     with pytest.raises(ValueError, match=r"1_palette holds 00001b.png"):
-        results("photos/1.jpg", fps=10.0, overwrite=True)
+        results("photos/1.jpg", video=True, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_links_are_not_followed() -> None:
 def test_two_runs_do_not_mix() -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from instructseg.cli.manifest import Manifest\n"
+        "from instructseg.results.manifest import Manifest\n"
         "Manifest(Path('out')).begin({Path('out/2_masks'): None}); print('begun', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -258,45 +258,43 @@ def test_one_file() -> None:
         results("photos/1.jpg", output="red.png")
     write(results("photos/1.jpg", output="red.png", overwrite=True))
     assert not Path(NAME).exists()
-    with pytest.raises(ValueError, match=r"two pictures would be written to red.png"):
+    with pytest.raises(ValueError, match=r"two images would be written to red.png"):
         results(output="red.png", overwrite=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "formats", "fps", "message"),
+    ("name", "formats", "video", "message"),
     [
-        ("x.gif", ALL[:1], None, "no .gif file is written"),
-        ("x.MOV", ALL[:1], 24.0, "no .MOV file is written"),
-        ("x.jsonl", ALL[3:], None, "a .json for run lengths"),
-        ("x.json", ALL[:1], None, "holds run lengths alone"),
-        ("x.png", ALL[:1], 24.0, "the result of a video is no .png"),
-        ("x.mp4", ALL[:1], None, "the result of a picture is no .mp4"),
-        ("file", ALL, None, "file is no folder"),
+        ("x.gif", ALL[:1], False, "no .gif file is written"),
+        ("x.MOV", ALL[:1], True, "no .MOV file is written"),
+        ("x.jsonl", ALL[3:], False, "a .json for run lengths"),
+        ("x.json", ALL[:1], False, "holds run lengths alone"),
+        ("x.png", ALL[:1], True, "the result of a video is no .png"),
+        ("x.mp4", ALL[:1], False, "the result of an image is no .mp4"),
+        ("file", ALL, False, "file is no folder"),
     ],
 )
-def test_an_output_that_cannot_be(
-    name: str, formats: tuple[Format, ...], fps: float | None, message: str
-) -> None:
+def test_an_output_that_cannot_be(name: str, formats: tuple[str, ...], video: bool, message: str) -> None:
     Path("file").touch()
     with pytest.raises(ValueError, match=message):
-        plan("a", Path(name), formats, fps)
+        plan_paths("a", Path(name), formats, video)
 
 
 def test_run_lengths_alone_and_folders_with_dots() -> None:
-    assert plan("a", Path("x.json"), ALL[3:]) == Layout(rle=Path("x.json"))
-    assert plan("a", Path("run.v1"), ALL[:1]).overlay == Path("run.v1/a_overlay.png")
+    assert plan_paths("a", Path("x.json"), ALL[3:], False) == ResultPaths({"rle": Path("x.json")})
+    assert plan_paths("a", Path("run.v1"), ALL[:1], False).paths == [Path("run.v1/a_overlay.png")]
     Path("x.png").mkdir()
-    assert not is_file_name(Path("x.png"))
-    assert plan("a", Path("x.png"), ALL[:1]).overlay == Path("x.png/a_overlay.png")
+    assert format_of_file(Path("x.png")) is None
+    assert plan_paths("a", Path("x.png"), ALL[:1], False).paths == [Path("x.png/a_overlay.png")]
 
 
 def test_what_a_palette_hides_is_told() -> None:
-    layout = Layout(palette=Path("p.png"))
-    with ResultWriter(layout, PROMPTS, "x") as writer:
+    places = ResultPaths({"palette": Path("p.png")})
+    with ResultWriter(places, ResultInfo(PROMPTS, "x")) as writer:
         found = result().predictions
         found[0].mask[:, 2:] = False  # all of it lies in the second, which has the higher score
         writer.write(FrameResult(0, np.zeros((4, 4, 3), np.uint8), found))
-    (told,) = covered(writer.shown_of, PROMPTS)
+    (told,) = writer.notes()
     assert "the palette shows 0 of 4 pixels of 'the cat', which 'dog' covers" in told
     assert covered(np.array([[3, 2], [0, 9]]), PROMPTS) == []
     assert covered(np.zeros((2, 2), int), PROMPTS) == []

@@ -1,0 +1,115 @@
+"""Summaries of results, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import typer
+
+from instructseg.cli import checks
+from instructseg.cli.errors import BAD_INPUT
+from instructseg.structures import Prediction
+
+
+@dataclass
+class Summary:
+    """Results on one image or video.
+
+    Attributes:
+        source: the input.
+        files: written files and folders.
+        frames: number of frames.
+        prompts: for each its text, whether it was found in any frame, and means over the frames: score,
+            presence, share of the pixels; or its text reply.
+        notes: remarks about the results.
+        error: reason for missing results.
+        several: whether it is one of several inputs, and shown with its name.
+    """
+
+    source: str
+    files: list[str] = field(default_factory=list)
+    frames: int = 0
+    prompts: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+    several: bool = False
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Adds the predictions on one frame."""
+        if not self.frames:
+            self.prompts = [{"prompt": found.instruction, "found": False} for found in predictions]
+        self.frames += 1
+        for entry, found in zip(self.prompts, predictions, strict=True):
+            values = {"score": found.score, "presence": found.presence, "area": float(found.mask.mean())}
+            for name, value in values.items():
+                mean = entry.get(name, 0.0)
+                entry[name] = mean + (value - mean) / self.frames
+            entry["found"] = entry["found"] or found.found
+            if found.answer is not None:
+                entry["answer"] = found.answer
+
+    def reply(self, prompts: Sequence[str], replies: Mapping[int, str]) -> None:
+        """Inserts text replies at their places among the prompts."""
+        for place, text in sorted(replies.items()):
+            self.prompts.insert(place, {"prompt": prompts[place], "answer": text})
+        if any(not text.strip() for text in replies.values()):
+            self.notes.append("these weights wrote no words to a question: they may not have learned to")
+
+    def to_json(self) -> str:
+        """One line of JSON, in ASCII for any terminal or pipe."""
+        values = asdict(self)
+        del values["several"]
+        for name in ("notes", "error"):
+            if not values[name]:
+                del values[name]
+        return json.dumps(_plain(values))
+
+    def to_text(self) -> str:
+        """A line per prompt, note and file; with several inputs, the name of this one first."""
+        lines = [f"{self.source}:"] if self.several else []
+        for entry in self.prompts:
+            values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
+            if entry.get("found") is False:
+                values.insert(0, "nothing found")
+            lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
+            if "answer" in entry:  # weights not trained to write give an empty one
+                lines.append(f"  {entry['answer'].strip() or '(no text)'}")
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join([*lines, *(f"wrote {file}" for file in self.files)])
+
+
+def show_all(summaries: Iterable[Summary], as_json: bool, unit: str) -> None:
+    """Prints each summary as it comes.
+
+    Raises:
+        SystemExit: some inputs failed; their number is printed.
+    """
+    failed, count = 0, 0
+    for count, summary in enumerate(summaries, 1):  # noqa: B007
+        failed += summary.error is not None
+        if summary.error is not None and not as_json:
+            named = "" if summary.source in summary.error else f"{summary.source}: "
+            typer.echo(f"error: {named}{summary.error}", err=True)
+        else:
+            show(summary, as_json)
+    if failed:
+        others = ", the others are done" * (failed < count)
+        typer.echo(f"error: {failed} of {count} {unit} failed{others}", err=True)
+        raise SystemExit(BAD_INPUT)
+
+
+def show(summary: Summary, as_json: bool) -> None:
+    """Prints a summary on stdout."""
+    typer.echo(summary.to_json() if as_json else summary.to_text())
+
+
+def _plain(value: Any) -> Any:
+    """The same with ``None`` for NaN and infinity, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return checks.finite(value) if isinstance(value, float) else value
