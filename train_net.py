@@ -2,17 +2,17 @@
 
     python train_net.py --config-file configs/nano.yaml [--resume] [--eval-only] [KEY=VALUE ...]
 
-``KEY=VALUE`` changes a field of the configuration: ``train.max_steps=500 output_dir=runs/mine``.
+``KEY=VALUE`` overrides a field of the configuration: ``train.max_steps=500 output_dir=runs/mine``.
 """
 
 import sys
 from collections.abc import Sequence
 
-from instructseg.cli.arguments import Evaluate, Train, run_command
+from instructseg.cli.arguments import Evaluate, Train, evaluate, run_command
 
 
 def choose(config_file: str, overrides: Sequence[str]) -> tuple[Train, Evaluate]:
-    """What trains and what evaluates by a file: the package, or the recipe that the file names."""
+    """Returns the functions that train and evaluate a file: of the package, or of its ``recipe``."""
     from instructseg.config import recipe_of
 
     recipe = recipe_of(config_file, overrides)
@@ -22,9 +22,9 @@ def choose(config_file: str, overrides: Sequence[str]) -> tuple[Train, Evaluate]
         return nano.train, nano.evaluate
     if recipe:
         raise ValueError(f"{config_file}: recipe: there is no '{recipe}'; there is nano")
-    from instructseg.cli import train as package
+    from instructseg.training import train
 
-    return package.train, package.evaluate
+    return train, evaluate
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,26 +26,45 @@ from typing import Any, Literal, TypeVar, overload
 
 from instructseg.criterion.criterion import CriterionConfig
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.stages import check_stage_name
 from instructseg.structures import Task
 from instructseg.typed_yaml import Origins, Tree, build, merge, read_tree, read_words, resolve
 
 Run = TypeVar("Run", bound="RunConfig")
 
+_STAGE_NAME = re.compile(r"\w(?:[\w .-]{0,98}[\w-])?")
+_OTHER_FOLDERS = frozenset({"model", "official", "start"})
+"""Folders of a run beside those of its stages."""
+
 
 @dataclass(frozen=True)
 class StartConfig:
-    """The files that training starts from, see :func:`instructseg.convert.assemble_training_start`.
+    """Pretrained weights that training starts from: the released ones, or parts in the layout of transformers.
 
     Attributes:
-        mipha: Mipha-3B, a folder or a repository of the Hugging Face hub.
-        mask2former: the Mask2Former file (Swin-B, pixel decoder, mask decoder).
+        mipha: Mipha-3B, a folder or a repository of the Hugging Face hub (with ``mask2former``).
+        mask2former: Mask2Former file (Swin-B, pixel decoder, mask decoder).
         siglip: another SigLIP of the same shape; ``None`` for Mipha's own, as released.
+        language: language model, a folder or a hub repository such as ``Qwen/Qwen3-0.6B``; gives the tokenizer.
+        vision: SigLIP or SigLIP 2 of fixed size; ``None`` for random weights or a shared tower.
+        backbone: mask backbone; ``None`` for random weights.
     """
 
-    mipha: str
-    mask2former: str
+    mipha: str | None = None
+    mask2former: str | None = None
     siglip: str | None = None
+    language: str | None = None
+    vision: str | None = None
+    backbone: str | None = None
+
+    def __post_init__(self) -> None:
+        released = (self.mipha, self.mask2former, self.siglip)
+        parts = (self.language, self.vision, self.backbone)
+        if any(released) and any(parts):
+            raise ValueError("give mipha and mask2former, or language, vision and backbone, not both")
+        if any(released) and not (self.mipha and self.mask2former):
+            raise ValueError("the released start needs both mipha and mask2former")
+        if not any(released) and not self.language:
+            raise ValueError("language needs a value: the tokenizer comes with it")
 
 
 _PRESET = "preset:"
@@ -238,6 +258,15 @@ class RunConfig:
         """The stages, or the run itself as the only one, named ``train``."""
         stages: dict[str, Any] = self.stages
         return stages or {"train": self}
+
+
+def check_stage_name(name: str) -> None:
+    """Raises ``ValueError`` unless ``name`` can be a folder of the run, beside its others."""
+    if not _STAGE_NAME.fullmatch(name) or name in _OTHER_FOLDERS:
+        raise ValueError(
+            f"stage {name!r}: a stage is a folder of the run: use letters, digits, blanks, '-', '_' and '.' "
+            f"after a letter or digit, and none of {', '.join(sorted(_OTHER_FOLDERS))}"
+        )
 
 
 @overload

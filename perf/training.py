@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from instructseg.cli.build import Batches, build_model
 from instructseg.criterion import SegCriterion
 from instructseg.engine.optim import build_optimizer, select_trainable, train_mode
 from instructseg.engine.trainer import seed_everything
 from instructseg.structures import MaskTargets, ModelInputs
+from instructseg.training import SampleBatches, build_model
 from perf.workload import Clock, save, seconds
 from recipes.nano.config import load_config
 from recipes.nano.evaluation.held_out import scene_batches
@@ -42,7 +42,7 @@ def main() -> None:
     select_trainable(model, run.train.optim)
     optimizer, criterion = build_optimizer(model, run.train.optim), SegCriterion(run.criterion)
     train_mode(model)
-    batches = Batches(SyntheticSamples(scene_batches(run.data)), processor)
+    batches = SampleBatches(SyntheticSamples(scene_batches(run.data)), processor)
     clock = Clock()
     taken: dict[str, list[float]] = {"image": [], "clip": []}
 

@@ -55,6 +55,7 @@ RANKS = {
     "inference": 6,
     "benchmarks": 7,
     "results": 7,
+    "training": 7,
     "interop": 7,
     "weights": 7,
     "cli": 8,

@@ -147,7 +147,7 @@ def train_command(
 ) -> None:
     """Train from a YAML config."""
     with reported():
-        from instructseg.cli.train import train
+        from instructseg.training import train
 
         train(config, overrides or (), resume=resume)
 
@@ -156,7 +156,7 @@ def train_command(
 def eval_command(config: Config, overrides: Overrides = None) -> None:
     """Evaluate the model of a YAML config."""
     with reported():
-        from instructseg.cli.train import evaluate
+        from instructseg.cli.arguments import evaluate
 
         evaluate(config, overrides or ())
 

@@ -1,16 +1,17 @@
-"""Training: the loop, its optimiser, checkpoints and metrics. It is handed model, criterion and batches."""
+"""Training loop, optimizer, checkpoints and metrics, on any model, criterion and batches."""
 
 from instructseg.engine.checkpoint import latest, load_weights
-from instructseg.engine.launch import join_processes
+from instructseg.engine.early_stopping import Evaluation
 from instructseg.engine.optim import OptimConfig
+from instructseg.engine.parallel.launch import join_processes
 from instructseg.engine.settings import TrainConfig
 from instructseg.engine.signals import Interrupted
 from instructseg.engine.source import BatchSource
-from instructseg.engine.stages import run_stages
 from instructseg.engine.trainer import Trainer
 
 __all__ = [
     "BatchSource",
+    "Evaluation",
     "Interrupted",
     "OptimConfig",
     "TrainConfig",
@@ -18,5 +19,4 @@ __all__ = [
     "join_processes",
     "latest",
     "load_weights",
-    "run_stages",
 ]

@@ -55,7 +55,7 @@ def save_checkpoint(
         output_dir: folder of the run.
         step: steps done.
         model: its weights are saved; or the weights themselves, by name.
-        averages: see :class:`~instructseg.engine.ema.Ema`.
+        averages: see :class:`~instructseg.engine.averaging.Ema`.
         state: tensors and plain values, as ``torch.load(weights_only=True)`` reads back.
         keep: checkpoints to leave, at least 1.
         best: step of one that is left too.

@@ -22,7 +22,7 @@ class TrainConfig:
             two runs are no longer equal to the bit.
         accumulate: batches per optimiser step and process.
         precision: of the forward; the half ones are autocast, weights that learn stay float32. ``float16``
-            scales the loss (see :class:`~instructseg.engine.scaling.LossScale`).
+            scales the loss (see :class:`~instructseg.engine.step.LossScale`).
         frozen_dtype: type in which frozen weights are kept, to save memory; a half one must be
             ``precision``. ``None`` leaves them.
         gradient_checkpointing: computes the inside of a block again in the backward instead of keeping it.

@@ -1,4 +1,8 @@
-"""What one optimiser step is made of: its batches, how much they have to learn from, their random numbers."""
+"""One optimizer step: its batches, their weights in the loss, random seeds, and the loss scale of float16.
+
+PyTorch's ``GradScaler`` reads the gradients of one process. Here the norm over all processes is known before
+the step, so every process takes the same decision, sharded or not.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,11 +21,19 @@ from instructseg.distributed import all_reduce_mean
 from instructseg.engine.source import Batch
 from instructseg.structures import MaskTargets
 
+FIRST_SCALE = 2.0**16
+GROWTH_FACTOR = 2.0
+BACKOFF_FACTOR = 0.5
+GROWTH_INTERVAL = 2000
+"""Constants of ``torch.amp.GradScaler``."""
+LEAST_SCALE = 2.0**-14
+"""A smaller scale means that the gradient itself is not finite."""
+
 Turns = deque[tuple[int, Batch]]
 
 
-class Losses(Protocol):
-    """What a criterion returns: ``total``, the scalar to minimise, and its named ``parts``."""
+class LossTerms(Protocol):
+    """Losses of a batch: ``total``, the scalar to minimize, and its named ``parts``."""
 
     @property
     def total(self) -> torch.Tensor: ...  # noqa: D102
@@ -32,31 +44,31 @@ class Losses(Protocol):
 
 @runtime_checkable
 class Counting(Protocol):
-    """A criterion whose losses are sums over what is learned, divided by how much of it a step has.
+    """Criterion with losses summed over items and divided by the number of items in the step.
 
     It is called with the mean of :meth:`count` over the batches of the step as fourth argument.
     """
 
     def count(self, targets: Sequence[MaskTargets], labels: torch.Tensor | None) -> torch.Tensor:
-        """A vector of numbers, as long for every batch."""
+        """Counts of the items of a batch, a vector of fixed length."""
 
 
 def take_step(
     batches: Iterator[tuple[int, Batch]], number: int, criterion: object
 ) -> tuple[Turns, torch.Tensor | None]:
-    """The batches of a step, on the CPU, all of them before the first one is computed.
+    """Returns the batches of a step, on the CPU, before the first one is computed.
 
-    What a loss is divided by is known only when every batch of the step is: a mean of the batches' means would
-    weigh a token of a short reply more than one of a long reply. Every process must call it.
+    The divisor of a loss needs all batches of the step: a mean of the batches' means would weigh a token of a
+    short reply more than one of a long reply. Every process must call it.
 
     Args:
-        batches: numbered; ``number`` of them are taken.
-        number: of this process.
+        batches: numbered.
+        number: batches of a step and process.
         criterion: may be :class:`Counting`.
 
     Returns:
-        The batches, and the mean of their counts over all processes; ``None`` where the criterion counts
-        nothing, so that each of its batches weighs the same.
+        The batches, and the mean of their counts over all processes; ``None`` for a criterion that is not
+        :class:`Counting`, whose batches weigh the same.
     """
     turns = deque(islice(batches, number))
     if not isinstance(criterion, Counting):
@@ -75,7 +87,7 @@ def seed_everything(seed: int, index: int) -> None:
 
 @contextmanager
 def flushed_denormals(device: torch.device) -> Iterator[None]:
-    """Vanishing moments of AdamW would slow the steps down on a CPU; other code must not notice."""
+    """Flushes denormals on a CPU, where vanishing moments of AdamW are slow; restored on exit."""
     torch.set_flush_denormal(device.type == "cpu")
     try:
         yield
@@ -84,8 +96,47 @@ def flushed_denormals(device: torch.device) -> Iterator[None]:
 
 
 def on_device(target: MaskTargets, device: torch.device) -> MaskTargets:
-    """The target with its tensors on ``device``."""
+    """Returns the target with its tensors on ``device``."""
     tensors = {name: getattr(target, name) for name in ("masks", "is_answer", "ignore")}
     return replace(
         target, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None}
     )
+
+
+class LossScale:
+    """Factor of the loss, a power of two.
+
+    Args:
+        enabled: for float16; otherwise the scale stays 1.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.scale = FIRST_SCALE if enabled else 1.0
+        self.good = 0
+
+    def update(self, finite: bool) -> bool:
+        """Updates the scale; returns whether the step is taken.
+
+        Raises:
+            FloatingPointError: the scale has fallen below :data:`LEAST_SCALE`.
+        """
+        if not self.enabled:
+            return True
+        self.good = self.good + 1 if finite else 0
+        if not finite:
+            self.scale *= BACKOFF_FACTOR
+        elif self.good == GROWTH_INTERVAL:
+            self.scale, self.good = self.scale * GROWTH_FACTOR, 0
+        if self.scale < LEAST_SCALE:
+            raise FloatingPointError(f"gradients are not finite at any loss scale down to {LEAST_SCALE:g}")
+        return finite
+
+    def state(self) -> dict[str, Any]:
+        """State for a checkpoint."""
+        return {"scale": self.scale, "good": self.good}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restores :meth:`state`; a run of another precision keeps its own scale."""
+        if self.enabled and state["scale"] != 1.0:
+            self.scale, self.good = state["scale"], state["good"]

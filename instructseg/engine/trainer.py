@@ -1,8 +1,8 @@
-"""The training loop.
+"""Training loop.
 
-Everything random about batch ``i`` (its samples, dropout, the points of the mask loss) is a function of
-the seed and ``i``: the generators are seeded before each batch. So no generator is saved, evaluation does
-not disturb training, and a resumed run equals one that never stopped, on a CPU to the bit.
+Everything random about batch ``i`` (its samples, dropout, the points of the mask loss) is a function of the
+seed and ``i``: the generators are seeded before each batch. No generator is saved, evaluation does not disturb
+training, and a resumed run equals an uninterrupted one, on a CPU to the bit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from instructseg.distributed import barrier, from_main, is_main, rank, world_size
+from instructseg.engine.averaging import Ema, keep_start, mix_with_start
 from instructseg.engine.checkpoint import (
     checkpoint_path,
     load_averages,
@@ -30,61 +31,65 @@ from instructseg.engine.checkpoint import (
     save_weights,
 )
 from instructseg.engine.disk import check_writable, clear_temporaries, explained
-from instructseg.engine.ema import Ema
-from instructseg.engine.failure import fail
-from instructseg.engine.launch import choose_parallel, compile_blocks
+from instructseg.engine.early_stopping import BestWatch, LossLevel, fail
 from instructseg.engine.metrics import Means, MetricsFile, Progress
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
-from instructseg.engine.scaling import LossScale
+from instructseg.engine.parallel.launch import choose_parallel, compile_blocks
+from instructseg.engine.parallel.tensors import fill_weights, whole
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.sharded import fill_weights, whole
 from instructseg.engine.signals import Interrupted, stop_requests
 from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
-from instructseg.engine.start import keep_start, mix_with_start
-from instructseg.engine.step import Losses, Turns, flushed_denormals, on_device, seed_everything, take_step
+from instructseg.engine.step import (
+    LossScale,
+    LossTerms,
+    flushed_denormals,
+    on_device,
+    seed_everything,
+    take_step,
+)
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
 from instructseg.engine.trackers import Tracker, open_trackers
-from instructseg.engine.watch import BestWatch, LossLevel
 from instructseg.files import write_json_atomic
-from instructseg.structures import MaskTargets, ModelInputs, SegOutput
+from instructseg.structures import MaskTargets, ModelInputs
 
 __all__ = ["FINAL", "Interrupted", "TrainConfig", "Trainer", "seed_everything"]
 
 logger = logging.getLogger(__name__)
 
 FINAL = "final"
-"""Folder of the weights that a run hands on."""
+"""Folder of the final weights of a stage."""
 BEST = "best.json"
-"""Says which checkpoint is the best."""
+"""File that names the best checkpoint."""
 
 
-Criterion = Callable[..., Losses]
+Criterion = Callable[..., LossTerms]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 
 class Trainer:
-    """Trains ``model``; every run in the same ``output_dir`` goes on where the last one stopped.
+    """Trains ``model``; a run resumes from the latest checkpoint in ``output_dir``.
 
-    Runs on one device or, under ``torchrun`` or ``accelerate launch``, on one per process: whole copies
-    (:mod:`~instructseg.engine.parallel`), FSDP2 or DeepSpeed.
+    Runs on one device or, under ``torchrun`` or ``accelerate launch``, on one per process: whole copies,
+    FSDP2 or DeepSpeed (:mod:`~instructseg.engine.parallel`).
 
     Args:
-        model: called as ``model(inputs, aux=True)``, returns a :class:`SegOutput`.
-        criterion: called as ``criterion(output, targets, inputs.labels)``; computes in float32. One that counts
-            what it learns from (:class:`~instructseg.engine.step.Counting`, as ``SegCriterion`` does) is handed
-            the counts of the step as well, so that any split of the same samples into batches and processes
-            learns the same; of another one, each batch weighs the same.
-        loader: the batches, by index.
+        model: called as ``model(inputs, aux=True)``, returns a :class:`SegOutput`; with the initial weights.
+        criterion: called as ``criterion(output, targets, inputs.labels)``; computes in float32. A
+            :class:`~instructseg.engine.step.Counting` one, such as ``SegCriterion``, also gets the counts of
+            the step, so that any split of the same samples into batches and processes learns the same; for
+            another one, each batch weighs the same.
+        loader: batches by index.
         config: see :class:`TrainConfig`.
         output_dir: receives ``metrics.jsonl``, ``checkpoint-<step>/`` and ``final/``.
-        evaluate: called on all processes with the model in evaluation mode and with averaged weights;
-            the numbers it returns in the first one go to ``metrics.jsonl``. Where one of them is to be best, it
-            is called before the first step too. It may have ``names``, of all numbers that it can give.
-        taught: the part of ``model`` that ``final/`` holds and an earlier stage fills; ``None`` for all of it.
+        evaluate: called on all processes with the model in evaluation mode and with averaged weights; the
+            metrics of the first one go to ``metrics.jsonl``. With ``config.best`` it is called before the first
+            step, too. It may have ``names``, of all its metrics.
+        exported: part of ``model`` that ``final/`` holds; ``None`` for all of it.
 
     Raises:
-        ValueError: a part that ``optim`` names does not exist, ``best`` is not among the evaluated numbers, or
-            the launcher's settings do not fit.
+        OSError: ``output_dir`` cannot be written.
+        ValueError: ``optim`` names a part that does not exist, ``best`` is no metric of the evaluation, the
+            launcher's settings do not fit, or the checkpoints are damaged or of another model.
     """
 
     def __init__(
@@ -95,72 +100,74 @@ class Trainer:
         config: TrainConfig,
         output_dir: str | Path,
         evaluate: Evaluate | None = None,
-        taught: nn.Module | None = None,
+        exported: nn.Module | None = None,
     ) -> None:
-        self.accelerator, self.parallel = choose_parallel(config)
         self.model, self.criterion, self.loader, self.evaluate = model, criterion, loader, evaluate
-        self.taught = model if taught is None else taught
+        self.exported = model if exported is None else exported
         self.config, self.output_dir = config, Path(output_dir)
-        self.step = 0
-        self.seconds = 0.0
+        self.accelerator, self.parallel = choose_parallel(config)
         self.watch = BestWatch(config.best, config.best_mode, config.patience)
+        self._check_best()
+        select_trainable(model, config.optim)
+        from_main(self._prepare_folder)
+        # weights first: all that follows casts, shards or copies them
+        checkpoint = restore(self.output_dir, model)
+        if config.start_share:
+            keep_start(model, self.output_dir, fresh=checkpoint is None)
+        frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
+        prepare_memory(model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
+        self.memory = count_memory(model, config.ema_decay > 0, self.parallel.shards)
+        if config.compile:
+            compile_blocks(model)
+        self.parallel.place(model)
+        optimizer = build_optimizer(model, config.optim)
+        self.ema = Ema(model, config.ema_decay)
+        self.forward, self.optimizer = self.parallel.wrap(model, optimizer)
         self.levels = LossLevel(config.max_loss_ratio)
         self.scale = LossScale(config.precision == "float16" and self.parallel.scales)
+        self.step, self.seconds, self.began = 0, 0.0, 0.0
+        if checkpoint is not None:
+            self._resume(*checkpoint)
+        self.means = Means()
+        self.metrics = MetricsFile(self.output_dir / "metrics.jsonl", self.step) if is_main() else None
         self.trackers: list[Tracker] = []
-        if config.best is not None and evaluate is None:
-            raise ValueError(f"best '{config.best}': this run has no evaluation; name validation data")
-        names = getattr(evaluate, "names", None)
-        if names is not None:
-            self.watch.check(names)
-        select_trainable(model, config.optim)
+        train_mode(model)
 
     def train(self) -> nn.Module:
         """Trains to the limit, or until patience runs out, and writes ``final/``.
 
         Returns:
-            The model, in evaluation mode, with the weights of ``final/``; its own part of them where sharded.
+            The model, in evaluation mode, with the weights of ``final/``; its own shard of them if sharded.
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after the step is finished and a checkpoint is written.
-            FloatingPointError: when a loss or the gradient is not finite, or a loss explodes; names the step
-                and the samples. The last checkpoint stays.
+            FloatingPointError: a loss or gradient is not finite, or a loss explodes; names the step and the
+                samples. The last checkpoint stays.
             OSError: ``output_dir`` cannot be written, or its disk is full.
-            ValueError: the checkpoints that are there are damaged, or of another model.
         """
-        config = self.config
-        model = self._start()
+        config, stopped = self.config, False
         batches = self._batches()
-        clock = time.perf_counter() - self.seconds
-        stopped = False
+        self.began = time.perf_counter() - self.seconds
         with (
             stop_requests() as stop,
             flushed_denormals(self.accelerator.device),
             Progress(config.max_steps, is_main()) as progress,
             self._open_trackers() as self.trackers,
         ):
+            # the initial weights compete for the best: a run never exports anything worse
             if self.step == 0 and config.best is not None and self.watch.step is None and self._evaluate():
-                self._save()  # nothing worse than the beginning is handed on
+                self._save()
             while not self.over:
-                began = time.perf_counter()
-                lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
-                set_lr(self.optimizer, lr)
-                turns, counts = take_step(batches, config.accumulate, self.criterion)
-                samples = sum(len(inputs) for _, (inputs, _) in turns) * world_size()
-                self._backward(model, turns, counts)
-                norm = self.parallel.update(
-                    self.optimizer, config.optim.clip_norm, self.scale, self._check_gradient
-                )
-                self.step += 1
-                self.ema.update(self.model, self.step)
-
-                now = time.perf_counter()
-                self.seconds, stopped = self._agree(now - clock, bool(stop))
-                self.means.add({"gradient_norm": norm, "samples_per_second": samples / (now - began)})
+                lr = self.train_step(batches)
+                # clocks and signals differ between processes: all must stop at the same step
+                self.seconds, stopped = self._agree(self.seconds, bool(stop))
                 if self._due(config.log_every):
                     self._log({**self.means.take(), "lr": lr}, progress)
+                # evaluated before saving: a new best is kept with its own checkpoint
                 better = self._evaluate() if config.eval_every and self._due(config.eval_every) else False
                 if stopped or better or self.over or self._due(config.save_every):
                     self._save()
+                # after the last step, final/ is written first (below): the next stage starts from it
                 if stopped and not self.over:
                     self._stop()
         trained = self._finish()
@@ -168,13 +175,32 @@ class Trainer:
             self._stop()
         return trained
 
-    def _stop(self) -> NoReturn:
-        where = f"the same command with --resume goes on from {self.output_dir}"
-        raise Interrupted(f"stopped after step {self.step}; {where}")
+    def train_step(self, batches: Iterator[tuple[int, Batch]]) -> float:
+        """Runs one optimizer step on the next ``accumulate`` batches; returns its learning rate."""
+        config, began = self.config, time.perf_counter()
+        lr = config.optim.lr * lr_factor(config.optim, self.step, config.max_steps, self.share)
+        set_lr(self.optimizer, lr)
+        # all batches before the first forward: their counts are the divisors of the losses
+        turns, counts = take_step(batches, config.accumulate, self.criterion)
+        samples = sum(len(inputs) for _, (inputs, _) in turns) * world_size()
+        while turns:
+            index, (inputs, targets) = turns.popleft()  # one at a time: each is freed after its backward
+            seed_everything(config.seed, index)
+            losses = self._losses(inputs, targets, counts)
+            self._add_losses(index, losses)
+            # the last backward of a step triggers the exchange of gradients where weights are sharded
+            self.parallel.backward(losses.total * (self.scale.scale / config.accumulate), not turns)
+        norm = self.parallel.update(self.optimizer, config.optim.clip_norm, self.scale, self._check_gradient)
+        self.step += 1
+        self.ema.update(self.model, self.step)
+        now = time.perf_counter()
+        self.seconds = now - self.began
+        self.means.add({"gradient_norm": norm, "samples_per_second": samples / (now - began)})
+        return lr
 
     @property
     def share(self) -> float:
-        """How much of the run is over, 0..1."""
+        """Share of the run that is done, 0..1, by steps or by time."""
         minutes = self.config.max_minutes
         return min(1.0, max(self.step / self.config.max_steps, self.seconds / 60 / minutes if minutes else 0.0))
 
@@ -183,39 +209,31 @@ class Trainer:
         """Whether a limit is reached or patience has run out."""
         return self.share == 1 or self.watch.over
 
-    def _start(self) -> Callable[..., SegOutput]:
-        """Builds or restores the state; returns the model as it is to be called."""
-        config = self.config
-        from_main(self._prepare_folder)
-        folder, averages, state = restore(self.output_dir, self.model) or (None, {}, {})
-        if config.start_share:
-            keep_start(self.model, self.output_dir, begins=folder is None)
-        frozen = getattr(torch, config.frozen_dtype) if config.frozen_dtype else None
-        prepare_memory(self.model, frozen, config.gradient_checkpointing, "train.gradient_checkpointing")
-        self.memory = count_memory(self.model, config.ema_decay > 0, self.parallel.shards)
-        if config.compile:
-            compile_blocks(self.model)
-        self.parallel.place(self.model)
-        optimizer = build_optimizer(self.model, config.optim)
-        self.ema = Ema(self.model, config.ema_decay)
-        model, self.optimizer = self.parallel.wrap(self.model, optimizer)
-        self.means = Means()
-        if folder is not None:
-            self.ema.load(averages)
-            self.parallel.read(folder, self.optimizer, state)
-            self.step, self.seconds = state["step"], state.get("seconds", 0.0)
-            self.watch.load(state.get("best", {}))
-            self.levels.load(state.get("levels", {}))
-            self.scale.load(state.get("scale", self.scale.state()))
-            logger.info("going on from %s", folder)
-        if is_main():
-            self.metrics = MetricsFile(self.output_dir / "metrics.jsonl", self.step)
-        train_mode(self.model)
-        return model
+    def _check_best(self) -> None:
+        """Refuses a ``best`` that no evaluation returns."""
+        if self.config.best is not None and self.evaluate is None:
+            raise ValueError(f"best '{self.config.best}': this run has no evaluation; name validation data")
+        names = getattr(self.evaluate, "names", None)
+        if names is not None:
+            self.watch.check(names)
 
     def _prepare_folder(self) -> None:
         check_writable(self.output_dir)
         clear_temporaries(self.output_dir)
+
+    def _resume(self, folder: Path, averages: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Restores everything of a checkpoint but the weights; older ones lack some entries."""
+        self.ema.load(averages)
+        self.parallel.read(folder, self.optimizer, state)
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        self.watch.load(state.get("best", {}))
+        self.levels.load(state.get("levels", {}))
+        self.scale.load(state.get("scale", self.scale.state()))
+        logger.info("resuming from %s", folder)
+
+    def _stop(self) -> NoReturn:
+        where = f"the same command with --resume resumes from {self.output_dir}"
+        raise Interrupted(f"stopped after step {self.step}; {where}")
 
     def _open_trackers(self) -> AbstractContextManager[list[Tracker]]:
         names = self.config.trackers if is_main() else ()
@@ -230,7 +248,7 @@ class Trainer:
         return range(first * processes + mine, (first + self.config.accumulate) * processes, processes)
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
-        """The batches from here to the end; the first one tells what memory to expect."""
+        """Batches from here to the end; the size of the first one is used to log the expected memory."""
         every = range(
             self._indices(self.step).start, self._indices(self.config.max_steps).start, self._indices(0).step
         )
@@ -246,39 +264,25 @@ class Trainer:
             pairs = chain([(index, batch)], pairs)
         return iter(pairs)
 
-    def _backward(self, model: Callable[..., SegOutput], turns: Turns, counts: torch.Tensor | None) -> None:
-        """Adds the gradients of a step's batches, one after the other; none is held longer than that."""
-        handed = () if counts is None else (counts,)
-        while turns:
-            index, (inputs, targets) = turns.popleft()
-            seed_everything(self.config.seed, index)
-            losses = self._losses(model, inputs, targets, *handed)
-            self._note_losses(index, losses)
-            self.parallel.backward(losses.total * (self.scale.scale / self.config.accumulate), not turns)
-
     def _losses(
-        self,
-        model: Callable[..., SegOutput],
-        inputs: ModelInputs,
-        targets: list[MaskTargets],
-        *counts: torch.Tensor,
-    ) -> Losses:
+        self, inputs: ModelInputs, targets: list[MaskTargets], counts: torch.Tensor | None
+    ) -> LossTerms:
         device = self.accelerator.device
         self.parallel.check(inputs)
         inputs = self.parallel.cast(inputs.to(device))
         with self._autocast() if self.parallel.autocasts else nullcontext():
-            output = model(inputs, aux=True)
+            output = self.forward(inputs, aux=True)
         moved = [on_device(target, device) for target in targets]
-        return self.criterion(output, moved, inputs.labels, *counts)
+        return self.criterion(output, moved, inputs.labels, *(() if counts is None else (counts,)))
 
     def _autocast(self) -> torch.autocast:
-        """Inside, a forward computes in the precision of the run, whatever that of each weight."""
+        """Runs the forward in the precision of the run, whatever that of each weight."""
         precision = self.config.precision
         kind, enabled = getattr(torch, precision), precision != "float32"
         return torch.autocast(self.accelerator.device.type, kind, enabled=enabled)
 
-    def _note_losses(self, index: int, losses: Losses) -> None:
-        """Counts the losses of a batch, in all and by task; stops the run where the total is of no use."""
+    def _add_losses(self, index: int, losses: LossTerms) -> None:
+        """Adds the losses of a batch to the means, also by task; stops the run if the total exploded."""
         value, task = losses.total.item(), task_of(self.loader, index)
         if not np.isfinite(value):
             self._fail("loss", value, [index])
@@ -302,7 +306,7 @@ class Trainer:
         fail(self.output_dir, self.loader, self.step + 1, what, value, indices, why)
 
     def _agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
-        """Clocks and signals differ between processes; the largest counts, so that all stop at one step."""
+        """Returns the largest time and stop request of all processes."""
         if world_size() == 1:
             return seconds, stop
         both = torch.tensor([seconds, stop], dtype=torch.float64, device=self.accelerator.device)
@@ -316,13 +320,14 @@ class Trainer:
             progress.show(self.step, {n: v for n, v in values.items() if "/" not in n}, self.share, left)
 
     def _write(self, values: Mapping[str, float]) -> None:
+        assert self.metrics is not None  # only the first process writes
         self.metrics.write(self.step, values)
         for tracker in self.trackers:
             tracker.write(self.step, values)
 
     @torch.no_grad()
     def _evaluate(self) -> bool:
-        """Measures the averaged weights; returns whether they are the best so far."""
+        """Evaluates the averaged weights; returns whether they are the best so far."""
         if self.evaluate is None:
             return False
         self.model.eval()
@@ -335,10 +340,12 @@ class Trainer:
             self._write({f"eval/{name}": value for name, value in values.items()})
         better = self.watch.see(self.step, values)
         if self.watch.metric is not None:
-            told = f"{self.watch.metric} {values[self.watch.metric]:.4f}{', the best so far' if better else ''}"
-            logger.info("step %d: %s", self.step, told)
+            shown = (
+                f"{self.watch.metric} {values[self.watch.metric]:.4f}{', the best so far' if better else ''}"
+            )
+            logger.info("step %d: %s", self.step, shown)
         if self.watch.over:
-            logger.info("no better %s for %d evaluations: the run ends", self.watch.metric, self.watch.waited)
+            logger.info("early stopping: no better %s for %d evaluations", self.watch.metric, self.watch.waited)
         return better
 
     def _save(self) -> None:
@@ -358,11 +365,11 @@ class Trainer:
         barrier()
 
     def _finish(self) -> nn.Module:
-        """Hands on the last or the best weights, with their share of the first ones."""
+        """Writes the last or the best weights to ``final/``, mixed with their share of the initial ones."""
         if self.watch.step is not None:
             metric, first, value = self.watch.metric, self.watch.first, self.watch.value
             logger.info(
-                "best: step %d, %s %.4f (the first measurement: %.4f)", self.watch.step, metric, value, first
+                "best: step %d, %s %.4f (first evaluation: %.4f)", self.watch.step, metric, value, first
             )
         best = checkpoint_path(self.output_dir, self.watch.step) if self.config.final == "best" else None
         if best is not None:
@@ -371,7 +378,7 @@ class Trainer:
         self.ema.exchange(self.model)
         if self.config.start_share:
             mix_with_start(self.model, self.output_dir, self.config.start_share)
-        weights = self.parallel.weights(self.taught)
+        weights = self.parallel.weights(self.exported)
         if is_main():
             save_weights(weights, self.output_dir / FINAL)
         barrier()

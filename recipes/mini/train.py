@@ -61,7 +61,7 @@ def names_trainer(photos: Path, output: Path, steps: int, minutes: float | None,
         ),
     )
     said: Any = _said
-    return Trainer(lesson, said, source, config, output / "names", taught=model)
+    return Trainer(lesson, said, source, config, output / "names", exported=model)
 
 
 def _said(output: NamesOutput, _targets: object, _labels: object) -> NamesOutput:

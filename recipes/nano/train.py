@@ -14,14 +14,13 @@ from pathlib import Path
 import typer
 
 from instructseg.benchmarks.runner import run_benchmark
-from instructseg.cli import train as package
 from instructseg.cli.arguments import run_command
-from instructseg.cli.build import build_model, joint_trainer, worded
 from instructseg.config import ModelSource
 from instructseg.engine import Trainer
 from instructseg.log import get_logger, setup_logging
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
+from instructseg.training import MODEL_FOLDER, build_model, joint_trainer, train_run, worded
 from recipes.nano.config import NanoRunConfig, load_config
 from recipes.nano.evaluation import drawn_report
 from recipes.nano.evaluation.held_out import held_out, scene_batches
@@ -34,8 +33,8 @@ CONFIG_FILE = "configs/nano.yaml"
 
 
 def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
-    """Trains every stage of a configuration and exports the model; see :func:`instructseg.cli.train.train`."""
-    return package.train_run(load_config(config_file, overrides), build_trainer, resume)
+    """Trains every stage of a configuration and exports the model; see :func:`instructseg.training.train`."""
+    return train_run(load_config(config_file, overrides), build_trainer, resume)
 
 
 def build_trainer(
@@ -64,7 +63,7 @@ def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str
     config = load_config(config_file, overrides)
     if config.eval is not None:
         return run_benchmark(config, typer.echo)
-    exported = config.output_dir / package.MODEL_FOLDER
+    exported = config.output_dir / MODEL_FOLDER
     source = ModelSource(str(exported)) if exported.is_dir() else config.model
     model, processor = build_model(source, config.seed, config.output_dir)
     setup_logging()

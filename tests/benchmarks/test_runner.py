@@ -27,7 +27,7 @@ from instructseg.benchmarks.table import completed, options_of
 from instructseg.benchmarks.text import answers
 from instructseg.benchmarks.videos import Expressions
 from instructseg.cli.app import app
-from instructseg.cli.train import evaluate as evaluate_file
+from instructseg.cli.arguments import evaluate as evaluate_file
 from instructseg.config import load_config
 from instructseg.data.catalog import evaluations
 from instructseg.data.datasets.refcoco import RefCoco

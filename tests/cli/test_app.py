@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from instructseg.cli import app
-from instructseg.cli import train as train_module
+from instructseg import training
+from instructseg.cli import app, arguments
 from instructseg.cli.errors import reported, stoppable
 from instructseg.cli.job import TaskChoice
 from instructseg.progress import progress
@@ -66,9 +66,9 @@ def test_waiting_threads_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_train_and_eval(words: list[str], expected: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    for name in ("train", "evaluate"):
+    for room, name in ((training, "train"), (arguments, "evaluate")):
         monkeypatch.setattr(
-            train_module, name, lambda file, given, _name=name, **more: calls.append((_name, file, given, more))
+            room, name, lambda file, given, _name=name, **more: calls.append((_name, file, given, more))
         )
     assert CliRunner().invoke(app, words).exit_code == 0
     assert calls == [expected]

@@ -13,8 +13,8 @@ from accelerate import DistributedType
 
 from instructseg import distributed
 from instructseg.engine import OptimConfig, TrainConfig
-from instructseg.engine.launch import choose_parallel
-from instructseg.engine.parallel import FullySharded, Replicated
+from instructseg.engine.parallel.launch import choose_parallel
+from instructseg.engine.parallel.replicated import FullySharded, Replicated
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from instructseg.engine import OptimConfig, TrainConfig
-from instructseg.engine.parallel import Replicated, average_gradients
+from instructseg.engine.parallel.replicated import Replicated, average_gradients
 from tests.engine.two_processes import run, run_two
 
 CONFIG = TrainConfig(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from instructseg.engine import scaling
-from instructseg.engine.scaling import LossScale
+from instructseg.engine import step
+from instructseg.engine.step import LossScale
 
 
 def test_scale_moves_as_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling, "INTERVAL", 3)
+    monkeypatch.setattr(step, "GROWTH_INTERVAL", 3)
     ours, theirs = LossScale(True), torch.amp.GradScaler("cpu", growth_interval=3)
     weight = torch.nn.Parameter(torch.zeros(()))
     sgd = torch.optim.SGD([weight], lr=1.0)
@@ -32,7 +32,7 @@ def test_other_precisions_take_every_step() -> None:
     assert scale.update(False) and scale.scale == 1.0
     fresh = LossScale(True)
     fresh.load(scale.state())
-    assert fresh.scale == scaling.FIRST
+    assert fresh.scale == step.FIRST_SCALE
 
 
 def test_gradients_that_are_never_finite() -> None:

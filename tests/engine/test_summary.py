@@ -54,7 +54,7 @@ def test_parts_and_lines() -> None:
 
 
 def test_estimate_falls_with_checkpointing_and_grows_with_rows() -> None:
-    from instructseg.cli.build import new_processor
+    from instructseg.training import new_processor
     from tests.engine.two_processes import Rows
 
     with torch.device("meta"):

@@ -27,9 +27,14 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def trainer(folder: Path, config: TrainConfig = CONFIG, criterion=noisy_criterion, evaluate=None) -> Trainer:
+def trainer(
+    folder: Path, config: TrainConfig = CONFIG, criterion=noisy_criterion, evaluate=None, zeroed: bool = False
+) -> Trainer:
     torch.manual_seed(0)
-    return Trainer(TinyModel(), criterion, TinySource(), config, folder, evaluate)
+    model = TinyModel()
+    if zeroed:  # as good as any other weights where a checkpoint is there
+        model.apply(lambda module: [p.data.zero_() for p in module.parameters()])
+    return Trainer(model, criterion, TinySource(), config, folder, evaluate)
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -68,13 +73,12 @@ def test_loss_falls(tmp_path: Path) -> None:
 def test_resumed_run_equals_an_unbroken_one_to_the_bit(tmp_path: Path) -> None:
     whole = trainer(tmp_path / "whole").train()
     with pytest.raises(
-        Interrupted, match=r"stopped after step 3; the same command with --resume goes on from .*broken"
+        Interrupted, match=r"stopped after step 3; the same command with --resume resumes from .*broken"
     ):
         trainer(tmp_path / "broken", criterion=stopping_after(3)).train()
     found = latest(tmp_path / "broken")
     assert found is not None and found.name == "checkpoint-3"
-    resumed = trainer(tmp_path / "broken")
-    resumed.model.apply(lambda module: [p.data.zero_() for p in module.parameters()])  # must not matter
+    resumed = trainer(tmp_path / "broken", zeroed=True)
     assert_same(weights(whole), weights(resumed.train()))
     keys = ("step", "loss", "loss_mask", "noise", "gradient_norm", "lr")
     ours, theirs = lines(tmp_path / "whole"), lines(tmp_path / "broken")
@@ -100,12 +104,11 @@ def test_what_is_handed_on_keeps_its_share_of_the_start(tmp_path: Path) -> None:
     assert_same(weights(exported), mixed)
     with pytest.raises(Interrupted):
         trainer(tmp_path / "broken", config, stopping_after(3)).train()
-    resumed = trainer(tmp_path / "broken", config)
-    resumed.model.apply(lambda module: [p.data.zero_() for p in module.parameters()])  # must not matter
+    resumed = trainer(tmp_path / "broken", config, zeroed=True)
     assert_same(weights(resumed.train()), mixed)
     with pytest.raises(Interrupted):
         trainer(tmp_path / "late", criterion=stopping_after(3)).train()
-    with pytest.raises(ValueError, match=r"start_share needs .*start, which a run writes that begins with it"):
+    with pytest.raises(ValueError, match=r"start_share needs .*start, which only a run started with it writes"):
         trainer(tmp_path / "late", config).train()
     with pytest.raises(ValueError, match=r"start_share must be in \[0, 1\), got 1"):
         replace(CONFIG, start_share=1.0)

@@ -14,7 +14,7 @@ from torch import nn
 
 from instructseg.engine import OptimConfig, TrainConfig, Trainer
 from instructseg.engine.checkpoint import load_averages, load_state
-from instructseg.engine.watch import SETTLED
+from instructseg.engine.early_stopping import SETTLED
 from tests.engine.fakes import TinyLosses, TinyModel, TinySource, noisy_criterion
 
 CONFIG = TrainConfig(max_steps=8, log_every=1, save_every=0, optim=OptimConfig(lr=0.05, warmup_steps=2))
@@ -84,7 +84,7 @@ def test_where_nothing_gets_better_the_first_weights_are_handed_on(
     final = load_state(tmp_path / "final")
     assert all(torch.equal(final[name], before[name]) for name in before)
     assert "step 2: giou 0.5000" in caplog.text
-    assert "best: step 0, giou 0.6000 (the first measurement: 0.6000)" in caplog.text
+    assert "best: step 0, giou 0.6000 (first evaluation: 0.6000)" in caplog.text
 
 
 def test_a_run_that_was_killed_at_its_first_measurement_goes_on(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_best_needs_an_evaluation(tmp_path: Path) -> None:
         replace(CONFIG, patience=3)
     with pytest.raises(ValueError, match="this run has no evaluation"):
         trainer(tmp_path, replace(CONFIG, best="giou", eval_every=1))
-    with pytest.raises(ValueError, match="gives no number 'ciou'; the closest is 'giou'"):
+    with pytest.raises(ValueError, match="has no metric 'ciou'; the closest is 'giou'"):
         trainer(tmp_path, replace(CONFIG, best="ciou", eval_every=1), evaluate=scores(0.0)).train()
 
 

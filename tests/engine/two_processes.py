@@ -12,12 +12,12 @@ import torch
 import torch.multiprocessing as mp
 from accelerate.state import AcceleratorState
 
-from instructseg.cli.build import new_processor
 from instructseg.criterion import SegCriterion
 from instructseg.criterion.criterion import CriterionConfig
 from instructseg.engine import TrainConfig, Trainer
 from instructseg.model import InstructSeg, preset
 from instructseg.structures import Sample, Task
+from instructseg.training import new_processor
 
 SMALL = {
     "vision_config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,

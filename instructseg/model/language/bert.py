@@ -31,10 +31,14 @@ class BertLanguageModel(LanguageModel, BertPreTrainedModel):
     blocks = "model.encoder.layer."
     block_class = "BertLayer"
     block_linears = frozenset({"query", "key", "value", "dense"})
+    base_model_prefix = "model"
+    published_names = {r"^bert\.": "model."}  # noqa: RUF012
+    """Patterns of names in published files -> names here."""
 
     def __init__(self, config: BertConfig, lm_head_size: int | None = None) -> None:
         super().__init__(config)
         self.model = BertModel(config, add_pooling_layer=False)
+        self.post_init()
 
     def word_table(self) -> nn.Embedding:
         """As of :class:`LanguageModel`."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from instructseg.cli.build import Batches
 from instructseg.engine import Trainer
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.trainer import FINAL
@@ -23,6 +22,7 @@ from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.progress import progress
 from instructseg.structures import MaskTargets, ModelInputs
+from instructseg.training import SampleBatches
 from perf.workload import machine
 from recipes.nano.ablations.variants import FULL, VARIANTS, Variant
 from recipes.nano.config import NanoDataConfig, NanoRunConfig
@@ -82,15 +82,15 @@ class Readers:
 
 
 @dataclass(frozen=True)
-class VariantBatches(Batches):
-    """Batches of which those of clips have a processor of their own."""
+class VariantBatches(SampleBatches):
+    """SampleBatches of which those of clips have a processor of their own."""
 
     clips: InstructSegProcessor
 
     def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
         """Inputs and targets of batch ``index``."""
         if self.task(index) == "clip":
-            return Batches(self.source, self.clips).batch(index)
+            return SampleBatches(self.source, self.clips).batch(index)
         return super().batch(index)
 
 
@@ -141,7 +141,7 @@ def trainer(
     )  # fmt: skip
     made = build_trainer(replace(stage, data=data, train=config), folder, readers.images, model)
     usual = made.loader
-    assert isinstance(usual, Batches) and isinstance(usual.source, SyntheticSamples)
+    assert isinstance(usual, SampleBatches) and isinstance(usual.source, SyntheticSamples)
     clips = synthetic_dataset(data, "train", True, references=variant.references)
     reader = with_places(usual.processor, readers.clips.config.num_temporal_queries)
     made.loader = VariantBatches(

@@ -40,7 +40,7 @@ def lesson_trainer(
         module = MaskLesson(model, propose=run.lesson == "masks")
     train = replace(run.train, best=None, patience=0, final="last", eval_every=0)
     said: Any = _said
-    return Trainer(module, said, source, train, folder, taught=model)
+    return Trainer(module, said, source, train, folder, exported=model)
 
 
 def _said(output: LessonOutput, _targets: object, _labels: object) -> LessonOutput:

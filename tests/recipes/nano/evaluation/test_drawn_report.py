@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.cli.build import build_model
 from instructseg.config import ModelSource
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.inference.postprocess import postprocess
 from instructseg.structures import Sample
+from instructseg.training import build_model
 from recipes.nano.config import DrawnConfig, NanoDataConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.drawn_report import RES_KINDS, TABLES, Answers, evaluate, figure, markdown, part

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from instructseg.cli.build import new_processor
 from instructseg.model import preset
 from instructseg.structures import ModelInputs, SegOutput
+from instructseg.training import new_processor
 from recipes.nano.config import NanoDataConfig
 from recipes.nano.evaluation.drawn import Outcome, measure
 from recipes.nano.evaluation.held_out import held_out, presence_threshold, synthetic_dataset

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.cli.build import new_processor
 from instructseg.model import InstructSeg, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, Role, Task
+from instructseg.training import new_processor
 from recipes.nano.lessons import guidance, reading
 from recipes.nano.lessons.codes import CODE_DIM, FIELDS
 from recipes.nano.lessons.guidance import assign, gather_around, missed

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from instructseg.cli.sources import build_model
-from instructseg.cli.train import check_stage
 from instructseg.config import ModelSource, RunConfig
+from instructseg.training import build_model
+from instructseg.training.run import check_stage
 from recipes.nano.config import load_config
 from recipes.nano.lessons.trainer import lesson_trainer
 from recipes.nano.train import train

@@ -1,4 +1,4 @@
-"""The model that a run starts from: a preset, joined files, or a trained model with new adapters."""
+"""Initial model of a run: random weights of a preset, joined pretrained weights, or a trained model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from instructseg.config import ModelSource
-from instructseg.hub import DEFAULT_MODEL, is_bundled
-from instructseg.inference import load
+from instructseg.convert import assemble_training_start
+from instructseg.convert.pretrained_parts import join_pretrained_parts
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
+from instructseg.loading import load
 from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
@@ -19,11 +21,11 @@ from instructseg.processing.storage import load_tokenizer
 logger = get_logger(__name__)
 
 START_FOLDER = "start"
-"""Where the joined files are, in the output folder of a run."""
+"""Folder of the joined weights in the output folder of a run."""
 
 
 def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
-    """A processor for a model trained from random weights: the bundled tokenizer, no system sentence."""
+    """Returns a processor for random weights: the bundled tokenizer, no system prompt."""
     tokenizer = load_tokenizer(DEFAULT_MODEL)
     if len(tokenizer) > config.text_config.vocab_size:
         raise ValueError(
@@ -36,12 +38,12 @@ def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
 def build_model(
     source: ModelSource, seed: int, folder: Path | None = None
 ) -> tuple[InstructSeg, InstructSegProcessor]:
-    """The model to train, in float32, and its processor.
+    """Returns the model to train, in float32, and its processor.
 
     Args:
         source: see :class:`ModelSource`.
         seed: of all weights that no file fills.
-        folder: the output folder of the run; needed for ``source.start``, whose files are joined there once.
+        folder: output folder of the run; required by ``source.start``, which is joined there once.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or does not fit, or overrides are not possible.
@@ -55,7 +57,7 @@ def build_model(
         try:
             config = preset(source.preset, **source.overrides)
             return InstructSeg(config), new_processor(config)
-        except Exception as error:  # sizes that make no model end wherever they are used first
+        except Exception as error:  # impossible sizes fail wherever they are first used
             if not source.overrides:
                 raise
             reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -70,31 +72,46 @@ def build_model(
 
 
 def join_start(source: ModelSource, seed: int, folder: Path) -> Path:
-    """Joins the files of ``source.start`` in one model, once; gives its folder.
+    """Joins the weights of ``source.start`` in one model, once; returns its folder.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or does not fit.
     """
-    from instructseg.convert import assemble_training_start
-
     start = source.start
     assert start is not None
     if source.preset not in PRESETS:
         known = ", ".join(f"preset:{name}" for name in PRESETS)
         raise ValueError(f"model.start fills a preset ({known}), not '{source.name}'")
     target = folder / START_FOLDER
-    if not target.is_dir():
-        fields = {**PRESETS[source.preset], **source.overrides}
-        fields.pop("lora", None)
-        made = assemble_training_start(
-            start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields
+    if target.is_dir():
+        return target
+    fields = {**PRESETS[source.preset], **source.overrides}
+    fields.pop("lora", None)
+    if start.language is not None:
+        counts = join_pretrained_parts(fields, start.language, start.vision, start.backbone, target, seed)
+        made = ", ".join(f"{count} tensors from {part}" for part, count in counts.items())
+    else:
+        assert start.mipha is not None and start.mask2former is not None
+        made = str(
+            assemble_training_start(start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields)
         )
-        logger.info("wrote %s: %s", target, made)
+    logger.info("wrote %s: %s", target, made)
     return target
 
 
+def describe_source(source: ModelSource) -> str:
+    """Returns the origin of the initial weights, for the log."""
+    if source.start is not None:
+        return f"pretrained weights of model.start, in the preset {source.name}"
+    if source.preset is not None:
+        return f"random weights, the preset {source.preset}"
+    if is_bundled(source.name):
+        return f"the weights of the bundled model (for random ones of its sizes: model.name=preset:{BUNDLED})"
+    return f"the weights of {source.name}"
+
+
 def _trained(name: str, source: ModelSource, seed: int) -> tuple[InstructSeg, InstructSegProcessor]:
-    """A model from a folder or the hub, and the adapters that ``overrides`` adds."""
+    """Loads a model from a folder or the hub, and adds the adapters of ``overrides``."""
     adapters = source.overrides.get("lora")
     others = source.overrides.keys() - {"lora"}
     if others and source.start is None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.cli.build import build_model, build_trainer
-from instructseg.cli.train import train
 from instructseg.config import RunConfig, load_config
+from instructseg.training import build_model, build_trainer, train
 from recipes.nano.layouts.copies import write_copies
 
 YAML = """

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from instructseg import distributed
-from instructseg.engine.parallel import FullySharded, Replicated, blocks
+from instructseg.engine.parallel.replicated import FullySharded, Replicated, blocks
 from instructseg.engine.settings import TrainConfig
 
 
@@ -39,7 +39,7 @@ def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
     if shared_out and config.optim.method == "muon":
         raise ValueError("muon needs whole matrices: choose adamw, or train without sharding")
     if kind is DistributedType.DEEPSPEED:
-        from instructseg.engine.zero import Zero
+        from instructseg.engine.parallel.deepspeed import Zero
 
         if accelerator.state.deepspeed_plugin.zero_stage == 3:
             raise ValueError(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from instructseg.engine.ema import Ema
+from instructseg.engine.averaging import Ema
 
 
 def test_average_is_the_plain_recurrence() -> None:

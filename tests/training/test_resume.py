@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.cli import train as module
-from instructseg.cli.record import RECORD, compare_record, write_record
+from instructseg.training import run as module
+from instructseg.training.record import RECORD, compare_record, write_record
 from recipes.nano.config import load_config
 from recipes.nano.train import train
 
@@ -90,7 +90,7 @@ def test_a_damaged_record_is_told(file: Path, tmp_path: Path) -> None:
 def test_a_wrong_best_and_wrong_folders_are_told_before_anything_is_computed(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="best: the evaluation gives no number 'nope'; the closest is 'clip/"):
+    with pytest.raises(ValueError, match="best: the evaluation has no metric 'nope'; the closest is 'clip/"):
         train(file, ["train.best=nope", "train.eval_every=1"])
     assert not any((tmp_path / "run").iterdir())  # the next try needs no --resume
     (tmp_path / "full").touch()

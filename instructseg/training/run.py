@@ -1,4 +1,4 @@
-"""``train_net.py`` and ``instructseg train``: runs the stages of a configuration, or evaluates."""
+"""A training run: the stages of a configuration in order, then the export of the model."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import typer
 
-from instructseg.cli.build import build_model, build_trainer
-from instructseg.cli.record import compare_record, write_record
-from instructseg.cli.sources import join_start
-from instructseg.config import ModelSource, Run, RunConfig, load_config
+from instructseg.config import Run, RunConfig, load_config
+from instructseg.convert import export_official
 from instructseg.distributed import from_main, is_main
-from instructseg.engine import Trainer, join_processes, run_stages
-from instructseg.engine.checkpoint import load_weights
+from instructseg.engine import Trainer, join_processes
+from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.disk import check_writable, clear_temporaries
 from instructseg.engine.metrics import read_metrics
 from instructseg.engine.trainer import FINAL
-from instructseg.hub import BUNDLED, is_bundled
 from instructseg.log import get_logger, setup_logging
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
+from instructseg.training.initial_model import build_model, describe_source, join_start
+from instructseg.training.record import compare_record, write_record
+from instructseg.training.stage import build_trainer
 
 logger = get_logger(__name__)
 
 MODEL_FOLDER = "model"
-"""Where a finished run leaves what ``--model`` takes, in its output folder."""
+"""Folder of the exported model (for ``--model``) in the output folder of a run."""
 OFFICIAL_FOLDER = "official"
-"""The same in the layout of the released code."""
+"""Folder of the model in the layout of the released code."""
 _CHECKED_LINES = 5
+"""Lines of ``metrics.jsonl`` averaged by ``check``."""
+
+BuildTrainer = Callable[[Run, Path, InstructSegProcessor, InstructSeg], Trainer]
+"""Builds the trainer of a stage from the stage, its folder, and a model with its processor."""
 
 
 def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -39,7 +42,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     Args:
         config_file: YAML, see :mod:`instructseg.config`.
         overrides: ``dotted.key=value``.
-        resume: goes on with the run that ``output_dir`` holds; without it a used folder is an error.
+        resume: resumes the run in ``output_dir``; without it, a used folder is an error.
 
     Returns:
         The folder of the exported model.
@@ -57,66 +60,63 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     return train_run(config, build_trainer, resume)
 
 
-def train_run(
-    config: Run, build_trainer: Callable[[Run, Path, InstructSegProcessor, InstructSeg], Trainer], resume: bool
-) -> Path:
-    """Trains every stage of a run and exports the model; a recipe hands in trainers of its own.
+def train_run(config: Run, build_trainer: BuildTrainer[Run], resume: bool) -> Path:
+    """Trains every stage of a run and exports the model.
 
     Args:
         config: of the run.
-        build_trainer: makes the trainer of a stage from the stage, its folder, and a model with its processor.
-        resume: see :func:`train`, as are what is returned and raised.
+        build_trainer: the package's own, or that of a recipe.
+        resume: see :func:`train`, also for what is returned and raised.
     """
     output = config.output_dir
-    join_processes()  # what is read from here on depends on how many there are
+    join_processes()  # first: the settings below depend on the number of processes
     setup_logging("INFO" if is_main() else "WARNING")
-    from_main(lambda: _settle(config, resume))  # the others look at the folder when it is as it will be
-    logger.info("starting from %s", _in_words(next(iter(config.plan().values())).model))
-
-    def build(stage: Run, folder: Path) -> Trainer:
-        model, processor = build_model(stage.model, stage.seed, output)
-        trainer = build_trainer(stage, folder, processor, model)
-        from_main(lambda: write_record(config))  # now that all of it can be built
-        return trainer
-
-    final = run_stages(config.plan(), build, output, check_stage)
-    from_main(lambda: export(config, final))
+    from_main(lambda: _prepare_folder(config, resume))  # the other processes read the folder afterwards
+    logger.info("starting from %s", describe_source(next(iter(config.plan().values())).model))
+    final: Path | None = None
+    for name, stage in config.plan().items():
+        folder = output / name
+        if (folder / FINAL / WEIGHTS).is_file():
+            logger.info("stage %s is done", name)
+        else:
+            # a new model for each stage: parts that an earlier stage froze must not stay frozen
+            model, processor = build_model(stage.model, stage.seed, output)
+            if final is not None:
+                load_weights(model, final)  # averaged weights of the stage before
+            trainer = build_trainer(stage, folder, processor, model)
+            from_main(lambda: write_record(config))  # only now: a run that cannot be built leaves no record
+            trainer.train()
+        check_stage(name, stage, folder)
+        final = folder / FINAL
+    assert final is not None  # a plan has at least one stage
+    weights = final
+    from_main(lambda: export(config, weights))
     return output / MODEL_FOLDER
 
 
-def _settle(config: RunConfig, resume: bool) -> None:
-    """Looks at the folder of a run before anything is computed, and joins its first weights in it."""
+def _prepare_folder(config: RunConfig, resume: bool) -> None:
+    """Checks the output folder before anything is computed, and joins ``model.start`` in it."""
     output = config.output_dir
     check_writable(output)
     clear_temporaries(output)
     if not resume and any(output.iterdir()):
-        raise ValueError(f"{output} already holds a run: add --resume to go on, or choose output_dir=...")
+        raise ValueError(f"{output} already holds a run: add --resume to resume it, or choose output_dir=...")
     compare_record(config)
     for stage in config.plan().values():
         if stage.model.start is not None:
             join_start(stage.model, stage.seed, output)
 
 
-def _in_words(source: ModelSource) -> str:
-    if source.start is not None:
-        return f"the files of model.start, in the preset {source.name}"
-    if source.preset is not None:
-        return f"random weights, the preset {source.preset}"
-    if is_bundled(source.name):
-        return f"the weights of the bundled model (for random ones of its sizes: model.name=preset:{BUNDLED})"
-    return f"the weights of {source.name}"
-
-
 def check_stage(name: str, stage: RunConfig, folder: Path) -> None:
-    """Compares the figures of a finished stage with ``check`` of its configuration; tells where it ended early.
+    """Checks the metrics of a finished stage against ``check``, and reports an early end.
 
     Raises:
-        ValueError: a figure is missing, or the mean of its last lines is too small.
+        ValueError: a metric is missing, or the mean of its last lines is too low.
     """
     lines, _ = read_metrics(folder / "metrics.jsonl")
     ended, most = lines[-1]["step"] if lines else 0, stage.train.max_steps
     if ended < most:
-        further = f"to train it further, delete {folder / FINAL} and go on with --resume"
+        further = f"to train it further, delete {folder / FINAL} and add --resume"
         logger.info("stage %s ended at step %d of at most %d; %s", name, ended, most, further)
     for figure, least in stage.check.items():
         values = [line[figure] for line in lines if type(line.get(figure)) in (int, float)][-_CHECKED_LINES:]
@@ -132,11 +132,11 @@ def check_stage(name: str, stage: RunConfig, folder: Path) -> None:
 
 
 def export(config: RunConfig, weights: Path) -> Path:
-    """Writes what ``--model`` takes, adapters merged, and the official layout where it is asked for.
+    """Writes the exported model, adapters merged, and the official layout with ``export_official``.
 
     Args:
         config: of the run.
-        weights: a folder of a stage: ``final``, or a checkpoint.
+        weights: ``final`` or a checkpoint of a stage.
 
     Raises:
         ValueError: the weights are of another model, or the official code cannot run this one.
@@ -145,25 +145,12 @@ def export(config: RunConfig, weights: Path) -> Path:
     load_weights(model, weights)
     folder = config.output_dir / MODEL_FOLDER
     model.merge_lora().to(getattr(torch, config.export_dtype)).save_pretrained(folder)
-    # fitted to the weights that the run began with; these may find other things present
+    # the threshold was fitted to the initial weights and does not hold for these
     processor.config = replace(processor.config, presence_threshold=None)
     processor.save_pretrained(folder)
     logger.info("the model is in %s", folder)
     if config.export_official:
-        from instructseg.convert import export_official
-
         target = config.output_dir / OFFICIAL_FOLDER
         export_official(folder, target, overwrite=True)
         logger.info("the model in the official layout is in %s", target)
     return folder
-
-
-def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Measures the model of a configuration on the benchmark of its section ``eval``; prints the results.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`~instructseg.benchmarks.runner.run_benchmark`.
-    """
-    from instructseg.benchmarks.runner import run_benchmark
-
-    return run_benchmark(load_config(config_file, overrides), typer.echo)

@@ -1,11 +1,11 @@
-"""The data sets of a mixture, opened from a configuration."""
+"""Data sets of a mixture, opened from a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from instructseg.config import DatasetConfig, RunConfig
+from instructseg.config import DataConfig, DatasetConfig
 from instructseg.data.catalog import find, open_splits
 from instructseg.data.dataset import Dataset
 from instructseg.data.mixture import Mixture
@@ -28,40 +28,43 @@ def open_dataset(part: DatasetConfig) -> Dataset:
     return open_splits(part.name, part.root, (part.split, *part.also), options)
 
 
-def mixture_of(run: RunConfig) -> Mixture:
-    """The data sets of a configuration, opened; ranks and accumulated batches of a step see the same one.
+def open_mixture(data: DataConfig, accumulate: int) -> Mixture:
+    """Opens the data sets of a mixture; all batches of a step come from the same one.
+
+    Args:
+        data: the mixture.
+        accumulate: batches of a step and process.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`open_dataset`; the shares do not fit together.
+        FileNotFoundError, ValueError: as :func:`open_dataset`; the ratios do not fit together.
     """
-    parts = run.data.mixture
-    if not parts:
+    if not data.mixture:
         raise ValueError("data.mixture: name the data sets to train on")
     return Mixture(
-        [open_dataset(part) for part in parts],
-        [part.ratio for part in parts],
-        run.data.batch_size,
-        run.data.switch_bs,
-        step_batches=world_size() * run.train.accumulate,
-        seed=run.data.seed,
+        [open_dataset(part) for part in data.mixture],
+        [part.ratio for part in data.mixture],
+        data.batch_size,
+        data.switch_bs,
+        step_batches=world_size() * accumulate,
+        seed=data.seed,
     )
 
 
 @dataclass(frozen=True)
 class MixtureSamples:
-    """Batches of a mixture, each with the name of its data set."""
+    """Batches of a mixture, named by data set (a ``SampleSource``)."""
 
     mixture: Mixture
     datasets: tuple[str, ...]
 
     def samples(self, index: int) -> list[Sample]:
-        """The samples of batch ``index``."""
+        """Samples of batch ``index``."""
         return self.mixture.samples(index)
 
     def names(self, index: int) -> Sequence[str]:
-        """Where they come from."""
+        """Names of the samples of batch ``index``."""
         return self.mixture.names(index)
 
     def task(self, index: int) -> str:
-        """The data set, as the configuration names it."""
+        """Data set of batch ``index``, as the configuration names it."""
         return self.datasets[self.mixture.source(index)]

@@ -1,4 +1,4 @@
-"""How well a model does on some samples of real data sets, while it is trained."""
+"""Evaluation on samples of data sets during training."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import torch
 from torch import nn
 
 from instructseg import distributed
-from instructseg.cli.mixture import open_dataset
 from instructseg.config import DataConfig
 from instructseg.data.dataset import Dataset
-from instructseg.engine.watch import Evaluation
+from instructseg.engine import Evaluation
 from instructseg.evaluation import IouSums
 from instructseg.evaluation.sums import merged
 from instructseg.inference.postprocess import postprocess
 from instructseg.processing import InstructSegProcessor
+from instructseg.training.mixture_samples import open_dataset
 
 
 def validation(config: DataConfig, processor: InstructSegProcessor) -> Evaluation:
-    """An evaluation on ``config.val``.
+    """Builds the evaluation on ``config.val``.
 
     Returns:
-        A function of the model, with the names of its values: ``<data set>/<ciou|giou|n>``, and
-        ``mean/<ciou|giou>`` over the data sets, 0..1 but for the counts. A clip counts with the one frame that
-        its sample shows.
+        Evaluation of a model, with the names of its values: ``<data set>/<ciou|giou|n>``, and
+        ``mean/<ciou|giou>`` over the data sets, 0..1 but for the counts. A video counts with the key frame of
+        its sample.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`~instructseg.cli.mixture.open_dataset`; two have one name.
+        FileNotFoundError, ValueError: as :func:`open_dataset`; a data set is listed twice.
     """
     datasets: dict[str, Dataset] = {}
     for part in config.val:
         key = f"{part.name}:{part.split}" if sum(o.name == part.name for o in config.val) > 1 else part.name
         if key in datasets:
-            raise ValueError(f"data.val: {key} is there twice")
+            raise ValueError(f"data.val: {key} is listed twice")
         datasets[key] = open_dataset(part)
 
     def run(model: nn.Module) -> dict[str, float]:
@@ -49,19 +49,19 @@ def validation(config: DataConfig, processor: InstructSegProcessor) -> Evaluatio
 
 
 def spread(length: int, count: int) -> list[int]:
-    """At most ``count`` places, spread evenly over ``range(length)``."""
+    """At most ``count`` indices, spread evenly over ``range(length)``."""
     count = min(length, count)
-    return [place * length // count for place in range(count)]
+    return [number * length // count for number in range(count)]
 
 
 @torch.no_grad()
 def measure(
     model: nn.Module, processor: InstructSegProcessor, dataset: Dataset, chosen: Sequence[int], rows: int
 ) -> IouSums:
-    """IoU of the best mask of each chosen sample, at the frame's own size; processes share the samples.
+    """IoU of the best mask of each chosen sample, at the original frame size; processes share the samples.
 
-    Every process runs the same number of batches, as sharded weights ask for: one that has fewer samples
-    repeats its last one, which is not counted again. Samples whose truth is unknown are left out.
+    Every process runs the same number of batches, as sharded weights require: one with fewer samples repeats
+    its last one, which is counted once. Samples without ground truth are skipped.
 
     Args:
         model: in evaluation mode.

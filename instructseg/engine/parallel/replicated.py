@@ -20,8 +20,8 @@ from torch import nn
 
 from instructseg import distributed
 from instructseg.engine.optim import restore_optimizer
-from instructseg.engine.scaling import LossScale
-from instructseg.engine.sharded import local, sharded_moments, whole, whole_optimizer, whole_weights
+from instructseg.engine.parallel.tensors import local, sharded_moments, whole, whole_optimizer, whole_weights
+from instructseg.engine.step import LossScale
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
 
 BUCKET_BYTES = 64 << 20

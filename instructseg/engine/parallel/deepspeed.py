@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from instructseg import distributed
-from instructseg.engine.parallel import CheckNorm, FullySharded, Model
-from instructseg.engine.scaling import LossScale
+from instructseg.engine.parallel.replicated import CheckNorm, FullySharded, Model
+from instructseg.engine.step import LossScale
 from instructseg.structures import ModelInputs
 
 PARTS = "zero"

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from instructseg.cli.build import build_model, build_trainer, new_processor
-from instructseg.cli.mixture import open_dataset
-from instructseg.cli.validation import measure, spread, validation
 from instructseg.config import DatasetConfig, load_config
 from instructseg.model import preset
 from instructseg.structures import ModelInputs, SegOutput
+from instructseg.training import build_model, build_trainer, new_processor
+from instructseg.training.mixture_samples import open_dataset
+from instructseg.training.validation import measure, spread, validation
 from recipes.nano.layouts.copies import write_copies
 
 YAML = """
@@ -88,7 +88,7 @@ def test_one_set_twice_is_an_error(root: Path) -> None:
     from instructseg.config import DataConfig
 
     data = DataConfig(kind="mixture", mixture=(part,), val=(part, part))
-    with pytest.raises(ValueError, match=r"data.val: reasonseg:val is there twice"):
+    with pytest.raises(ValueError, match=r"data.val: reasonseg:val is listed twice"):
         validation(data, new_processor(preset("nano")))
     two = DataConfig(kind="mixture", mixture=(part,), val=(part, DatasetConfig(part.name, part.root, "train")))
     validation(two, new_processor(preset("nano")))

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from instructseg.cli.sources import build_model
 from instructseg.config import ModelSource, StartConfig
 from instructseg.hub import DEFAULT_MODEL
+from instructseg.training import build_model
 from recipes.nano.language.word_tokenizer import build_tokenizer
 from recipes.nano.train import train
 from tests.convert.conftest import GOLDEN

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from instructseg.engine.watch import SETTLED, BestWatch, LossLevel
+from instructseg.engine.early_stopping import SETTLED, BestWatch, LossLevel
 
 
 def test_best_and_patience() -> None:
@@ -35,7 +35,7 @@ def test_state_of_another_number_is_forgotten() -> None:
 
 
 def test_number_that_is_not_evaluated_names_the_closest() -> None:
-    with pytest.raises(ValueError, match="gives no number 'gIoU'; the closest is 'mean/giou'"):
+    with pytest.raises(ValueError, match="has no metric 'gIoU'; the closest is 'mean/giou'"):
         BestWatch("gIoU", "max", 0).see(1, {"mean/giou": 0.1, "zzz": 1.0})
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from instructseg.cli.mixture import open_dataset
 from instructseg.config import DatasetConfig, RunConfig, load_config
 from instructseg.data.catalog import find
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable
 from instructseg.engine.summary import Part, count_memory, count_parts, prepare_memory
 from instructseg.model import InstructSeg, preset
+from instructseg.training.mixture_samples import open_dataset
 from recipes.nano.layouts.copies import write_copies
 
 CONFIGS = Path(__file__).parents[2] / "configs"

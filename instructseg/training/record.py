@@ -1,4 +1,4 @@
-"""The settings that a run began with, kept in its folder: resumed with others, it learns something else."""
+"""Settings recorded in the folder of a run, compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -15,34 +15,19 @@ from instructseg.log import get_logger
 logger = get_logger(__name__)
 
 RECORD = "settings.json"
-"""Of the run: stages in order -> all their settings; and the number of processes."""
+"""Settings of all stages in order, and the number of processes."""
 
-_HARMLESS = {
-    "check",
-    "data.val",
-    "data.val_samples",
-    *(
-        f"train.{name}"
-        for name in (
-            *(
-                "max_steps",
-                "max_minutes",
-                "workers",
-                "log_every",
-                "eval_every",
-                "save_every",
-                "keep_checkpoints",
-            ),
-            *("best", "best_mode", "patience", "final", "start_share", "max_loss_ratio", "trackers", "project"),
-            *("sharding", "compile", "gradient_checkpointing"),
-        )
-    ),
-}
-"""What may differ: how long, how often and where, not what a step learns."""
+_HARMLESS_OF_TRAIN = (
+    *("max_steps", "max_minutes", "workers", "log_every", "eval_every", "save_every", "keep_checkpoints"),
+    *("best", "best_mode", "patience", "final", "start_share", "max_loss_ratio", "trackers", "project"),
+    *("sharding", "compile", "gradient_checkpointing"),
+)
+_HARMLESS = {"check", "data.val", "data.val_samples", *(f"train.{name}" for name in _HARMLESS_OF_TRAIN)}
+"""Settings that may change in a resumed run: they do not change what a step learns."""
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """What is recorded of a run."""
+    """Returns the settings to record."""
     stages = {name: _plain(stage) for name, stage in config.plan().items()}
     for stage in stages.values():
         for key in config.OF_THE_RUN | {"stages"}:
@@ -51,10 +36,9 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
 
 
 def compare_record(config: RunConfig) -> None:
-    """Compares a run that goes on with what it began with; tells what may differ.
+    """Compares a resumed run with its recorded settings, and logs harmless changes.
 
-    Stages that have not begun may be other ones. A folder without a record, of an earlier version, is taken as
-    it is.
+    Stages that have not begun may change. A folder without a record, of an earlier version, is accepted.
 
     Raises:
         ValueError: a setting differs that changes what is learned, and ``allow_changes`` is false; names it
@@ -65,27 +49,27 @@ def compare_record(config: RunConfig) -> None:
         return
     kept, now = read_json(path), settings_of(config)
     if not isinstance(kept, dict) or not isinstance(kept.get("stages"), dict):
-        raise ValueError(f"{path} is no record of settings: delete it to go on without a comparison")
+        raise ValueError(f"{path} is no record of settings: delete it to resume without a comparison")
     begun = [name for name in kept["stages"] if _has_begun(config.output_dir / name)]
     changes = list(_stage_changes(begun, kept["stages"], now["stages"], tuple(config.FREE)))
     if kept.get("processes") != now["processes"]:
-        logger.info("%s processes, before it were %s", now["processes"], kept.get("processes"))
+        logger.info("%s processes, before %s", now["processes"], kept.get("processes"))
     for key, _, old, new in (change for change in changes if change[1]):
         logger.info("%s is now %s, it was %s", key, new, old)
     serious = [f"{key} was {old} and is {new}" for key, harmless, old, new in changes if not harmless]
     if not serious:
         return
-    told = "; ".join(serious[:5]) + (f"; and {len(serious) - 5} more" if len(serious) > 5 else "")
+    shown = "; ".join(serious[:5]) + (f"; and {len(serious) - 5} more" if len(serious) > 5 else "")
     if not config.allow_changes:
         raise ValueError(
-            f"{config.output_dir} began with other settings: {told}; set them back, choose another output_dir, "
-            "or add allow_changes=true to go on all the same"
+            f"{config.output_dir} began with other settings: {shown}; set them back, choose another "
+            "output_dir, or add allow_changes=true to resume all the same"
         )
-    logger.warning("going on with other settings: %s", told)
+    logger.warning("resuming with other settings: %s", shown)
 
 
 def write_record(config: RunConfig) -> None:
-    """Notes the settings that the run has from now on."""
+    """Writes the current settings."""
     write_json_atomic(config.output_dir / RECORD, settings_of(config), indent=1)
 
 
@@ -96,7 +80,7 @@ def _has_begun(folder: Path) -> bool:
 def _stage_changes(
     begun: list[str], kept: Mapping[str, Any], now: Mapping[str, Any], free: tuple[str, ...]
 ) -> Iterator[tuple[str, bool, str, str]]:
-    """Key, whether it is harmless, old and new value of what differs in stages that have begun."""
+    """Yields key, harmlessness, old and new value of each change in stages that have begun."""
     if begun != list(now)[: len(begun)]:
         yield "stages", False, ", ".join(begun), ", ".join(now)
         return
@@ -114,7 +98,7 @@ def _differences(
 ) -> Iterator[tuple[str, Any, Any]]:
     for name in sorted(old.keys() | new.keys()):
         if (name in old) != (name in new) and not prefix.startswith(free):
-            continue  # a setting that another version of the package lacks
+            continue  # a setting unknown to another version of the package
         mine, theirs = old.get(name), new.get(name)
         if isinstance(mine, dict) and isinstance(theirs, dict):
             yield from _differences(mine, theirs, f"{prefix}{name}.", free)
@@ -128,7 +112,7 @@ def _shown(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As it is read back from JSON."""
+    """Converts settings to JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
     if isinstance(value, Mapping):
