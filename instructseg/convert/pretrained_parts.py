@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional as F
 from transformers import SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import logging
@@ -164,7 +165,13 @@ def _pretrained(part: str, cls: Any, folder: Path, prefix: str, options: dict[st
             folder, dtype="auto", use_safetensors=True, local_files_only=True, output_loading_info=True,
             key_mapping=getattr(cls, "published_names", None), **options,
         )  # fmt: skip
-    except (OSError, RuntimeError, ValueError, KeyError) as error:  # of transformers and safetensors
+    except (
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as error:  # of transformers and safetensors
         raise ValueError(f"model.start.{part}: {folder} cannot be read: {_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
