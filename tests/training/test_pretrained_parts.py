@@ -76,7 +76,7 @@ def tokenizer(folder: Path) -> int:
 
 def efficientnet(folder: Path) -> None:
     """Random weights by the names of the public files."""
-    from instructseg.convert.efficientnet_lite import _CONVOLUTIONS, _block_places
+    from instructseg.model.backbones.efficientnet_lite import _CONVOLUTIONS, _block_places
     from instructseg.model.backbones import EfficientNetLiteConfig, EfficientNetLiteTrunk
 
     config = EfficientNetLiteConfig()
