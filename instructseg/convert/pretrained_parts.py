@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from instructseg.model import InstructSeg, InstructSegConfig, backbones
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteTrunk, load_efficientnet_lite
 from instructseg.model.language import KINDS
 from instructseg.processing import InstructSegProcessor
-from instructseg.processing.configuration import ProcessorConfig, processor_config
+from instructseg.processing.processor_config import ProcessorConfig, processor_config
 from instructseg.processing.storage import load_tokenizer
 
 State = dict[str, torch.Tensor]
@@ -199,15 +200,12 @@ def _plain(value: Any) -> Any:
 
 def _processor_config(config: InstructSegConfig) -> ProcessorConfig:
     """Sizes, and the pixel values that the backbone was trained on."""
-    pixels: dict[str, Any] = {}
+    made = processor_config(config, system="")
     if config.backbone_config.model_type == "efficientnet_lite":
-        pixels = {"seg_mean": (127.0,) * 3, "seg_std": (128.0,) * 3}
-    made = processor_config(config, system="", **pixels)
+        made = replace(made, seg_mean=(127.0,) * 3, seg_std=(128.0,) * 3)
     if config.vision_tower == "shared":  # the same trunk reads both, so it should see the same values
-        shared = {
-            f"clip_{name}": tuple(v / 255 for v in getattr(made, f"seg_{name}")) for name in ("mean", "std")
-        }
-        made = processor_config(config, system="", **pixels, **shared)
+        mean, std = ([value / 255 for value in values] for values in (made.seg_mean, made.seg_std))
+        made = replace(made, clip_mean=(mean[0], mean[1], mean[2]), clip_std=(std[0], std[1], std[2]))
     return made
 
 

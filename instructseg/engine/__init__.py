@@ -1,7 +1,7 @@
 """Training loop, optimizer, checkpoints and metrics, on any model, criterion and batches."""
 
 from instructseg.engine.checkpoint import latest, load_weights
-from instructseg.engine.early_stopping import Evaluation
+from instructseg.engine.early_stopping import Validation
 from instructseg.engine.optim import OptimConfig
 from instructseg.engine.parallel.launch import join_processes
 from instructseg.engine.settings import TrainConfig
@@ -11,11 +11,11 @@ from instructseg.engine.trainer import Trainer
 
 __all__ = [
     "BatchSource",
-    "Evaluation",
     "Interrupted",
     "OptimConfig",
     "TrainConfig",
     "Trainer",
+    "Validation",
     "join_processes",
     "latest",
     "load_weights",

@@ -28,7 +28,7 @@ _MEMORY = 0.98
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Validation:
     """Evaluation of a model during training.
 
     Attributes:

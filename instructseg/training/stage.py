@@ -9,7 +9,7 @@ from typing import Protocol
 
 from instructseg.config import DataConfig, RunConfig
 from instructseg.criterion import SegCriterion
-from instructseg.engine import Evaluation, Trainer
+from instructseg.engine import Trainer, Validation
 from instructseg.log import get_logger
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
@@ -75,7 +75,7 @@ def joint_trainer(
     processor: InstructSegProcessor,
     model: InstructSeg,
     source: SampleSource,
-    evaluate: Evaluation | None,
+    evaluate: Validation | None,
 ) -> Trainer:
     """Trains the whole model with the losses of ``stage.criterion``, on any samples.
 

@@ -1,4 +1,4 @@
-"""Evaluation on samples of data sets during training."""
+"""Validation on samples of data sets during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from instructseg import distributed
 from instructseg.config import DataConfig
 from instructseg.data.dataset import Dataset
-from instructseg.engine import Evaluation
+from instructseg.engine import Validation
 from instructseg.evaluation import IouSums
 from instructseg.evaluation.sums import merged
 from instructseg.inference.postprocess import postprocess
@@ -18,7 +18,7 @@ from instructseg.processing import InstructSegProcessor
 from instructseg.training.mixture_samples import open_dataset
 
 
-def validation(config: DataConfig, processor: InstructSegProcessor) -> Evaluation:
+def validation(config: DataConfig, processor: InstructSegProcessor) -> Validation:
     """Builds the evaluation on ``config.val``.
 
     Returns:
@@ -45,7 +45,7 @@ def validation(config: DataConfig, processor: InstructSegProcessor) -> Evaluatio
         return {**values, **_means(values, list(datasets))}
 
     keys = [f"{name}/{key}" for name in datasets for key in ("ciou", "giou", "n")]
-    return Evaluation(run, frozenset([*keys, "mean/ciou", "mean/giou"]))
+    return Validation(run, frozenset([*keys, "mean/ciou", "mean/giou"]))
 
 
 def spread(length: int, count: int) -> list[int]:

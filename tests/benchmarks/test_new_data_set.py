@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.cli.mixture import open_dataset
-from instructseg.cli.train import evaluate
+from instructseg.cli.arguments import evaluate
 from instructseg.config import DatasetConfig
 from instructseg.data.catalog import CATALOG, CatalogRow, Evaluation, paper_figures
 from instructseg.data.dataset import Dataset, read_image
 from instructseg.interop.splits import splits
 from instructseg.media import save_image
 from instructseg.structures import Sample, Task
+from instructseg.training.mixture_samples import open_dataset
 
 
 class Toy(Dataset):

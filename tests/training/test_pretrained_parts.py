@@ -76,8 +76,8 @@ def tokenizer(folder: Path) -> int:
 
 def efficientnet(folder: Path) -> None:
     """Random weights by the names of the public files."""
-    from instructseg.model.backbones.efficientnet_lite import _CONVOLUTIONS, _block_places
     from instructseg.model.backbones import EfficientNetLiteConfig, EfficientNetLiteTrunk
+    from instructseg.model.backbones.efficientnet_lite import _CONVOLUTIONS, _block_places
 
     config = EfficientNetLiteConfig()
     trunk = EfficientNetLiteTrunk(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from instructseg.engine.early_stopping import Evaluation
+from instructseg.engine.early_stopping import Validation
 from instructseg.evaluation.sums import mean
 from instructseg.structures import Task
 from recipes.nano.config import NanoDataConfig
@@ -77,7 +77,7 @@ def scene_batches(config: NanoDataConfig) -> SceneBatches:
 
 def held_out(
     config: NanoDataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
-) -> Evaluation:
+) -> Validation:
     """An evaluation while training: ``scenes`` of each kind that is trained on, key frames alone.
 
     Args:
@@ -104,7 +104,7 @@ def held_out(
             values |= {f"{name}/{key}": value for key, value in _figures(found).items()}
         return values
 
-    return Evaluation(run, frozenset(_names("image", config.kinds) | _names("clip", config.clip_kinds)))
+    return Validation(run, frozenset(_names("image", config.kinds) | _names("clip", config.clip_kinds)))
 
 
 def _names(name: str, kinds: Mapping[str, float]) -> set[str]:
