@@ -112,9 +112,9 @@ class LanguageModel(nn.Module):
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token logits ``float[..., V]`` of last hidden states ``float[..., D]``.
 
-                Raises:
-                            ValueError: the kind writes no text, and there are states to read.
-                """
+        Raises:
+            ValueError: the kind generates no text, and there are states to read.
+        """
         if not len(hidden):  # a batch without text to learn
             return hidden.new_zeros(*hidden.shape[:-1], 1)
         raise ValueError(f"{type(self).__name__} writes no text: learn masks alone (text_tasks: [])")
