@@ -201,10 +201,10 @@ def test_ids_are_bytes(tmp_path: Path) -> None:
         save_palette_png(tmp_path / "a.png", np.zeros((2, 2), dtype=np.int64))
 
 
-def test_index_pictures_that_are_none(tmp_path: Path) -> None:
+def test_index_images_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_index_png(tmp_path / "absent.png")
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(ValueError, match=r"text\.png is no image"):
         load_index_png(tmp_path / "text.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")

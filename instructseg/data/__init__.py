@@ -1,1 +1,1 @@
-"""Data sets: where samples come from. They know neither the tokenizer nor the model."""
+"""Data sets of samples, independent of tokenizer and model."""

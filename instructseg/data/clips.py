@@ -1,8 +1,7 @@
-"""Clips: frames that are read when asked for, what is said of them, and the truth.
+"""Annotated videos: frames read on access, expressions and ground truth.
 
-The data sets of video instructions become lists of :class:`Clip`; training draws samples from them
-(``videos.py``), evaluation goes through the clips themselves, so that all expressions of a clip share its
-visual features.
+Adapters return lists of :class:`Clip`. Training draws samples from them (``referring_videos.py``); evaluation
+iterates over them, so that all expressions of a video share its visual features.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from instructseg.data.dataset import DataError, Fault, Problem, fit, missing_fil
 
 @dataclass(frozen=True)
 class Expression:
-    """One instruction on a clip.
+    """One instruction on a video.
 
     Attributes:
         id: as the data set numbers it; results are stored under it.
         text: what a person wrote.
-        objects: ids, in the clip's truth, of all that is meant; empty where nothing is, or nothing is known.
+        objects: ids, in the video's truth, of all that is meant; empty where nothing is, or nothing is known.
         type: of the data set, such as ``referring`` or ``reasoning``; empty where it has no types.
     """
 
@@ -38,7 +37,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class FrameFiles(Sequence[np.ndarray]):
-    """The frames of a clip as picture files; each access reads ``uint8[H, W, 3]`` RGB.
+    """The frames of a video as image files; each access reads ``uint8[H, W, 3]`` RGB.
 
     Attributes:
         folder: holds the files.
@@ -50,7 +49,7 @@ class FrameFiles(Sequence[np.ndarray]):
 
     @classmethod
     def named(cls, folder: Path, names: Sequence[str], suffix: str = ".jpg") -> FrameFiles:
-        """Files that are listed without their suffix."""
+        """Files listed without their suffix."""
         return cls(folder, tuple(name + suffix for name in names))
 
     @property
@@ -74,16 +73,16 @@ class FrameFiles(Sequence[np.ndarray]):
         return replace(self, files=self.files[t]) if isinstance(t, slice) else read_image(self.path(t))
 
     def inspect(self) -> Iterator[Problem]:
-        """The files that are missing."""
+        """Missing files."""
         return missing_files(self.folder / file for file in self.files)
 
 
 class Truth(ABC):
-    """The masks of a clip's objects, decoded when asked for."""
+    """Ground-truth masks of a video's objects, decoded on access."""
 
     @abstractmethod
     def mask(self, obj: str, t: int) -> np.ndarray | None:
-        """``uint8[H, W]``, 1 on object ``obj`` in frame ``t``; ``None`` where it is recorded as not visible.
+        """``uint8[H, W]``, 1 on object ``obj`` in frame ``t``; ``None`` if recorded as invisible.
 
         Raises:
             FileNotFoundError: a mask file is missing.
@@ -99,15 +98,15 @@ class Truth(ABC):
         return self
 
     def never_visible(self, obj: str) -> bool:
-        """Whether the records say, without a mask being decoded, that an object is in no frame."""
+        """True if the records show, without decoding, that an object is in no frame."""
         return False
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """What is wrong and can be told without decoding anything; by default nothing."""
+        """Problems detectable without decoding; by default none."""
         return iter(())
 
     def files(self) -> Iterator[Path]:
-        """The files that the masks are read from."""
+        """The files of the masks."""
         return iter(())
 
 
@@ -159,11 +158,11 @@ class Clip:
 
     @property
     def meant(self) -> tuple[str, ...]:
-        """All objects that any expression means, sorted."""
+        """All target objects of all expressions, sorted."""
         return tuple(sorted({obj for expression in self.expressions for obj in expression.objects}))
 
     def masks(self, expression: Expression, t: int) -> np.ndarray | None:
-        """``uint8[N, H, W]``, one mask per object that is meant; ``None`` where the truth is not public.
+        """``uint8[N, H, W]``, one mask per target object; ``None`` without public ground truth.
 
         Raises as :meth:`Truth.mask`, and ``DataError`` where a mask is not of the frames' size.
         """
@@ -175,7 +174,7 @@ class Clip:
         return masks
 
     def mask(self, expression: Expression, t: int) -> np.ndarray | None:
-        """``uint8[H, W]``, 1 on all that is meant together; otherwise as :meth:`masks`."""
+        """``uint8[H, W]``, the union of all targets; otherwise as :meth:`masks`."""
         if self.truth is None:
             return None
         mask = np.zeros(self.size, np.uint8)
@@ -184,9 +183,9 @@ class Clip:
         return mask
 
     def foreground(self, t: int) -> np.ndarray | None:
-        """``uint8[H, W]``, 1 on everything that any expression may mean; otherwise as :meth:`masks`.
+        """``uint8[H, W]``, the union of all possible targets; otherwise as :meth:`masks`.
 
-        Where the data set does not record it, the union over the clip's expressions.
+        Where the data set does not record it, the union over the video's expressions.
         """
         recorded = self.foreground_truth
         truth, objects = (self.truth, self.meant) if recorded is None else (recorded, ("",))
@@ -211,7 +210,7 @@ class Clip:
         canvas |= mask
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing files, and what is wrong with the truth's records."""
+        """Missing files, and problems in the records of the ground truth."""
         if isinstance(self.frames, FrameFiles):
             yield from self.frames.inspect()
         if self.truth is not None:

@@ -1,6 +1,6 @@
-"""Expressions that refer to COCO annotations: what RefCOCO and gRefCOCO have in common.
+"""Referring expressions for COCO annotations, the base of RefCOCO and gRefCOCO.
 
-A *ref* names a picture, the annotations that are meant, and the sentences that say so. Pictures and
+A *ref* names an image, the annotations that are meant, and the sentences that say so. Images and
 annotations are those of a COCO ``instances.json``, of which only what the refs need is kept, compactly.
 """
 
@@ -29,11 +29,11 @@ from instructseg.data.records import Id, Record, by_id, fault, file_name, path_n
 from instructseg.masks import draw_polygons_official, mask_size, numbers, segmentation_to_mask
 from instructseg.structures import Sample, Task
 
-_SLACK = 1.0  # pixels by which a polygon may leave its picture
+_SLACK = 1.0  # pixels by which a polygon may leave its image
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CocoImage:
     """An entry of ``images``; ``height`` and ``width`` in pixels."""
 
     id: Id
@@ -58,7 +58,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """What is meant, and the sentences that say so; no ``ann_ids``: nothing in the picture is meant."""
+    """Sentences and their targets; without ``ann_ids`` there is no target in the image."""
 
     id: Id
     image_id: Id
@@ -68,8 +68,8 @@ class Ref:
     sent_ids: tuple[Id, ...]
 
 
-Parsed = TypeVar("Parsed", Picture, Annotation)
-_MARK = {Picture: "file_name", Annotation: "segmentation"}
+Parsed = TypeVar("Parsed", CocoImage, Annotation)
+_MARK = {CocoImage: "file_name", Annotation: "segmentation"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +77,12 @@ class Instances:
     """The needed part of an ``instances.json``, by id."""
 
     file: Path
-    pictures: Mapping[Id, Picture]
+    images: Mapping[Id, CocoImage]
     annotations: Mapping[Id, Annotation]
 
 
 def read_instances(path: Path, keep: Container[Id]) -> Instances:
-    """Reads a COCO file; annotations whose id is not in ``keep`` are dropped as they are parsed.
+    """Reads a COCO file; annotations outside ``keep`` are dropped while parsing.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -92,7 +92,7 @@ def read_instances(path: Path, keep: Container[Id]) -> Instances:
     def compact(entry: dict[str, Any]) -> Any:
         if "segmentation" in entry:
             return to_annotation(record_of(path, entry, "annotation"), keep)
-        return to_picture(record_of(path, entry, "image")) if "file_name" in entry else entry
+        return to_image(record_of(path, entry, "image")) if "file_name" in entry else entry
 
     content = Record.of(read_json(path, dict, compact), path)
     for name in ("images", "annotations"):
@@ -100,7 +100,7 @@ def read_instances(path: Path, keep: Container[Id]) -> Instances:
             raise DataError(Fault.RECORD, path, f"not a COCO instances file: no {name!r}")
     return Instances(
         path,
-        joinable(path, "image", content.list("images"), Picture),
+        joinable(path, "image", content.list("images"), CocoImage),
         joinable(path, "annotation", [a for a in content.list("annotations") if a is not None], Annotation),
     )
 
@@ -111,7 +111,7 @@ def record_of(path: Path, entry: dict[str, Any], what: str) -> Record:
 
 
 def joinable(path: Path, what: str, found: Iterable[Any], kind: type[Parsed]) -> dict[Id, Parsed]:
-    """Pictures or annotations of a COCO file by id; raises :class:`DataError` where two share one."""
+    """Images or annotations of a COCO file by id; raises :class:`DataError` where two share one."""
     places = []
     for number, entry in enumerate(found):
         where = f"{path}, {what}s[{number}]"
@@ -121,28 +121,28 @@ def joinable(path: Path, what: str, found: Iterable[Any], kind: type[Parsed]) ->
     return by_id(places, what, _same)
 
 
-def _same(one: Picture | Annotation, other: Picture | Annotation) -> bool:
-    if isinstance(one, Picture) or isinstance(other, Picture):
+def _same(one: CocoImage | Annotation, other: CocoImage | Annotation) -> bool:
+    if isinstance(one, CocoImage) or isinstance(other, CocoImage):
         return one == other
     return (one.image_id, one.iscrowd) == (other.image_id, other.iscrowd) and _plain(one) == _plain(other)
 
 
 def _plain(annotation: Annotation) -> Any:
-    """A segmentation that can be compared."""
+    """A comparable segmentation."""
     found = annotation.segmentation
     parts = [found] if isinstance(found, dict) else found
     return [part.tolist() if isinstance(part, np.ndarray) else part for part in parts]
 
 
-def to_picture(entry: Record, anywhere: bool = False) -> Picture:
-    """From a record of ``images``; ``anywhere``: of one's own, whose path may leave the folder.
+def to_image(entry: Record, anywhere: bool = False) -> CocoImage:
+    """From a record of ``images``; ``anywhere`` allows paths outside the folder, for custom data.
 
     Raises:
         DataError: it lacks something.
     """
     name = entry.get("file_name")
     checked = path_name if anywhere else file_name
-    return Picture(entry.id("id"), checked(name, entry.where, "file_name"), *entry.size())
+    return CocoImage(entry.id("id"), checked(name, entry.where, "file_name"), *entry.size())
 
 
 def to_annotation(entry: Record, keep: Container[Id] | None = None) -> Annotation | None:
@@ -173,19 +173,19 @@ def to_annotation(entry: Record, keep: Container[Id] | None = None) -> Annotatio
     return Annotation(number, entry.id("image_id"), bool(crowd), packed)
 
 
-def decode(annotation: Annotation, picture: Picture, where: str, official_polygons: bool = False) -> np.ndarray:
+def decode(annotation: Annotation, image: CocoImage, where: str, official_polygons: bool = False) -> np.ndarray:
     """``uint8[H, W]``, 1 on the union of the annotation's parts; empty where it has none.
 
     Args:
         annotation: what to decode.
-        picture: it is on.
+        image: it is on.
         where: for the error.
         official_polygons: fills polygons as the released RefCOCO evaluation does.
 
     Raises:
-        DataError: an RLE is of another size than the picture, or something is damaged.
+        DataError: an RLE is of another size than the image, or something is damaged.
     """
-    parts, size = annotation.segmentation, (picture.height, picture.width)
+    parts, size = annotation.segmentation, (image.height, image.width)
     drawn = isinstance(parts, list) and not any(isinstance(part, dict) for part in parts)
     try:
         if official_polygons and drawn:
@@ -202,7 +202,7 @@ class ReferringImages(Dataset):
         name: of the part; samples are named ``<name>/<ref id>`` and, for ``each``, ``/<sentence id>``.
         refs: in the order of the file.
         instances: what they refer to.
-        folder: holds the pictures.
+        folder: holds the images.
         sentences: one of :data:`Sentences`.
         official_polygons: fills polygons as the released RefCOCO evaluation does, points cut to whole pixels;
             by default as COCO does.
@@ -233,30 +233,30 @@ class ReferringImages(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         ref, sentence = self._locate(index)
-        picture = self._picture(ref)
-        pixels = read_image(self.folder / picture.file_name)
-        where = f"{self.instances.file}, ref {ref.id} on {picture.file_name}"
+        image = self._image(ref)
+        pixels = read_image(self.folder / image.file_name)
+        where = f"{self.instances.file}, ref {ref.id} on {image.file_name}"
         meta = {
             "ref_id": ref.id,
             "image_id": ref.image_id,
             "ann_ids": ref.ann_ids,
-            "file_name": picture.file_name,
+            "file_name": image.file_name,
             "sent_id": None if sentence is None else ref.sent_ids[sentence],
         }
-        fit(np.broadcast_to(np.uint8(0), (picture.height, picture.width)), pixels, where)  # before it is drawn
+        fit(np.broadcast_to(np.uint8(0), (image.height, image.width)), pixels, where)  # before it is drawn
         return Sample(
             key_frame=pixels,
             # what reads the instruction puts a full stop behind it
             instruction=". ".join(ref.sentences) if sentence is None else ref.sentences[sentence],
             task=Task.RES,
-            masks=self._masks(ref, picture),
+            masks=self._masks(ref, image),
             name=f"{self.name}/{ref.id}" + ("" if sentence is None else f"/{ref.sent_ids[sentence]}"),
             meta=meta,
         )
 
     def image_key(self, index: int) -> str:
-        """The path of the picture."""
-        return str(self.folder / self._picture(self._locate(index)[0]).file_name)
+        """The path of the image."""
+        return str(self.folder / self._image(self._locate(index)[0]).file_name)
 
     def counts(self) -> dict[str, int]:
         """Refs, sentences and images."""
@@ -267,19 +267,19 @@ class ReferringImages(Dataset):
         }
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing pictures, ids that do not join, segmentations that leave their picture."""
-        pictures, file = self.instances.pictures, self.instances.file
-        used = {ref.image_id: pictures[ref.image_id] for ref in self.refs if ref.image_id in pictures}
-        yield from missing_files(self.folder / picture.file_name for picture in used.values())
+        """Missing images, unmatched ids, segmentations outside their image."""
+        images, file = self.instances.images, self.instances.file
+        used = {ref.image_id: images[ref.image_id] for ref in self.refs if ref.image_id in images}
+        yield from missing_files(self.folder / image.file_name for image in used.values())
         for ref in self.refs:
-            if ref.image_id not in pictures:
+            if ref.image_id not in images:
                 yield Problem(Fault.ID, f"{file}, ref {ref.id}", f"image_id {ref.image_id} is not in 'images'")
                 continue
             for number in ref.ann_ids:
                 found = self.instances.annotations.get(number)
                 if found is None or found.image_id != ref.image_id:
                     yield _not_joined(file, ref, number, found)
-                elif message := _misfit(found, pictures[ref.image_id]):
+                elif message := _misfit(found, images[ref.image_id]):
                     yield Problem(Fault.MASK, f"{file}, annotation {number}", message)
 
     def _locate(self, index: int) -> tuple[Ref, int | None]:
@@ -289,14 +289,14 @@ class ReferringImages(Dataset):
         number = int(self._ref[index])
         return self.refs[number], None if self._joined else index - int(self._first[number])
 
-    def _picture(self, ref: Ref) -> Picture:
-        if ref.image_id not in self.instances.pictures:
+    def _image(self, ref: Ref) -> CocoImage:
+        if ref.image_id not in self.instances.images:
             where = f"{self.instances.file}, ref {ref.id}"
             raise DataError(Fault.ID, where, f"image_id {ref.image_id} is not in 'images'")
-        return self.instances.pictures[ref.image_id]
+        return self.instances.images[ref.image_id]
 
-    def _masks(self, ref: Ref, picture: Picture) -> np.ndarray:
-        """``uint8[N, H, W]``, a mask per annotation that is meant; of several, crowds are left out."""
+    def _masks(self, ref: Ref, image: CocoImage) -> np.ndarray:
+        """``uint8[N, H, W]``, a mask per target annotation; crowds among several are left out."""
         file, masks = self.instances.file, []
         for number in ref.ann_ids:
             found = self.instances.annotations.get(number)
@@ -305,8 +305,8 @@ class ReferringImages(Dataset):
                 raise DataError(problem.fault, problem.where, problem.message)
             if not found.iscrowd or len(ref.ann_ids) == 1:
                 where = f"{file}, annotation {number}"
-                masks.append(decode(found, picture, where, self._official_polygons))
-        return np.stack(masks) if masks else np.zeros((0, picture.height, picture.width), np.uint8)
+                masks.append(decode(found, image, where, self._official_polygons))
+        return np.stack(masks) if masks else np.zeros((0, image.height, image.width), np.uint8)
 
 
 def _not_joined(file: Path, ref: Ref, number: Id, found: Annotation | None) -> Problem:
@@ -316,10 +316,10 @@ def _not_joined(file: Path, ref: Ref, number: Id, found: Annotation | None) -> P
     return Problem(Fault.ID, f"{file}, ref {ref.id}", message)
 
 
-def _misfit(annotation: Annotation, picture: Picture) -> str | None:
-    """Why a segmentation does not fit its picture, as far as its numbers tell."""
-    size = (picture.width, picture.height)
-    named = f"{picture.file_name}, {picture.height} x {picture.width} (height x width)"
+def _misfit(annotation: Annotation, image: CocoImage) -> str | None:
+    """Reason why a segmentation does not fit its image, from its numbers alone."""
+    size = (image.width, image.height)
+    named = f"{image.file_name}, {image.height} x {image.width} (height x width)"
     parts = annotation.segmentation
     for part in [parts] if isinstance(parts, dict) else parts:
         if isinstance(part, dict):

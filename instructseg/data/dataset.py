@@ -1,7 +1,7 @@
-"""What every data set offers, and the checker that goes through one.
+"""Interface of data sets, and their check.
 
 A data set is opened from its official files and read lazily: opening keeps the annotations in a compact
-form; pictures are read and masks decoded when a sample is asked for.
+form; images are read and masks decoded when a sample is asked for.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Dataset(ABC):
 
         Raises:
             IndexError: ``index`` is outside ``0 <= index < len(self)``.
-            FileNotFoundError: a picture is missing; names the path.
-            DataError: a picture cannot be decoded, or a mask does not fit it.
+            FileNotFoundError: an image is missing; names the path.
+            DataError: an image cannot be decoded, or a mask does not fit it.
         """
 
     def draw(self, index: int, rng: np.random.Generator) -> Sample:
-        """Sample ``index`` with the random choices of training (frames, wording); by default there are none.
+        """Sample ``index`` with the random choices of training (frames, wording); by default none.
 
         A function of ``index`` and the generator's state alone. Raises as :meth:`__getitem__`.
         """
@@ -65,24 +65,24 @@ class Dataset(ABC):
 
     @abstractmethod
     def image_key(self, index: int) -> str:
-        """Names the pixels that sample ``index`` looks at; equal for samples that may share visual features.
+        """Identifies the pixels of sample ``index``; equal for samples that may share features.
 
         Costs nothing: no file is opened.
         """
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """What was found, in words of the publication (``images``, ``refs``, ``sentences``, ...).
+        """Counts, in words of the publication (``images``, ``refs``, ``sentences``, ...).
 
         Entries that were left out on purpose are counted as well, as ``skipped: <reason>``.
         """
 
     def inspect(self) -> Iterator[Problem]:
-        """What is wrong and can be told without decoding anything; by default nothing."""
+        """Problems detectable without decoding; by default none."""
         return iter(())
 
     def sources(self) -> Iterator[Path]:
-        """The files that are read, where they are one's own and may change; one may come several times."""
+        """Files of custom data, which may change; repeated files are possible."""
         return iter(())
 
     def describe(self) -> str:
@@ -92,7 +92,7 @@ class Dataset(ABC):
 
 @dataclass(frozen=True)
 class Count:
-    """``found`` things called ``what`` in ``part``; ``expected`` is ``None`` where nothing is published."""
+    """Number of ``what`` in ``part``; ``expected`` is ``None`` if unpublished."""
 
     part: str
     what: str
@@ -102,7 +102,7 @@ class Count:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found; there is no fault where ``problems`` is empty."""
+    """Counts and problems of a checked data set."""
 
     name: str
     root: Path
@@ -113,13 +113,13 @@ class CheckReport:
 def check_parts(
     name: str, root: str | Path, parts: Mapping[str, Callable[[], Dataset]], deep: bool = False
 ) -> CheckReport:
-    """Opens the parts of a data set one after the other and collects what is wrong with them.
+    """Opens the parts of a data set in turn and collects their problems.
 
     Args:
         name: of the data set, for the report.
         root: its folder; a ``counts.json`` there replaces the published counts.
         parts: name -> opener. A part that cannot be opened is a problem of the report, not an error.
-        deep: also reads every picture and decodes every mask.
+        deep: also reads every image and decodes every mask.
     """
     root = Path(root)
     counts: list[Count] = []
@@ -153,7 +153,7 @@ def check_parts(
 
 
 def local_counts(root: Path) -> Mapping[str, Mapping[str, int]] | None:
-    """Part -> counts that a generated copy says of itself; ``None`` where ``root`` is no such copy.
+    """Counts by part of a generated copy; ``None`` for any other ``root``.
 
     Raises:
         DataError: the file holds something else.
@@ -184,7 +184,7 @@ def _problem(error: Exception, where: str) -> Problem:
 
 
 def missing_files(files: Iterable[Path]) -> Iterator[Problem]:
-    """A problem per file that is not there; a missing folder is told once, with how many files it should hold.
+    """A problem per missing file; a missing folder is reported once, with its number of files.
 
     Lists folders instead of asking for each file, which takes seconds for 100,000 files on a network disk.
     """
@@ -203,7 +203,7 @@ def missing_files(files: Iterable[Path]) -> Iterator[Problem]:
 
 
 def require_file(path: Path) -> Path:
-    """``path``; raises :class:`MissingFile` where there is no such file."""
+    """Returns ``path``; raises :class:`MissingFile` if absent."""
     if not path.is_file():
         raise MissingFile(path)
     return path
@@ -227,15 +227,15 @@ def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], An
     except _Refused as refused:
         raise refused.error from refused
     except ValueError as error:
-        told = str(error).removeprefix(f"{path} ").removeprefix("is ")
-        raise DataError(Fault.RECORD, path, f"{told}; download it again") from error
+        file_kind = str(error).removeprefix(f"{path} ").removeprefix("is ")
+        raise DataError(Fault.RECORD, path, f"{file_kind}; download it again") from error
     if not isinstance(value, kind):
         raise DataError(Fault.RECORD, path, f"holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
 
 
 def read_jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Where and what of the objects of a JSON-lines file; empty lines are passed over.
+    """Location and content of each object of a JSON-lines file; skips empty lines.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -251,8 +251,8 @@ def read_jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
         except _Refused as refused:
             raise refused.error from refused
         except ValueError as error:
-            told = str(error).removeprefix(f"{where} ")
-            raise DataError(Fault.RECORD, where, f"not a JSON object ({told})") from error
+            file_kind = str(error).removeprefix(f"{where} ")
+            raise DataError(Fault.RECORD, where, f"not a JSON object ({file_kind})") from error
         if not isinstance(entry, dict):
             raise DataError(Fault.RECORD, where, f"not a JSON object (a {type(entry).__name__})")
         entries.append((where, entry))
@@ -260,7 +260,7 @@ def read_jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _checked(where: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None, pairs: list[Any]) -> Any:
-    """A JSON object of which no key has two values, as the hook makes it."""
+    """A JSON object without repeated keys, converted by the hook."""
     entry = dict(pairs)
     if len(entry) < len(pairs) and any(entry[key] != value for key, value in pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -293,12 +293,12 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(Fault.IMAGE, path, str(error).removeprefix(f"{path} ")) from error
 
 
-def fit(mask: np.ndarray, picture: np.ndarray, where: str | Path) -> np.ndarray:
-    """``mask`` ``[..., H, W]``; raises :class:`DataError` where the sizes differ from the picture's."""
-    if mask.shape[-2:] != picture.shape[:2]:
-        (h, w), (height, width) = mask.shape[-2:], picture.shape[:2]
+def fit(mask: np.ndarray, image: np.ndarray, where: str | Path) -> np.ndarray:
+    """``mask`` ``[..., H, W]``; raises :class:`DataError` where the sizes differ from the image's."""
+    if mask.shape[-2:] != image.shape[:2]:
+        (h, w), (height, width) = mask.shape[-2:], image.shape[:2]
         raise DataError(
-            Fault.MASK, where, f"a mask of {h} x {w} on a picture of {height} x {width} (height x width)"
+            Fault.MASK, where, f"a mask of {h} x {w} on an image of {height} x {width} (height x width)"
         )
     return mask
 
@@ -342,7 +342,7 @@ class Concatenated(Dataset):
         return part.image_key(inside)
 
     def counts(self) -> dict[str, int]:
-        """Sums; a picture that two parts share counts twice."""
+        """Sums over the parts; a shared image counts twice."""
         total: dict[str, int] = {}
         for part in self.parts:
             for what, found in part.counts().items():
@@ -350,7 +350,7 @@ class Concatenated(Dataset):
         return total
 
     def inspect(self) -> Iterator[Problem]:
-        """What is wrong with any of the parts."""
+        """Problems of all parts."""
         for part in self.parts:
             yield from part.inspect()
 

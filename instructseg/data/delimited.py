@@ -1,4 +1,4 @@
-"""Tables of text: the one reader of ``.csv`` and ``.tsv`` files."""
+"""Reader of ``.csv`` and ``.tsv`` files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames of a clip are looked at together: the released rules, defined for clips of any length."""
+"""Choice of reference frames by the released rules, for videos of any length."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def training_frames(
 ) -> tuple[int, list[int]]:
     """Draws a key frame and its references, near each other but not evenly spaced.
 
-    One jump is drawn for the clip; each further frame lies within it of any frame chosen before.
+    One jump is drawn for the video; each further frame lies within it of any frame chosen before.
 
     Args:
-        length: frames of the clip, at least 1; a clip shorter than ``count`` gives all its frames.
+        length: frames of the video, at least 1; a video shorter than ``count`` gives all its frames.
         rng: source of the draw.
         count: key frame and references together, at least 1.
         reverse: chance that time runs backwards. Released: 0.3; 0 where the instruction speaks of
@@ -29,7 +29,7 @@ def training_frames(
         ValueError: ``length`` or ``count`` is below 1.
     """
     if length < 1 or count < 1:
-        raise ValueError(f"a clip and a draw have at least 1 frame, got length {length} and count {count}")
+        raise ValueError(f"a video and a draw have at least 1 frame, got length {length} and count {count}")
     jump = min(length, int(rng.integers(JUMPS[0], JUMPS[1] + 1)))
     chosen = {int(rng.integers(length))}
     while len(chosen) < min(count, length):
@@ -43,23 +43,23 @@ def training_frames(
 def neighbour_references(t: int, length: int, count: int = 4) -> list[int]:
     """The references of frame ``t`` at inference: its nearest neighbours, half before and half after.
 
-    At either end of the clip the window is moved inside, not cut; an odd ``count`` takes one more frame
+    At either end of the video the window is moved inside, not cut; an odd ``count`` takes one more frame
     of the past than of the future.
 
     Args:
         t: the key frame, ``0 <= t < length``.
-        length: frames of the clip.
-        count: how many references are wanted; a short clip gives all its other frames, a clip of one
+        length: frames of the video.
+        count: how many references are wanted; a short video gives all its other frames, a video of one
             frame none, which makes the key frame its own reference.
 
     Returns:
         Different frames other than ``t``, in the order of time.
 
     Raises:
-        ValueError: ``t`` is not a frame of the clip, or ``count`` is negative.
+        ValueError: ``t`` is not a frame of the video, or ``count`` is negative.
     """
     if not 0 <= t < length:
-        raise ValueError(f"frame {t} is outside a clip of {length} frames")
+        raise ValueError(f"frame {t} is outside a video of {length} frames")
     if count < 0:
         raise ValueError(f"count must not be negative, got {count}")
     first = max(0, min(t - (count + 1) // 2, length - count - 1))

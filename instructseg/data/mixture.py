@@ -1,4 +1,4 @@
-"""Several data sets mixed in fixed shares, in batches of one data set each.
+"""Mixture of data sets in fixed shares, in batches of one data set each.
 
 The released rule: data sets take turns in slots, as many as their ratio says (``4||2||4||1||3``: the first has
 4 of 14 slots); a slot serves ``switch_bs`` samples, a whole number of batches, before the next takes over. The

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set on disk, as a line of a report and as an error."""
+"""Problems of data sets on disk, as lines of a report and as errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Fault(str, Enum):
-    """What can be wrong with a data set on disk."""
+    """Kinds of problems of a data set on disk."""
 
     FILE = "missing file"
     RECORD = "unreadable record"
@@ -21,7 +21,7 @@ class Fault(str, Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
         fault: the kind.

@@ -1,4 +1,4 @@
-"""Values of data files, read as what they must be: a record says where it stands when it does not hold them.
+"""Typed records of data files; errors name the file and the record.
 
 Every adapter reads its records by these, so that the same content is judged by the same rule in each format.
 """
@@ -112,8 +112,8 @@ class Record:
 
 
 @contextmanager
-def told(file: Path, title: str) -> Iterator[None]:
-    """Says of a record of ``file`` that lacks something what kind of file it should be of.
+def file_kind(file: Path, title: str) -> Iterator[None]:
+    """Adds the expected kind of file to errors about its records.
 
     Raises:
         DataError: whatever the block raised.
@@ -181,7 +181,7 @@ def file_name(value: Any, where: str | Path, what: str) -> str:
 
 
 def path_name(value: Any, where: str | Path, what: str) -> str:
-    """A path of one's own data, which may lead anywhere; raises :class:`DataError` where it is none."""
+    """A path of custom data, which may lead anywhere; raises :class:`DataError` where it is none."""
     found = text(value, where, what)
     if "\0" in found or any(len(part.encode()) > 255 for part in found.split("/")):
         raise fault(where, f"{what} {shown(found)} is no path of a file", Fault.FILE)

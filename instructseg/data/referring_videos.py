@@ -1,4 +1,4 @@
-"""Instructions on videos as a data set: what the video benchmarks have in common."""
+"""Data set of instructions on videos, the base of the video benchmarks."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ class ReferringVideos(Dataset):
         return {"videos": len(self.clips), "expressions": _sentences(self.clips), **skipped}
 
     def inspect(self) -> Iterator[Problem]:
-        """What is wrong with any clip; a problem that clips share comes once for each."""
+        """Problems of all videos; a shared problem is repeated."""
         for clip in self.clips:
             yield from clip.inspect()
 
     def locate(self, index: int) -> tuple[Clip, Expression]:
-        """The clip and the expression of sample ``index``; raises ``IndexError``."""
+        """The video and the expression of sample ``index``; raises ``IndexError``."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.name}")
         c, e = self._items[index]
@@ -167,7 +167,7 @@ class ReferringVideos(Dataset):
 
 
 def check_result_names(name: str, clips: Sequence[Clip]) -> None:
-    """Results are stored as ``<clip>/<expression>/<frame>``: each has its own, below any folder.
+    """Raises for names of results ``<clip>/<expression>/<frame>`` that repeat or leave the folder.
 
     Raises:
         DataError: a name leads elsewhere, or comes twice.
@@ -183,18 +183,18 @@ def check_result_names(name: str, clips: Sequence[Clip]) -> None:
 
 
 def _unfit(clip: Clip, expression: Expression, no_target: bool) -> str | None:
-    """Why an expression is no sample."""
+    """Reason why an expression is no sample."""
     if clip.truth is None:
         return None
     if not expression.objects:
-        return None if no_target else "means nothing in the clip"
+        return None if no_target else "without target"
     if all(clip.truth.never_visible(obj) for obj in expression.objects):
         return "never visible"
     return None
 
 
 def joined(clips: Iterable[Clip]) -> list[Clip]:
-    """The clips with all expressions of the same objects made one; its id is that of the first.
+    """Joins all expressions of the same objects; the id is that of the first.
 
     What reads the instruction puts a full stop behind it, as is put here between the expressions.
     """
@@ -211,9 +211,9 @@ def joined(clips: Iterable[Clip]) -> list[Clip]:
 
 
 def without(clips: Iterable[Clip], exclude: Sequence[str]) -> list[Clip]:
-    """The clips without expressions whose ``<clip>/<id>`` matches a pattern; a clip with none left is dropped.
+    """Drops expressions whose ``<clip>/<id>`` matches a pattern, and videos without any left.
 
-    A ``*`` matches slashes too: ``TAO/*`` are all clips below ``TAO``, and ``street/*`` is all of one clip.
+    A ``*`` matches slashes too: ``TAO/*`` are all videos below ``TAO``, and ``street/*`` is all of one video.
     """
     result = []
     for clip in clips:
@@ -234,13 +234,13 @@ def _sentences(clips: Iterable[Clip]) -> int:
 
 
 def expected_count(root: Path, part: str, what: str, published: int) -> int | None:
-    """How many there should be: as published, or as a generated copy at ``root`` says of itself."""
+    """Expected number: as published, or as recorded by a generated copy at ``root``."""
     counts = local_counts(root)
     return published if counts is None else counts.get(part, {}).get(what)
 
 
 class EveryFrame(Dataset):
-    """What a thorough check decodes: all frames with everything that is meant in them, then all samples.
+    """All frames with all targets, then all samples, for a deep check.
 
     Args:
         videos: whose frames and samples.
@@ -287,5 +287,5 @@ class EveryFrame(Dataset):
 
 
 def every_frame(opener: Callable[..., ReferringVideos], *arguments: Any) -> Callable[[], Dataset]:
-    """Opens the :class:`EveryFrame` of what ``opener(*arguments)`` opens, when called."""
+    """Defers opening the :class:`EveryFrame` of ``opener(*arguments)``."""
     return lambda: EveryFrame(opener(*arguments))

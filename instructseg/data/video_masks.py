@@ -1,4 +1,4 @@
-"""The truth of clips as the data sets store it: palette pictures, or run lengths in a JSON file."""
+"""Ground truth of videos: palette images, or run lengths in a JSON file."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class RleTruth(Truth):
 
     Attributes:
         file: where they come from, for errors.
-        tracks: object id -> its track, one entry per frame of the clip; usually shared by all clips.
+        tracks: object id -> its track, one entry per frame of the video; usually shared by all videos.
     """
 
     file: Path
@@ -130,7 +130,7 @@ class RleTruth(Truth):
         return not any(self.tracks.get(obj, (True,)))
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """Ids that do not join, tracks of another length than the clip, masks of another size."""
+        """Ids that do not join, tracks of another length than the video, masks of another size."""
         for obj in clip.meant:
             track, where = self.tracks.get(obj), f"{self.file}, object {obj}"
             if track is None:
@@ -161,11 +161,11 @@ class RleTruth(Truth):
 
 @dataclass(frozen=True, eq=False)
 class PaletteTruth(Truth):
-    """Objects as pictures of one channel, one per frame: a pixel is the number of its object.
+    """Objects as images of one channel, one per frame: a pixel is the number of its object.
 
     Attributes:
-        folder: holds the pictures.
-        names: their names without ``.png``, one per frame of the clip.
+        folder: holds the images.
+        names: their names without ``.png``, one per frame of the video.
     """
 
     folder: Path
@@ -185,7 +185,7 @@ class PaletteTruth(Truth):
         return str(self.folder / f"{self.names[t]}.png")
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """The files that are missing."""
+        """Missing files."""
         return missing_files(self.files())
 
     def files(self) -> Iterator[Path]:
@@ -195,11 +195,11 @@ class PaletteTruth(Truth):
 
 @dataclass(frozen=True, eq=False)
 class FolderTruth(Truth):
-    """Objects as folders of pictures: every pixel above 0 belongs to the folder's object.
+    """Objects as folders of images: every pixel above 0 belongs to the folder's object.
 
     Attributes:
         folder: holds a folder per object.
-        names: of the pictures without ``.png``, one per frame of the clip.
+        names: of the images without ``.png``, one per frame of the video.
     """
 
     folder: Path
@@ -214,12 +214,12 @@ class FolderTruth(Truth):
         return str(self.folder / obj / f"{self.names[t]}.png")
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """The files that are missing."""
+        """Missing files."""
         return missing_files(self.folder / obj / f"{name}.png" for obj in clip.meant for name in self.names)
 
 
 def read_palette(path: Path) -> np.ndarray:
-    """``uint8[H, W]``, the object numbers in a picture of one channel, with a palette or without.
+    """``uint8[H, W]``, the object numbers in an image of one channel, with a palette or without.
 
     Raises:
         FileNotFoundError: there is no such file.

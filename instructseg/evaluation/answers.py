@@ -44,7 +44,7 @@ def says_yes(text: str) -> bool:
 
 @dataclass
 class PopeSums:
-    """Right and wrong answers of one category of POPE, to be merged over processes; yes is positive."""
+    """Confusion matrix of one category of POPE, to be merged over processes; yes is positive."""
 
     true_positive: int = 0
     false_positive: int = 0
@@ -61,7 +61,7 @@ class PopeSums:
         return yes == label
 
     def merge(self, other: PopeSums) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.true_positive += other.true_positive
         self.false_positive += other.false_positive
         self.true_negative += other.true_negative
@@ -83,7 +83,7 @@ class PopeSums:
 
 
 def pope_f1(categories: Sequence[PopeSums]) -> float:
-    """The number that papers give: mean F1 over random, popular and adversarial, 0..1."""
+    """Mean F1 over random, popular and adversarial, as in papers, 0..1."""
     return mean(category.results()["f1"] for category in categories)
 
 
@@ -92,18 +92,18 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def gqa_answer(text: str) -> str:
-    """GQA: the answer that is compared, letter by letter, with the official one."""
+    """GQA: the normalized answer, for an exact comparison."""
     return text.rstrip(".").lower()
 
 
 def vqa_answer(text: str) -> str:
-    """VQAv2: the answer as it is handed in, without punctuation and articles, numbers as digits."""
+    """VQAv2: the submitted answer, without punctuation and articles, numbers as digits."""
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     return _digits_and_articles(_punctuation(text.replace("\n", " ").replace("\t", " ").strip()))
 
 
 def vqa_accuracy(text: str, answers: Sequence[str]) -> float:
-    """VQAv2: how many people agree, 0..1.
+    """VQAv2: agreement with the annotators, 0..1.
 
     The mean, over leaving out one person each, of a third of the others who gave this answer, 1 at most.
 
@@ -161,25 +161,25 @@ def chosen_option(text: str, options: int) -> int | None:
 
 @dataclass
 class ChoiceSums:
-    """Right answers, 1 or 0 each, to be merged over processes.
+    """Correct answers, 1 or 0 each, to be merged over processes.
 
     Attributes:
         everything: of all questions.
-        pictures: of those with a picture; their mean is the IMG accuracy that papers give for ScienceQA.
+        with_image: of those with an image; their mean is the IMG accuracy that papers give for ScienceQA.
     """
 
     everything: Mean = field(default_factory=Mean)
-    pictures: Mean = field(default_factory=Mean)
+    with_image: Mean = field(default_factory=Mean)
 
-    def add(self, text: str, options: int, answer: int, picture: bool = True) -> bool:
+    def add(self, text: str, options: int, answer: int, has_image: bool = True) -> bool:
         """Counts one answer; see :func:`chosen_option`. Returns whether it is ``answer``, 0 for A."""
         right = chosen_option(text, options) == answer
         self.everything.add(right)
-        if picture:
-            self.pictures.add(right)
+        if has_image:
+            self.with_image.add(right)
         return right
 
     def merge(self, other: ChoiceSums) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.everything.merge(other.everything)
-        self.pictures.merge(other.pictures)
+        self.with_image.merge(other.with_image)

@@ -97,7 +97,7 @@ class ExpressionSums:
         self.expressions[scores.name] = scores
 
     def merge(self, other: ExpressionSums) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.expressions.update(other.expressions)
 
     @property

@@ -1,4 +1,4 @@
-"""gRefCOCO: expressions that mean several things or nothing, as ReLA scores them.
+"""gRefCOCO: expressions with several targets or none, scored as by ReLA.
 
 An expression without target that is answered by nothing has IoU 1 and adds nothing to the cumulative IoU;
 answered by a mask it has IoU 0, and the mask adds to the union. An expression with a target that is answered by
@@ -68,7 +68,7 @@ class GeneralizedSums:
         return value
 
     def merge(self, other: GeneralizedSums) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.intersection += other.intersection
         self.union += other.union
         self.nothing.extend(other.nothing)
@@ -87,12 +87,12 @@ class GeneralizedSums:
 
     @property
     def n_acc(self) -> float:
-        """Part of the expressions without target that are answered by nothing, 0..1."""
+        """Part of the expressions without target and with an empty prediction, 0..1."""
         return mean(self.nothing)
 
     @property
     def t_acc(self) -> float:
-        """Part of the expressions with a target that are answered by a mask, 0..1.
+        """Part of the expressions with a target and a predicted mask, 0..1.
 
         The official code gives 0 where the set has no expression without target, and so does this.
         """

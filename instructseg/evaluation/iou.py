@@ -15,7 +15,7 @@ from instructseg.evaluation.sums import mean
 from instructseg.structures import IGNORE_PIXEL
 
 LAVT_SIZE = 480
-"""Side in pixels of the square to which LAVT resizes picture and truth before it compares."""
+"""Side in pixels of the square to which LAVT resizes image and truth before it compares."""
 
 
 def intersection_union(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
@@ -23,7 +23,7 @@ def intersection_union(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, 
 
     Args:
         prediction: ``bool[H, W]``.
-        truth: ``uint8 or bool[H, W]``: 0, 1, or 255 where not to count.
+        truth: ``uint8 or bool[H, W]``: 0, 1, or 255 to ignore.
 
     Raises:
         ValueError: the sizes differ.
@@ -89,7 +89,7 @@ class IouSums:
         return value
 
     def merge(self, other: IouSums) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.intersection += other.intersection
         self.union += other.union
         self.values.extend(other.values)

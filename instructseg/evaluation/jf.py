@@ -27,7 +27,7 @@ _BITS = tuple(np.uint8(1 << bit) for bit in range(_FRAMES))
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """One object in up to eight frames, on a canvas around the box it stays in.
+    """One object in up to eight frames, cropped to its box.
 
     Attributes:
         top, left: where the canvas starts in the frame; may be negative.
@@ -46,7 +46,7 @@ class _Track:
 
 
 def tolerance(height: int, width: int, bound_th: float = BOUND_TH) -> int:
-    """Pixels that a boundary may be off.
+    """Tolerance of boundaries in pixels.
 
     Args:
         height: of the frame, in pixels.
@@ -231,7 +231,7 @@ def _part(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _shared(one: _Track, other: _Track) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where two canvases overlap, as an index of each."""
+    """Overlap of two canvases, as an index of each."""
     top, left = max(one.top, other.top), max(one.left, other.left)
     bottom = max(top, min(one.top + one.inside.shape[0], other.top + other.inside.shape[0]))
     right = max(left, min(one.left + one.inside.shape[1], other.left + other.inside.shape[1]))

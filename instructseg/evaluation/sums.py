@@ -1,4 +1,4 @@
-"""Means that do not depend on the order, or on which process saw what."""
+"""Means independent of order and of the distribution over processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 @dataclass
 class Mean:
-    """Values to take the mean of; all are kept, since the sum of rounded numbers depends on the order."""
+    """Mean of stored values; all are kept, since rounded sums depend on the order."""
 
     values: list[float] = field(default_factory=list)
 
@@ -19,7 +19,7 @@ class Mean:
         self.values.append(float(value))
 
     def merge(self, other: Mean) -> None:
-        """Counts all that ``other`` did."""
+        """Adds the counts of ``other``."""
         self.values.extend(other.values)
 
     @property
@@ -29,7 +29,7 @@ class Mean:
 
     @property
     def mean(self) -> float:
-        """Their mean; 0 before anything was counted."""
+        """Their mean; 0 without values."""
         return mean(self.values)
 
 
@@ -40,10 +40,10 @@ def mean(values: Iterable[float]) -> float:
 
 
 class Mergeable(Protocol):
-    """Sums that can take in those of another process."""
+    """Sums that can be merged over processes."""
 
     def merge(self, other: Any) -> None:
-        """Counts all that ``other``, of the same class, did."""
+        """Adds the counts of ``other``, of the same class."""
 
 
 S = TypeVar("S", bound=Mergeable)

@@ -1,1 +1,1 @@
-"""Other people's frameworks; each module needs the package that it is named after."""
+"""Adapters to other frameworks; each module requires the package of its name."""

@@ -50,7 +50,7 @@ PREFIX = "instructseg_"
 
 
 def register(name: str, opener: Callable[[], Dataset | WholeClips], metrics: str = "referring") -> None:
-    """Enters a data set into both catalogs; one of the same name is replaced.
+    """Registers a data set in both catalogs, replacing any of the same name.
 
     Args:
         name: in the catalogs.
@@ -68,7 +68,7 @@ def register(name: str, opener: Callable[[], Dataset | WholeClips], metrics: str
 def register_all(
     root: str | Path, places: Mapping[str, str | Path] | None = None, sentences: Sentences = "joined"
 ) -> list[str]:
-    """Enters every split of every data set, as ``instructseg_refcoco_val`` and so on; reads nothing.
+    """Registers every split of every data set, as ``instructseg_refcoco_val`` etc.; reads nothing.
 
     Args and errors are those of :func:`instructseg.interop.splits.splits`. Returns the names.
     """
@@ -80,7 +80,7 @@ def register_all(
 
 
 def _records(name: str, opened: Callable[[], Dataset | WholeClips]) -> list[Entry]:
-    """What the catalog gives: no pixels, only where they are."""
+    """Records of the catalog, with the location of the pixels only."""
     dataset = opened()
     return [
         {"dataset": name, "index": index, "image_id": index, "file_name": dataset.image_key(index)}
@@ -89,7 +89,7 @@ def _records(name: str, opened: Callable[[], Dataset | WholeClips]) -> list[Entr
 
 
 class SampleMapper:
-    """A mapper for Detectron2's loaders: from a record of the catalog to what the model is given.
+    """Mapper for Detectron2's loaders: from a record of the catalog to a model input.
 
     Args:
         names: of the data sets that the records are of.
@@ -101,7 +101,7 @@ class SampleMapper:
         self.training = training
 
     def __call__(self, record: Entry) -> Entry:
-        """The record with what the data set has there; raises as the data set does."""
+        """The record with its sample; raises as the data set."""
         dataset, index = self.datasets[record["dataset"]], record["index"]
         if isinstance(dataset, WholeClips):
             return {**record, **dataset[index]}
@@ -112,7 +112,7 @@ class SampleMapper:
 
 
 def ask_categories(records: Iterable[Entry], classes: Sequence[str]) -> list[Entry]:
-    """A detection data set as instructions: each picture is asked for each class by its name.
+    """A detection data set as instructions, one per image and class name.
 
     Args:
         records: in Detectron2's standard format; those returned may go through any of its mappers.
@@ -126,7 +126,7 @@ def ask_categories(records: Iterable[Entry], classes: Sequence[str]) -> list[Ent
 
 
 def to_entry(sample: Sample) -> Entry:
-    """A sample as the model is given it; :func:`to_sample` is the way back."""
+    """A sample as a model input; the inverse of :func:`to_sample`."""
     size = sample.key_frame.shape[:2]
     entry: Entry = {
         "image": planes(sample.key_frame),
@@ -159,7 +159,7 @@ class GeneralizedEvaluator(GeneralizedScores, DatasetEvaluator):
 
 
 class VideoEvaluator(VideoScores, DatasetEvaluator):
-    """J&F, J and F of whole clips."""
+    """J&F, J and F of whole videos."""
 
 
 EVALUATORS: Mapping[str, type[Scores]] = {
@@ -176,7 +176,7 @@ def evaluator(name: str) -> Scores:
 
 
 def add_config(cfg: Any) -> Any:
-    """Makes a configuration of Detectron2 one of ours; returns it.
+    """Extends a configuration of Detectron2 by our settings; returns it.
 
     ``MODEL.INSTRUCTSEG`` gets ``NAME`` (a model as of :func:`instructseg.loading.load`; empty for the bundled
     one), ``THRESHOLD`` (presence, 0..1, below which there is no instance), ``MAX_INSTANCES`` (per instruction)
@@ -223,10 +223,10 @@ class InstructSegArch(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: Any) -> dict[str, Any]:
-        """The arguments that a configuration asks for; see :func:`add_config`.
+        """Constructor arguments from a configuration; see :func:`add_config`.
 
         Raises:
-            ValueError: pictures are not RGB, or a setting does not exist.
+            ValueError: images are not RGB, or a setting does not exist.
         """
         if cfg.INPUT.FORMAT != "RGB":
             raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}: set it to RGB, as add_config does")
@@ -242,18 +242,18 @@ class InstructSegArch(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.model.device
 
     def train(self, mode: bool = True) -> InstructSegArch:
-        """As of every module, but frozen parts stay in evaluation mode."""
+        """Sets the training mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         if mode:
             train_mode(self.model)
         return self
 
     def forward(self, batch: Sequence[Entry]) -> dict[str, torch.Tensor] | list[Entry]:
-        """Losses by name in training, else an answer per input; see :mod:`instructseg.interop.entries`.
+        """Losses by name in training, else a prediction per input; see :mod:`instructseg.interop.entries`.
 
         Raises:
             ValueError: an input is not what it should be; see :func:`to_sample`.
@@ -266,11 +266,11 @@ class InstructSegArch(nn.Module):
             counts = all_reduce_mean(self.criterion.count(targets, inputs.labels))
             parts = self.criterion(output, targets, inputs.labels, counts).parts
             return {f"loss_{name}": loss for name, loss in parts.items()}
-        pictures = iter(self._segment([entry for entry in batch if "frames" not in entry]))
-        return [self._segment_clip(entry) if "frames" in entry else next(pictures) for entry in batch]
+        images = iter(self._segment([entry for entry in batch if "frames" not in entry]))
+        return [self._segment_clip(entry) if "frames" in entry else next(images) for entry in batch]
 
     def _segment(self, batch: list[Entry]) -> list[Entry]:
-        """The answers to instructions on pictures."""
+        """Predictions for instructions on images."""
         samples = [to_sample(entry) for entry in batch]
         if any(not sample.task.has_mask for sample in samples):
             raise ValueError("a question without a mask has no instances: ask ImagePredictor.answer instead")
@@ -301,7 +301,7 @@ class InstructSegArch(nn.Module):
         return logits[order] > 0, scores[order]
 
     def _segment_clip(self, entry: Entry) -> Entry:
-        """The answers on every frame of a clip."""
+        """Predictions for every frame of a video."""
         predictor = VideoPredictor(self.model, self.processor)
         results = predictor.predict(entry["frames"], entry["instruction"], Task(entry.get("task", Task.RVOS)))
         frames = []

@@ -1,4 +1,4 @@
-"""What frameworks of detection pass around: a dictionary per instruction, its tensors not yet stacked.
+"""Inputs and outputs of detection frameworks: one dictionary per instruction.
 
 Given to the model::
 
@@ -19,7 +19,7 @@ Answered::
                   pred_masks bool[N, height, width], pred_boxes, scores float[N] 0..1, pred_classes int64[N]
     presence      0..1, how surely anything in the image answers
 
-With ``frames`` (T pictures ``uint8[H, W, 3]`` in a sequence) instead of ``image``, every frame is asked for;
+With ``frames`` (T images ``uint8[H, W, 3]`` in a sequence) instead of ``image``, every frame is asked for;
 the truth is ``masks``, ``uint8[T, H, W]``, and the answer ``frames``, the instances of each.
 """
 
@@ -37,15 +37,15 @@ Entry = dict[str, Any]
 
 
 def to_sample(entry: Mapping[str, Any]) -> Sample:
-    """What the model is given, as a sample; a pixel to ignore is one in all masks.
+    """Sample from a model input; an ignored pixel is ignored in all masks.
 
     Raises:
-        ValueError: there is no instruction or image, a picture is not ``uint8[3, H, W]``, masks are polygons.
+        ValueError: there is no instruction or image, an image is not ``uint8[3, H, W]``, masks are polygons.
     """
     if not entry.get("instruction"):
         raise ValueError("an input has no 'instruction': write there what to segment")
     if "image" not in entry:
-        raise ValueError("an input has no 'image': train on samples, whole clips are for evaluation")
+        raise ValueError("an input has no 'image': train on samples, whole videos are for evaluation")
     masks = _targets(entry).astype(np.uint8) if "instances" in entry else None
     if masks is not None and "ignore" in entry:
         masks[:, entry["ignore"].cpu().numpy()] = IGNORE_PIXEL
@@ -64,7 +64,7 @@ def to_sample(entry: Mapping[str, Any]) -> Sample:
 
 
 def truth(entry: Mapping[str, Any]) -> np.ndarray:
-    """``uint8[H, W]``: 1 on any target, 255 where not to count.
+    """``uint8[H, W]``: 1 on any target, 255 to ignore.
 
     Raises:
         ValueError: there is no truth.
@@ -81,7 +81,7 @@ def truth(entry: Mapping[str, Any]) -> np.ndarray:
 
 
 def _targets(entry: Mapping[str, Any]) -> np.ndarray:
-    """``bool[N, H, W]``, the masks that are meant."""
+    """``bool[N, H, W]``, the target masks."""
     instances = entry["instances"]
     if "category_id" in entry:
         instances = instances[instances.gt_classes == entry["category_id"]]
@@ -96,7 +96,7 @@ def planes(frame: np.ndarray) -> torch.Tensor:
 def pixels(image: torch.Tensor) -> np.ndarray:
     """``uint8[3, H, W]`` to ``uint8[H, W, 3]``; raises ``ValueError`` for anything else."""
     if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
-        raise ValueError(f"a picture is {image.dtype} {list(image.shape)}, expected uint8 [3, H, W] in RGB")
+        raise ValueError(f"an image is {image.dtype} {list(image.shape)}, expected uint8 [3, H, W] in RGB")
     return np.ascontiguousarray(image.cpu().numpy().transpose(1, 2, 0))
 
 

@@ -21,14 +21,14 @@ from instructseg.interop.entries import Entry, truth
 
 
 class Scores:
-    """What the evaluators have in common."""
+    """Base of the evaluators."""
 
     def __init__(self) -> None:
         self.reset()
 
     @abstractmethod
     def reset(self) -> None:
-        """Begins anew."""
+        """Resets the sums."""
 
     def process(self, inputs: Sequence[Entry], outputs: Sequence[Entry]) -> None:
         """Counts a batch.
@@ -45,7 +45,7 @@ class Scores:
 
     @abstractmethod
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """The metrics, the same in every process; each must call it."""
+        """The metrics, the same in every process; every process must call it."""
 
 
 class ReferringScores(Scores):
@@ -64,7 +64,7 @@ class ReferringScores(Scores):
 
 
 class GeneralizedScores(Scores):
-    """``generalized``: those of gRefCOCO; an output without instances says that nothing is meant."""
+    """``generalized``: metrics of gRefCOCO; an output without instances predicts no target."""
 
     def reset(self) -> None:  # noqa: D102
         self._sums = GeneralizedSums()
@@ -93,13 +93,13 @@ class VideoScores(Scores):
             raise ValueError(f"input '{name}' has no 'masks' to compare with")
         if name in self._sums.expressions:
             raise ValueError(
-                f"two inputs have the name '{name}': name the clip and the instruction, or leave it"
+                f"two inputs have the name '{name}': name the video and the instruction, or leave it"
             )
         answers = np.stack([best_mask(found) for found in output["frames"]])
         self._sums.add(score_masks(answers, entry["masks"], name=name))
 
     def _number(self) -> str:
-        """A name that no other input has, in any process."""
+        """A unique name over all processes."""
         self._unnamed += 1
         return f"{rank()}:{self._unnamed}"
 

@@ -172,7 +172,7 @@ def test_revos_equals_a_plain_loop(run: Run, layouts: Path, nano: Any) -> None:
         assert values[f"revos_{group}/F"] == pytest.approx(boundary, abs=1e-6)
 
 
-def test_refdavis_equals_the_davis_benchmark_on_the_written_pictures(
+def test_refdavis_equals_the_davis_benchmark_on_the_written_images(
     run: Run, layouts: Path, tmp_path: Path
 ) -> None:
     values = run("refdavis", "ref-davis")
@@ -188,7 +188,7 @@ def test_refdavis_equals_the_davis_benchmark_on_the_written_pictures(
     assert sorted(path.name for path in (pictures / "anno_0").iterdir()) == sorted(c.name for c in clips)
 
 
-def test_sentences_of_a_picture_share_its_features(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentences_of_an_image_share_its_features(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[int] = []
     set_image = ImagePredictor.set_image
 
@@ -201,7 +201,7 @@ def test_sentences_of_a_picture_share_its_features(run: Run, monkeypatch: pytest
     assert len(pictures) == 2
 
 
-def test_expressions_of_a_clip_share_its_features(
+def test_expressions_of_a_video_share_its_features(
     run: Run, layouts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames: list[int] = []
@@ -307,7 +307,7 @@ def test_submissions_are_what_the_servers_take(run: Run, layouts: Path, tmp_path
     assert all("no prediction" in fault for fault in faults)  # random weights may have nothing to say
 
 
-def test_questions_that_share_a_picture_are_answered_as_alone(nano: Any, tmp_path: Path) -> None:
+def test_questions_that_share_an_image_are_answered_as_alone(nano: Any, tmp_path: Path) -> None:
     model, processor = nano
     frame = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     asked = ["what is red?", "which shape is left of the big blue square?"]
@@ -378,7 +378,7 @@ def test_what_the_paper_did_not_measure_is_not_beside_its_figures(run: Run, tmp_
     assert "| revos_train_overall, some left out |" in table and "54.5" not in table
 
 
-def test_a_part_of_a_davis_clip_is_not_left_out(run: Run) -> None:
+def test_a_part_of_a_davis_video_is_not_left_out(run: Run) -> None:
     name = "bike-packing"
     with pytest.raises(ValueError, match=rf"leaves out a part of {name}, .* leave out {name}/\* or none"):
         run("refdavis", "ref-davis-referformer", f"eval.options.exclude=['{name}/0']")

@@ -74,7 +74,7 @@ def test_the_frames_of_a_video_agree_where_no_size_is_known(predictions: Path) -
     assert fault == "UVO/all/x/1/00000.png: 3x6 pixels instead of 4x6"
 
 
-def test_davis_wants_palette_pictures(tmp_path: Path) -> None:
+def test_davis_wants_palette_images(tmp_path: Path) -> None:
     for frame in FRAMES:
         write_labels(tmp_path, "swan", frame, MASK.astype(np.uint8) * 2)
     video = ExpectedVideo("swan", FRAMES)

@@ -40,7 +40,7 @@ def test_a_copy_is_clean(copies: Path, name: str, place: str) -> None:
     assert result.stdout.splitlines()[-1].endswith(": no problems")
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOG if name != "mmbench"])  # its pictures are inside
+@pytest.mark.parametrize("name", [name for name in CATALOG if name != "mmbench"])  # its images are inside
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_copies(tmp_path / "copy", [name], pictures=1)
     root = tmp_path / "copy" / PLACES[name][0]
@@ -110,7 +110,7 @@ def test_the_list_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
             "no split 'test': there are valid_u, train",
         ),
         (["show", "mevis", "--root", "{}/mevis", "--index", "99"], "--index 99: mevis/valid_u has"),
-        (["show", "mevis", "--root", "{}/mevis", "--out", "a.txt"], "a.txt: the name must end in a picture"),
+        (["show", "mevis", "--root", "{}/mevis", "--out", "a.txt"], "a.txt: the name must end in an image"),
     ],
 )
 def test_bad_usage_is_one_line(

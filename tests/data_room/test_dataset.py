@@ -102,7 +102,7 @@ def test_missing_files_tell_a_missing_folder_once(tmp_path: Path) -> None:
 def test_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1")
     (tmp_path / "b.json").write_text("{}")
-    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff\xe0 not an image")
     with pytest.raises(DataError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json", list)
     with pytest.raises(DataError, match=r"b\.json: holds a dict, expected a list"):
@@ -121,7 +121,7 @@ def test_fit() -> None:
     picture = np.zeros((4, 5, 3), np.uint8)
     mask = np.zeros((2, 4, 5), np.uint8)
     assert fit(mask, picture, "x") is mask
-    with pytest.raises(DataError, match="x: a mask of 5 x 4 on a picture of 4 x 5") as caught:
+    with pytest.raises(DataError, match="x: a mask of 5 x 4 on an image of 4 x 5") as caught:
         fit(np.zeros((5, 4), np.uint8), picture, "x")
     assert caught.value.problem.fault is Fault.MASK
 

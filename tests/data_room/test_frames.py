@@ -11,7 +11,7 @@ from instructseg.data.frames import neighbour_references, training_frames
 
 
 def released_neighbours(t: int, length: int) -> list[int]:
-    """The released rule for clips of at least five frames, case by case."""
+    """The released rule for videos of at least five frames, case by case."""
     if t < 2:
         window = [0, 1, 2, 3, 4]
     elif t >= length - 2:
@@ -22,13 +22,13 @@ def released_neighbours(t: int, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("length", range(5, 16))
-def test_neighbours_of_a_long_clip_are_the_released_ones(length):
+def test_neighbours_of_a_long_video_are_the_released_ones(length):
     for t in range(length):
         assert neighbour_references(t, length) == released_neighbours(t, length)
 
 
 @pytest.mark.parametrize("length", range(1, 5))
-def test_neighbours_of_a_short_clip_are_all_its_other_frames(length):
+def test_neighbours_of_a_short_video_are_all_its_other_frames(length):
     for t in range(length):
         assert neighbour_references(t, length) == [i for i in range(length) if i != t]
 
@@ -52,8 +52,8 @@ def test_an_odd_count_is_not_rounded_down():
 
 
 @pytest.mark.parametrize(("t", "length"), [(-1, 5), (5, 5), (0, 0)])
-def test_a_frame_outside_the_clip_is_refused(t, length):
-    with pytest.raises(ValueError, match=f"frame {t} is outside a clip of {length} frames"):
+def test_a_frame_outside_the_video_is_refused(t, length):
+    with pytest.raises(ValueError, match=f"frame {t} is outside a video of {length} frames"):
         neighbour_references(t, length)
 
 
@@ -96,7 +96,7 @@ def test_training_frames_draw_all_that_the_rule_allows_and_nothing_else():
     for _ in range(4000):
         key, references = training_frames(7, rng, 3)
         drawn.add(frozenset([key, *references]))
-    # the largest jump of a clip of seven frames is its length, the smallest is 2
+    # the largest jump of a video of seven frames is its length, the smallest is 2
     assert drawn == set().union(*(reachable(7, 3, jump) for jump in range(2, 8)))
 
 
@@ -109,6 +109,6 @@ def test_time_runs_backwards_in_three_of_ten_draws():
 
 
 @pytest.mark.parametrize(("length", "count"), [(0, 5), (5, 0)])
-def test_an_empty_clip_or_draw_is_refused(length, count):
+def test_an_empty_video_or_draw_is_refused(length, count):
     with pytest.raises(ValueError, match=f"got length {length} and count {count}"):
         training_frames(length, np.random.default_rng(0), count)

@@ -1,8 +1,7 @@
-"""The same content is judged by the same rule in every format of one's own data."""
+"""The same content is judged by the same rule in every format of custom data."""
 
 from __future__ import annotations
 
-import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import instructseg
 from instructseg.benchmarks.submission import write_mask
 from instructseg.data.custom import custom_images, custom_videos
 from instructseg.data.custom.custom_images import CustomImages
@@ -176,25 +174,3 @@ def test_a_rectangle_of_four_corners_is_one_of_two(tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
         masks.append(CustomImages(tmp_path)[0].masks)
     np.testing.assert_array_equal(*masks)
-
-
-BOUNDARIES = {
-    "json": {"files.py"},
-    "csv": {"data/delimited.py"},
-    "pickle": {"safe_pickle.py", "convert/readers.py"},
-}
-READERS = {"json": {"load", "loads"}, "csv": {"reader", "DictReader"}, "pickle": {"load", "loads", "Unpickler"}}
-ROOMS = ("data", "evaluation", "interop")
-
-
-def test_files_are_read_through_their_one_reader() -> None:
-    root = Path(instructseg.__file__).parent
-    found = []
-    for file in sorted(path for room in ROOMS for path in (root / room).rglob("*.py")):
-        name = file.relative_to(root).as_posix()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                module = node.value.id
-                if node.attr in READERS.get(module, ()) and name not in BOUNDARIES[module]:
-                    found.append(f"{name}:{node.lineno} {module}.{node.attr}")
-    assert not found

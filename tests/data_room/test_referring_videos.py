@@ -66,7 +66,7 @@ def test_the_key_frame_shows_what_is_meant_and_references_are_near(references):
     assert set(keys) == visible
 
 
-def test_a_clip_of_few_frames_gives_all_of_them():
+def test_a_video_of_few_frames_gives_all_of_them():
     for length in range(1, 6):
         sample = ReferringVideos("v", [clip_of(length, Drawn(range(length)))])[0]
         others = [int(frame[0, 0, 0]) for frame in sample.reference_frames]
@@ -98,7 +98,7 @@ def test_a_draw_is_a_function_of_the_generator_alone():
     assert len({dataset.draw(0, np.random.default_rng(s)).meta["frame"] for s in range(20)}) > 5
 
 
-def test_several_objects_are_one_mask_of_a_sample_and_several_of_a_clip():
+def test_several_objects_are_one_mask_of_a_sample_and_several_of_a_video():
     both = Expression("7", "both", ("1", "2"))
     clip = clip_of(6, Drawn(range(6)), [both])
     assert ReferringVideos("v", [clip])[0].masks.shape == (1, 4, 6)
@@ -132,7 +132,7 @@ def test_joined_keeps_different_objects_apart():
     ]
 
 
-def test_patterns_leave_out_clips_and_expressions():
+def test_patterns_leave_out_videos_and_expressions():
     said = [Expression("0", "a"), Expression("1", "b")]
     clips = [clip_of(1, None, said, name) for name in ("TAO/a/b", "UVO/TAO/c", "d")]
     left = [(clip.name, [e.id for e in clip.expressions]) for clip in without(clips, ["TAO/*", "d/1"])]

@@ -123,11 +123,11 @@ def test_chosen_option(text: str, options: int, choice: int | None) -> None:
     assert chosen_option(text, options) == choice
 
 
-def test_choices_with_and_without_a_picture() -> None:
+def test_choices_with_and_without_an_image() -> None:
     sums, other = ChoiceSums(), ChoiceSums()
     assert sums.add("A", 2, 0)
-    assert not sums.add("no idea", 2, 0, picture=False)
+    assert not sums.add("no idea", 2, 0, has_image=False)
     other.add("B", 2, 0)
     sums.merge(other)
     assert sums.everything.mean == pytest.approx(1 / 3)
-    assert (sums.pictures.mean, sums.pictures.count) == (0.5, 2)
+    assert (sums.with_image.mean, sums.with_image.count) == (0.5, 2)

@@ -282,7 +282,7 @@ def test_size_number_and_absence(d2: SimpleNamespace, arch: Any) -> None:
 
 
 @torch.no_grad()
-def test_a_whole_clip_and_a_picture_in_one_batch(d2: SimpleNamespace, arch: Any, registered: list[str]) -> None:
+def test_a_whole_video_and_an_image_in_one_batch(d2: SimpleNamespace, arch: Any, registered: list[str]) -> None:
     name = "instructseg_mevis_valid_u_clips"
     clip = d2.ours.SampleMapper(name)(d2.data.DatasetCatalog.get(name)[0])
     answers = arch([clip, d2.ours.to_entry(a_sample())])

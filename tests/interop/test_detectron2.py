@@ -65,7 +65,7 @@ def test_the_loop_gives_our_numbers(
     assert together["generalized"]["cIoU"] == pytest.approx(alone["referring"]["cIoU"])
 
 
-def test_clips_are_evaluated(d2: SimpleNamespace, registered: list[str], arch: Any) -> None:
+def test_videos_are_evaluated(d2: SimpleNamespace, registered: list[str], arch: Any) -> None:
     name = "instructseg_mevis_valid_u_clips"
     results = d2.evaluation.inference_on_dataset(arch, loader(d2, name), d2.ours.evaluator(name))
     assert results["video"]["J&F"] == pytest.approx((results["video"]["J"] + results["video"]["F"]) / 2)
@@ -93,7 +93,7 @@ def polygon(left: int, top: int, width: int, height: int) -> list[int]:
 
 @pytest.fixture
 def coco(d2: SimpleNamespace, tmp_path: Path) -> Iterator[str]:
-    """A detection data set in COCO's format: two pictures, three objects of two classes."""
+    """A detection data set in COCO's format: two images, three objects of two classes."""
     from detectron2.data.datasets import register_coco_instances
 
     boxes = [(1, 7, (4, 5, 20, 12)), (1, 7, (30, 20, 15, 15)), (2, 9, (8, 8, 24, 18))]

@@ -1,4 +1,4 @@
-"""Your own pictures with instructions and, for training and evaluation, masks.
+"""Custom images with instructions and, for training and evaluation, masks.
 
 A table, ``.csv``, ``.json`` (a list of objects) or ``.jsonl``, with paths relative to it::
 
@@ -11,15 +11,15 @@ A table, ``.csv``, ``.json`` (a list of objects) or ``.jsonl``, with paths relat
     images/park.jpg,everything that barks,masks/park.png,1;2   several objects
     images/park.jpg,the ball,labels/park.json,ball             a label of a LabelMe file
     images/park.jpg,the tree,coco.json,17                      an annotation id of a COCO file
-    images/park.jpg,the elephant,none,                         nothing in the picture answers
+    images/park.jpg,the elephant,none,                         nothing in the image answers
     images/park.jpg,the bench,,                                the truth is unknown
 
 Further columns: ``answer`` (text to be learned or compared), ``task`` (``res``, ``reason_seg`` or ``vqa``),
 ``name``, ``split``. Without a table:
 
 - a COCO file whose annotations have an ``instruction``, a text or a list of texts; annotations without one are
-  asked for by their category, all of a picture at once;
-- a folder of pictures with a LabelMe file beside each (``park.jpg``, ``park.json``), of which every label is an
+  asked for by their category, all of an image at once;
+- a folder of images with a LabelMe file beside each (``park.jpg``, ``park.json``), of which every label is an
   instruction.
 """
 
@@ -58,7 +58,7 @@ COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instruction; ``masks`` is empty where nothing answers and ``None`` where the truth is unknown."""
+    """One instruction; ``masks`` is empty without a target and ``None`` without ground truth."""
 
     image: Path
     instruction: str
@@ -71,13 +71,13 @@ class Row:
 
 
 class CustomImages(Dataset):
-    """Instructions on your own pictures.
+    """Instructions on custom images.
 
     Args:
         source: a table, a COCO file, or a folder that holds ``instructions.*``, ``annotations.json`` or
-            pictures with LabelMe files.
+            images with LabelMe files.
         split: the rows whose ``split`` says so; ``None`` for all. Where no row names a split, ``train`` and
-            ``val`` are made by picture (see :func:`~instructseg.data.custom.tables.part_of`), of the rows whose
+            ``val`` are made by image (see :func:`~instructseg.data.custom.tables.part_of`), of the rows whose
             truth is known.
 
     Raises:
@@ -117,11 +117,11 @@ class CustomImages(Dataset):
         )
 
     def image_key(self, index: int) -> str:
-        """The path of the picture."""
+        """The path of the image."""
         return str(self.rows[index].image)
 
     def counts(self) -> dict[str, int]:
-        """Instructions, pictures, and how many instructions have masks or ask for nothing that is there."""
+        """Numbers of instructions and images, with masks and without target."""
         return {
             "instructions": len(self.rows),
             "images": len({row.image for row in self.rows}),
@@ -130,14 +130,14 @@ class CustomImages(Dataset):
         }
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing pictures and mask files, and annotations without a segmentation."""
+        """Missing images and mask files, and annotations without a segmentation."""
         yield from missing_files(dict.fromkeys(row.image for row in self.rows))
         refs = dict.fromkeys(ref for row in self.rows for ref in row.masks or ())
         yield from missing_files(dict.fromkeys(ref.file for ref in refs))
         yield from self._files.without_parts(refs)
 
     def sources(self) -> Iterator[Path]:
-        """The table or COCO file, the pictures and the mask files; see :meth:`Dataset.sources`."""
+        """The table or COCO file, the images and the mask files; see :meth:`Dataset.sources`."""
         if self.source.is_file():
             yield self.source
         for row in self.rows:
@@ -145,7 +145,7 @@ class CustomImages(Dataset):
             yield from (ref.file for ref in row.masks or ())
 
     def _part(self, rows: Sequence[Row], split: str) -> list[Row]:
-        """The rows of a split, written or made."""
+        """The rows of a split, given or generated."""
         if split not in (TRAIN, VAL) or any("split" in row.meta for row in rows):
             return [row for row in rows if row.meta.get("split") == split]
         folder = self.source.parent if self.source.is_file() else self.source
@@ -185,30 +185,30 @@ class CustomImages(Dataset):
         content = self._files.parsed(self.source)
         if not isinstance(content, CocoFile):
             raise DataError(Fault.RECORD, self.source, "a single LabelMe file: give its folder")
-        said: dict[tuple[Id, str], list[Id]] = {}  # the same words in a picture mean all of them
+        said: dict[tuple[Id, str], list[Id]] = {}  # the same words in an image mean all of them
         for number, annotation in content.annotations.items():
-            if annotation.image_id not in content.pictures:
+            if annotation.image_id not in content.images:
                 message = f"image_id {annotation.image_id} is not in 'images'"
                 raise DataError(Fault.ID, f"{self.source}, annotation {number}", message)
             for text in content.instructions[number]:
                 said.setdefault((annotation.image_id, text), []).append(number)
         rows = []
         for (image_id, text), numbers in said.items():
-            image = _below(self.source.parent, content.pictures[image_id].file_name)
+            image = _below(self.source.parent, content.images[image_id].file_name)
             refs = tuple(MaskRef(self.source, str(number)) for number in numbers)
             rows.append(Row(image, text, refs, f"{self.source}, image {image_id}"))
         return rows
 
 
 def _is_object(file: Path) -> bool:
-    """Whether a JSON file begins as an object: a COCO file is one, a table is a list."""
+    """True if a JSON file starts with an object (COCO) rather than a list (table)."""
     with file.open("rb") as opened:
         start = opened.read(256)
     return start.decode(json.detect_encoding(start), "ignore").lstrip("\ufeff \t\r\n")[:1] == "{"
 
 
 def _find(source: Path) -> Path:
-    """The file to read; a folder where it holds neither table nor COCO file."""
+    """The file to read, or the folder without table or COCO file."""
     if source.is_file():
         return source
     if not source.is_dir():
@@ -220,7 +220,7 @@ def _find(source: Path) -> Path:
 
 
 def _below(folder: Path, image: str) -> Path:
-    """A picture of a COCO file: beside it, or in ``images`` beside it."""
+    """An image of a COCO file: beside it, or in ``images`` beside it."""
     return folder / "images" / image if not (folder / image).is_file() else folder / image
 
 
@@ -252,14 +252,14 @@ def _refs(mask: Any, objects: Any, folder: Path, where: str) -> tuple[MaskRef, .
 
 
 def check(source: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through one's own data; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks custom data; see :func:`~instructseg.data.dataset.check_parts`."""
     source = Path(source)
     root = source if source.is_dir() else source.parent
     return check_parts("own images", root, {root.name: lambda: CustomImages(source)}, deep)
 
 
 def open_for_masks(source: Path, split: str | None) -> CustomImages:
-    """Opens data whose instructions all ask for masks.
+    """Opens data with instructions for masks only.
 
     Raises:
         DataError: some ask for text.

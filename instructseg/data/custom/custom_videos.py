@@ -1,4 +1,4 @@
-"""Your own videos with instructions and, for training and evaluation, masks.
+"""Custom videos with instructions and, for training and evaluation, masks.
 
 A table, ``.csv``, ``.json`` (a list of objects) or ``.jsonl``, with paths relative to it::
 
@@ -73,10 +73,10 @@ COLUMNS = ("video", "instruction", "mask", "object", "id", "split")
 
 
 class CustomVideos(ReferringVideos):
-    """Instructions on your own videos; see :class:`~instructseg.data.referring_videos.ReferringVideos`.
+    """Instructions on custom videos; see :class:`~instructseg.data.referring_videos.ReferringVideos`.
 
     Attributes:
-        source: the table or YTVIS file; ``None`` where the clips are not from a file.
+        source: the table or YTVIS file; ``None`` where the videos are not from a file.
     """
 
     source: Path | None = None
@@ -154,13 +154,13 @@ class VideoFrames(Sequence[np.ndarray]):
 
     @cached_property
     def length(self) -> int:
-        """Frames that can be read; the file is decoded where it does not tell."""
+        """Number of readable frames; decodes the file if its header has no number."""
         video = open_video(self.file)
         return sum(1 for _ in video) if video.length is None else video.length
 
     @cached_property
     def fps(self) -> float | None:
-        """Frames per second, by which the references are spaced at inference; ``None`` if the file has none."""
+        """Frames per second, for the spacing of references; ``None`` if unknown."""
         clip = open_video(self.file)
         return clip.fps if clip.timed else None
 
@@ -194,7 +194,7 @@ class VideoFrames(Sequence[np.ndarray]):
 
 @dataclass(frozen=True, eq=False)
 class ManyTruths(Truth):
-    """Objects from several places; an object is called ``<place>:<object there>``.
+    """Objects from several sources, named ``<source>:<object there>``.
 
     Attributes:
         places: name -> truth.
@@ -223,7 +223,7 @@ class ManyTruths(Truth):
             yield from truth.files()
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """What is wrong at any place."""
+        """Problems of all sources."""
         for place, truth in self.places.items():
             meant = [
                 Expression(
@@ -316,7 +316,7 @@ def _open_masks(path: Path, names: tuple[str, ...], tracks: dict[Path, YtvisFile
 
 
 def _check_names(file: Path, clips: Sequence[Clip]) -> None:
-    """Results are stored by these names: none may come twice."""
+    """Raises for repeated names, below which results are stored."""
     for name, count in Counter(clip.name for clip in clips).items():
         if count > 1:
             message = f"{count} videos would have their results under {name!r}: rename one"
@@ -338,7 +338,7 @@ def _find(source: Path) -> Path:
 
 
 def check(source: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through one's own data; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks custom data; see :func:`~instructseg.data.dataset.check_parts`."""
     source = Path(source)
     root = source if source.is_dir() else source.parent
     return check_parts("own videos", root, {root.name: every_frame(CustomVideos.open, source)}, deep)

@@ -1,14 +1,14 @@
-"""Masks of your own, as a file and which object in it is meant.
+"""Custom masks: a file and the target object in it.
 
 =========  ==============================================  ==================================================
 file       object                                          without an object
 =========  ==============================================  ==================================================
 ``.png``   a pixel value (a palette index, a grey level)   every pixel that is not 0
 LabelMe    a label                                         every shape
-COCO       an annotation id                                every annotation of the picture
+COCO       an annotation id                                every annotation of the image
 =========  ==============================================  ==================================================
 
-A COCO file knows a picture by the end of its path: the name, and of pictures with the same name as many folders
+A COCO file knows an image by the end of its path: the name, and of images with the same name as many folders
 as tell them apart. In a LabelMe file, what a label with ``ignore`` in it covers counts neither as right nor as
 wrong.
 """
@@ -26,16 +26,16 @@ import numpy as np
 
 from instructseg.data.coco_refs import (
     Annotation,
-    Picture,
+    CocoImage,
     decode,
     joinable,
     record_of,
     to_annotation,
-    to_picture,
+    to_image,
 )
 from instructseg.data.dataset import DataError, Fault, Problem, read_json, require_file
 from instructseg.data.datasets.reasonseg import draw_shapes
-from instructseg.data.records import Id, Record, by_id, fault, text, told
+from instructseg.data.records import Id, Record, by_id, fault, file_kind, text
 from instructseg.masks import load_index_png, numbers, whole_points
 from instructseg.media import load_image
 
@@ -59,31 +59,31 @@ class MaskRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoFile:
-    """A COCO file: pictures and annotations by id, instructions by annotation id, and what joins them.
+    """A COCO file: images and annotations by id, and instructions by annotation id.
 
-    ``by_name``: the pictures of a file name without folders. ``of_picture``: ids of a picture's annotations.
+    ``by_name``: the images of a file name without folders. ``of_image``: ids of an image's annotations.
     """
 
-    pictures: Mapping[Id, Picture]
+    images: Mapping[Id, CocoImage]
     annotations: Mapping[Id, Annotation]
     instructions: Mapping[Id, tuple[str, ...]]
-    by_name: Mapping[str, list[Picture]]
-    of_picture: Mapping[Id, list[Id]]
+    by_name: Mapping[str, list[CocoImage]]
+    of_image: Mapping[Id, list[Id]]
 
 
 class MaskFiles:
-    """Reads masks; every JSON file is parsed once and kept."""
+    """Reads masks, with a cache of parsed JSON files."""
 
     def __init__(self) -> None:
         self._json: dict[Path, CocoFile | Record] = {}
 
     def read(self, ref: MaskRef, image: Path, height: int, width: int) -> np.ndarray:
-        """``uint8[h, w]``, 1 on the object, 255 where not to count.
+        """``uint8[h, w]``, 1 on the object, 255 to ignore.
 
         Args:
             ref: what to read.
-            image: path of the picture, by whose end a COCO file knows it.
-            height: of the picture, in pixels, for files that do not tell.
+            image: path of the image, by whose end a COCO file knows it.
+            height: of the image, in pixels, for files that do not tell.
             width: likewise.
 
         Raises:
@@ -104,16 +104,16 @@ class MaskFiles:
         return self._json[file]
 
     def labels(self, file: Path) -> list[str]:
-        """The different labels of a LabelMe file, but for what is to be ignored. Raises as :meth:`read`."""
+        """The labels of a LabelMe file, without ignored ones. Raises as :meth:`read`."""
         content = self.parsed(file)
         if isinstance(content, CocoFile):
             raise DataError(Fault.RECORD, file, "a COCO file, expected one of LabelMe")
-        with told(file, "not a LabelMe file"):
+        with file_kind(file, "not a LabelMe file"):
             found = dict.fromkeys(shape.text("label") for shape in content.records("shapes"))
         return [label for label in found if "ignore" not in label.lower()]
 
     def without_parts(self, refs: Iterable[MaskRef]) -> Iterator[Problem]:
-        """Annotations of COCO files that are parsed already, of which nothing is drawn."""
+        """Annotations without a segmentation in the COCO files parsed so far."""
         blank = {
             (file, str(number))
             for file, content in self._json.items()
@@ -137,30 +137,30 @@ def _parse(file: Path) -> CocoFile | Record:
             Fault.RECORD, file, "neither a COCO file (no 'images' and 'annotations') nor a LabelMe file"
         )
     entries = [named(file, "annotation", entry) for entry in content.records("annotations")]
-    pictures = [to_picture(named(file, "image", entry), anywhere=True) for entry in content.records("images")]
+    images = [to_image(named(file, "image", entry), anywhere=True) for entry in content.records("images")]
     annotations = joinable(file, "annotation", [to_annotation(entry) for entry in entries], Annotation)
     names = read_categories(file, content)
     said = {entry.id("id"): instructions(entry, names) for entry in entries}
     by_id(((entry.id("id"), entry.value, entry.where) for entry in entries), "annotation")  # its words, too
     # an object is named by a text
     by_id(((str(number), number, f"{file}, annotation {number!r}") for number in annotations), "annotation")
-    by_name: dict[str, list[Picture]] = {}
-    known = joinable(file, "image", pictures, Picture)
-    for picture in known.values():
-        by_name.setdefault(Path(picture.file_name).name, []).append(picture)
-    of_picture: dict[Id, list[Id]] = {}
+    by_name: dict[str, list[CocoImage]] = {}
+    known = joinable(file, "image", images, CocoImage)
+    for coco_image in known.values():
+        by_name.setdefault(Path(coco_image.file_name).name, []).append(coco_image)
+    of_image: dict[Id, list[Id]] = {}
     for number, annotation in annotations.items():
-        of_picture.setdefault(annotation.image_id, []).append(number)
-    return CocoFile(known, annotations, said, by_name, of_picture)
+        of_image.setdefault(annotation.image_id, []).append(number)
+    return CocoFile(known, annotations, said, by_name, of_image)
 
 
 def named(file: Path, what: str, entry: Record) -> Record:
-    """A record that is called by its id where it has one."""
+    """A record, named by its id if present."""
     return record_of(file, dict(entry.value), what) if entry.has("id") else entry
 
 
 def read_categories(file: Path, content: Record) -> dict[Id, str]:
-    """The names of the ``categories`` of a COCO or YTVIS file by id; none where it has no categories.
+    """Names of the ``categories`` of a COCO or YTVIS file by id.
 
     Raises:
         DataError: one lacks something, or two have one id.
@@ -172,7 +172,7 @@ def read_categories(file: Path, content: Record) -> dict[Id, str]:
 
 
 def instructions(entry: Record, names: Mapping[Id, str]) -> tuple[str, ...]:
-    """What is said of an annotation: its ``instruction``, one or several, or else its category.
+    """Instructions of an annotation, or else its category.
 
     Raises:
         DataError: the instruction is no text, or there is no such category.
@@ -211,60 +211,60 @@ def _mode(file: Path) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as picture:
-            return picture.mode
+        with Image.open(file) as opened:
+            return opened.mode
     except UnidentifiedImageError:
         return ""
 
 
 def _coco(ref: MaskRef, content: CocoFile, image: Path, height: int, width: int) -> np.ndarray:
-    known = _pictures(ref, content, image)
-    chosen = [number for picture in known for number in content.of_picture.get(picture.id, [])]
+    known = _images(ref, content, image)
+    chosen = [number for coco_image in known for number in content.of_image.get(coco_image.id, [])]
     if ref.object is not None:
         chosen = [number for number in chosen if str(number) == ref.object]
         if not chosen:
-            names = " or ".join(picture.file_name for picture in known)
+            names = " or ".join(coco_image.file_name for coco_image in known)
             raise DataError(Fault.ID, ref.file, f"there is no annotation {ref.object} of {names}")
-        known = [content.pictures[content.annotations[chosen[0]].image_id]]
+        known = [content.images[content.annotations[chosen[0]].image_id]]
     if len(known) > 1:
-        names = " and ".join(picture.file_name for picture in known)
+        names = " and ".join(coco_image.file_name for coco_image in known)
         raise DataError(Fault.ID, ref.file, f"{image} may be {names}: name the annotation as its object")
-    (picture,) = known
-    if (picture.height, picture.width) != (height, width):
-        return misfit(picture.height, picture.width)
+    (coco_image,) = known
+    if (coco_image.height, coco_image.width) != (height, width):
+        return misfit(coco_image.height, coco_image.width)
     mask = np.zeros((height, width), np.uint8)
     for number in chosen:
         where = f"{ref.file}, annotation {number}"
         if not len(content.annotations[number].segmentation):
             raise DataError(Fault.MASK, where, NOTHING)
-        mask |= decode(content.annotations[number], picture, where)
+        mask |= decode(content.annotations[number], coco_image, where)
     if chosen and not mask.any():
         raise DataError(Fault.MASK, f"{ref.file}, annotation {chosen[0]}", BLANK)
     return mask
 
 
 def misfit(height: int, width: int) -> np.ndarray:
-    """A mask of a size that a file says, for the error that it does not fit; takes no memory."""
+    """A placeholder mask of the recorded size, for the error message; uses no memory."""
     return np.broadcast_to(np.uint8(0), (height, width))
 
 
-def _pictures(ref: MaskRef, content: CocoFile, image: Path) -> list[Picture]:
-    """Those whose file names have most in common with the end of a path; one, where they tell it."""
+def _images(ref: MaskRef, content: CocoFile, image: Path) -> list[CocoImage]:
+    """Images with the longest common path suffix; one if unambiguous."""
     named = content.by_name.get(image.name, [])
     if not named:
-        raise DataError(Fault.ID, ref.file, f"there is no picture {image.name!r} in 'images'")
-    shared = [_shared_end(Path(picture.file_name), image) for picture in named]
-    return [picture for picture, parts in zip(named, shared, strict=True) if parts == max(shared)]
+        raise DataError(Fault.ID, ref.file, f"there is no image {image.name!r} in 'images'")
+    shared = [_shared_end(Path(coco_image.file_name), image) for coco_image in named]
+    return [coco_image for coco_image, parts in zip(named, shared, strict=True) if parts == max(shared)]
 
 
 def _shared_end(one: Path, other: Path) -> int:
-    """How many parts of two paths are the same, from the last on."""
+    """Length of the common suffix of two paths, in parts."""
     pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _labelme(ref: MaskRef, content: Record, height: int, width: int) -> np.ndarray:
-    with told(ref.file, "not a LabelMe file"):
+    with file_kind(ref.file, "not a LabelMe file"):
         if content.has("imageHeight") and content.has("imageWidth"):
             size = content.size("imageHeight", "imageWidth")
             if size != (height, width):

@@ -1,4 +1,4 @@
-"""Tables of one's own data: ``.csv``, ``.json`` (a list of objects) or ``.jsonl``."""
+"""Tables of custom data: ``.csv``, ``.json`` (a list of objects) or ``.jsonl``."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from instructseg.data.delimited import read_delimited
 from instructseg.data.records import identifier, text
 
 TRAIN, VAL = "train", "val"
-"""Splits of one's own data that are made where the table names none."""
+"""Splits of custom data that are made where the table names none."""
 
 _TOLD = 9
 """Faults that an error tells beside the first one."""
 _NOT_THERE: Any = object()
 
 HELD_OUT = 5
-"""One in so many pictures or videos is in ``val``, rounded up."""
+"""One in so many images or videos is in ``val``, rounded up."""
 
 
 def part_of(names: Collection[str], split: str) -> frozenset[str]:
-    """The names that belong to a made split; a function of the set of names alone.
+    """Names of a generated split, a function of the set of names alone.
 
     Names are ordered by their SHA-256, and the first one in :data:`HELD_OUT` are held out. So all instructions
-    of a picture stay on one side, on any machine. One name alone is for training.
+    of an image stay on one side, on any machine. One name alone is for training.
 
     Args:
-        names: of the pictures or videos.
+        names: of the images or videos.
         split: ``train`` or ``val``.
     """
     ordered = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -40,7 +40,7 @@ def part_of(names: Collection[str], split: str) -> frozenset[str]:
 def read_table(
     table: Path, columns: Sequence[str], required: Sequence[str]
 ) -> list[tuple[str, Mapping[str, Any]]]:
-    """Where and what of each row.
+    """Location and content of each row.
 
     Args:
         table: the file, in UTF-8.
@@ -55,14 +55,14 @@ def read_table(
     faults = [(where, fault) for where, _, fault in rows if fault]
     if faults:
         (where, first), *others = faults
-        told = [f"{place.rpartition(', ')[2]}: {fault}" for place, fault in others[:_TOLD]]
-        more = f"; {len(others)} more, {'; '.join(told)}" if others else ""
+        file_kind = [f"{place.rpartition(', ')[2]}: {fault}" for place, fault in others[:_TOLD]]
+        more = f"; {len(others)} more, {'; '.join(file_kind)}" if others else ""
         raise DataError(Fault.RECORD, where, f"{first}{more}{' ..' if len(others) > _TOLD else ''}")
     return [(where, entry) for where, entry, _ in rows]
 
 
 def _fault(entry: Any, columns: Sequence[str], required: Sequence[str]) -> str:
-    """What is wrong with a row; empty where nothing is."""
+    """The fault of a row, or an empty text."""
     if not isinstance(entry, dict):
         return f"expected an object with {', '.join(columns)}"
     for name in entry:
@@ -79,7 +79,7 @@ def _fault(entry: Any, columns: Sequence[str], required: Sequence[str]) -> str:
 
 
 def _unfit(name: str, value: Any) -> str:
-    """Why a field cannot hold a value; empty where it can."""
+    """Reason why a field cannot hold a value, or an empty text."""
     kind = {"object": "ids", "mask": "texts", "id": "id"}.get(name, "text")
     parts = value if isinstance(value, list) and kind in ("ids", "texts") else [value]
     for part in parts:

@@ -1,4 +1,4 @@
-"""YTVIS files of one's own: videos as lists of images, and objects as a segmentation per frame."""
+"""YTVIS files of custom data: videos as lists of images, and objects as a segmentation per frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.custom.mask_files import NOTHING, instructions, named, read_categories
 from instructseg.data.dataset import DataError, Fault
-from instructseg.data.records import Id, Record, by_id, once, path_name, told
+from instructseg.data.records import Id, Record, by_id, file_kind, once, path_name
 from instructseg.data.video_masks import RleTruth, Track, to_track
 from instructseg.files import name_fault
 
@@ -33,7 +33,7 @@ class YtvisFile:
     def __init__(self, file: Path, content: Any) -> None:
         self.file = file
         record = Record.of(content, file)
-        with told(file, "not a YTVIS file"):
+        with file_kind(file, "not a YTVIS file"):
             videos = [named(file, "video", video) for video in record.records("videos")]
             entries = [named(file, "annotation", entry) for entry in record.records("annotations")]
         self.videos = by_id(((video.id("id"), video, video.where) for video in videos), "video", _same)
@@ -44,7 +44,7 @@ class YtvisFile:
         self.tracks = {number: self._track(entry) for number, entry in self.annotations.items()}
 
     def clips(self) -> list[Clip]:
-        """A clip per video, with all that the annotations are asked for by."""
+        """A clip per video, with all instructions of its annotations."""
         said: dict[Id, dict[str, list[str]]] = {}  # the same words in a video mean all of them
         for number, entry in self.annotations.items():
             words = instructions(entry, self.categories)
@@ -88,7 +88,7 @@ def _same(one: Record, other: Record) -> bool:
 
 
 def result_name(path: str) -> str:
-    """A name for the results of a video, below any folder, from a path that may lead anywhere.
+    """Safe name for the results of a video, from any path.
 
     A path below the data is its own name; a part that leads up is called ``_up``, and what is absolute lies
     below ``_root``. Parts that no folder can be called are changed.

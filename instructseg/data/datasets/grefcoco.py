@@ -1,4 +1,4 @@
-"""gRefCOCO: expressions of one, several or no objects of a COCO picture.
+"""gRefCOCO: expressions of one, several or no objects of a COCO image.
 
 ::
 
@@ -13,7 +13,7 @@ A ref, whose expressions all mean the same objects::
      "sent_ids": [0],
      "sentences": [{"sent_id": 0, "sent": "both ladies", "raw": "Both ladies", "tokens": [...]}]}
 
-``ann_id`` is ``[-1]`` where nothing is meant. The split is the ref's own field; the pictures of each split are
+``ann_id`` is ``[-1]`` where nothing is meant. The split is the ref's own field; the images of each split are
 those of RefCOCO(unc). An expression is read as written (``raw``), as the official evaluation does.
 """
 
@@ -39,7 +39,7 @@ PUBLISHED = {
 
 
 class GRefCoco(ReferringImages):
-    """One split; a sample's ``masks`` are one per target, none where nothing is meant.
+    """One split; one mask per target, none without a target.
 
     See :class:`~instructseg.data.coco_refs.ReferringImages`.
     """
@@ -58,7 +58,7 @@ class GRefCoco(ReferringImages):
             root: the folder that holds ``grefcoco``.
             split: one of :data:`SPLITS`.
             sentences: ``each`` or ``joined``.
-            images: the folder of the pictures, if it is none of ``refcoco.IMAGES`` below the root.
+            images: the folder of the images, if it is none of ``refcoco.IMAGES`` below the root.
 
         Raises:
             FileNotFoundError: an annotation file is missing.
@@ -80,14 +80,14 @@ class GRefCoco(ReferringImages):
         return cls(f"grefcoco/unc/{split}", chosen, instances, folder, sentences, published=PUBLISHED[split])
 
     def counts(self) -> dict[str, int]:
-        """As RefCOCO's, and how many sentences mean several objects or none."""
+        """RefCOCO's counts, and sentences with several targets or none."""
         several = sum(len(ref.sentences) for ref in self.refs if len(ref.ann_ids) > 1)
         none = sum(len(ref.sentences) for ref in self.refs if not ref.ann_ids)
         return {**super().counts(), "multi-target sentences": several, "no-target sentences": none}
 
 
 def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Goes through the four splits; see :func:`~instructseg.data.dataset.check_parts`.
+    """Checks the four splits; see :func:`~instructseg.data.dataset.check_parts`.
 
     ``images`` as of :meth:`GRefCoco.open`.
     """

@@ -1,4 +1,4 @@
-"""LLaVA-1.5 mix and LLaVA-Instruct-150k: conversations about pictures.
+"""LLaVA-1.5 mix and LLaVA-Instruct-150k: conversations about images.
 
 ::
 
@@ -12,7 +12,7 @@ An entry; one without ``image`` is text alone::
      "conversations": [{"from": "human", "value": "<image>\\nWhat is this?"},
                        {"from": "gpt", "value": "A bus."}, ...]}
 
-There is one split. In the Instruct file ``image`` is the bare name of a picture of COCO train2017.
+There is one split. In the Instruct file ``image`` is the bare name of an image of COCO train2017.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from instructseg.data.dataset import (
     read_image,
     read_json,
 )
-from instructseg.data.records import Record, fault, file_name, shown, text, told
+from instructseg.data.records import Record, fault, file_kind, file_name, shown, text
 from instructseg.structures import Sample, Task
 
 FILES = (
@@ -48,7 +48,7 @@ _IMAGE = "<image>"
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Questions and replies in turn about the picture ``image``, a path below the root."""
+    """Questions and replies in turn about the image ``image``, a path below the root."""
 
     id: str
     image: str
@@ -56,15 +56,15 @@ class Conversation:
 
 
 class Llava(Dataset):
-    """Each round of a conversation is a sample; rounds of one conversation share its picture.
+    """Each round of a conversation is a sample; rounds of one conversation share its image.
 
     ``meta["history"]`` holds the rounds before, pairs of question and reply.
 
     Args:
-        root: holds the pictures and, unless given, ``file``.
+        root: holds the images and, unless given, ``file``.
         file: the annotations: a name in ``root``, or a path; by default the first of :data:`FILES` there.
-        coco: the folder for pictures whose path speaks of ``coco``, and for bare names; by default
-            ``root`` is searched. The released code joins it with the whole ``coco/train2017/...``: pictures
+        coco: the folder for images whose path speaks of ``coco``, and for bare names; by default
+            ``root`` is searched. The released code joins it with the whole ``coco/train2017/...``: images
             of ``.../coco/coco/train2017`` are found as well.
 
     Raises:
@@ -102,18 +102,18 @@ class Llava(Dataset):
         )
 
     def path(self, image: str) -> Path:
-        """Where the picture ``image`` is, or should be."""
+        """The path of the image ``image``."""
         folder, _, name = image.rpartition("/")
         if folder not in self._folders:
             self._folders[folder] = self._find(folder)
         return self._folders[folder] / name
 
     def image_key(self, index: int) -> str:
-        """The path of the picture."""
+        """The path of the image."""
         return str(self.path(self._locate(index)[0].image))
 
     def counts(self) -> dict[str, int]:
-        """Entries, conversations with a picture and their rounds, pictures, and entries of text alone."""
+        """Entries, conversations with an image, rounds, images, and text-only entries."""
         return {
             "entries": self._entries,
             "conversations": len(self.conversations),
@@ -123,7 +123,7 @@ class Llava(Dataset):
         }
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing pictures."""
+        """Missing images."""
         return missing_files(self.path(image) for image in dict.fromkeys(c.image for c in self.conversations))
 
     def _find(self, folder: str) -> Path:
@@ -144,7 +144,7 @@ class Llava(Dataset):
             entry = Record(value, f"{self.file}, entry {self._entries - 1}, id {shown(value.get('id'))}")
             return _conversation(entry) if value.get("image") else None
 
-        with told(self.file, "not a list of conversations"):
+        with file_kind(self.file, "not a list of conversations"):
             found = read_json(self.file, list, compact)
             for number, entry in enumerate(found):
                 if not isinstance(entry, Conversation | None):
@@ -165,7 +165,7 @@ class _Turn(NamedTuple):
 
 
 def _conversation(entry: Record) -> Conversation:
-    """From an entry whose turns are compact already; turns before the first question are dropped."""
+    """From an entry with compact turns; turns before the first question are dropped."""
     turns = entry.list("conversations")
     for number, turn in enumerate(turns):
         if not isinstance(turn, _Turn) or not isinstance(turn.speaker, str):
@@ -182,7 +182,7 @@ def _conversation(entry: Record) -> Conversation:
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through every file of :data:`FILES` in ``root``; the first must be there if no other is.
+    """Checks every file of :data:`FILES` in ``root``; the first is required if no other exists.
 
     See :func:`~instructseg.data.dataset.check_parts`.
     """

@@ -21,7 +21,7 @@ from pathlib import Path
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.dataset import CheckReport, check_parts
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
-from instructseg.data.records import Record, identifier, told
+from instructseg.data.records import Record, file_kind, identifier
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
 from instructseg.data.video_masks import RleTruth, read_tracks
 
@@ -66,7 +66,7 @@ class MeVis(ReferringVideos):
         file, masks = folder / "meta_expressions.json", folder / "mask_dict.json"
         videos = read_videos(file)
         # as in the official code; one frame shows no motion
-        with told(file, "not a MeViS meta file"):
+        with file_kind(file, "not a MeViS meta file"):
             kept = {
                 n: video for n, video in videos.items() if split != "train" or len(video.list("frames")) >= 2
             }
@@ -84,7 +84,7 @@ class MeVis(ReferringVideos):
 
 
 def _objects(entry: Record) -> tuple[str, ...]:
-    """The annotations that an expression means; an annotation named twice is one."""
+    """Target annotations of an expression, without repetitions."""
     if not entry.has("anno_id"):
         return ()
     return tuple(dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id")))
@@ -102,6 +102,6 @@ def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalize
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
     parts = {split: every_frame(MeVis.open, root, split) for split in SPLITS}
     return check_parts("mevis", root, parts, deep)

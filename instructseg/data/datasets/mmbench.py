@@ -1,4 +1,4 @@
-"""MMBench: multiple choice about pictures that are inside the file.
+"""MMBench: multiple choice about images stored in the file.
 
 ::
 
@@ -8,7 +8,7 @@ A row, columns parted by tabs; ``hint``, ``C``, ``D`` and ``answer`` may be empt
 
     index  question  hint  A  B  C  D  answer  category  image  source  l2-category  comment  split
 
-``image`` is a picture in base64, or the ``index`` of another row that has it. The split is the file.
+``image`` is an image in base64, or the ``index`` of another row that has it. The split is the file.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from instructseg.media import load_image
 FILE = "mmbench_dev_20230712.tsv"
 _LETTERS = ("A", "B", "C", "D")
 _KEPT = ("category", "l2-category", "source", "split")
-_LONGEST = 1 << 30  # letters: a picture is one field
-_LONGEST_INDEX = 64  # a picture is longer
+_LONGEST = 1 << 30  # letters: an image is one field
+_LONGEST_INDEX = 64  # an image is longer
 
 
 class MMBench(Questions):
-    """One file; pictures stay encoded until they are asked for.
+    """One file; images stay encoded until accessed.
 
-    ``meta``: ``question_id``, ``file_name`` (the row that holds the picture), ``options`` (letter -> text),
+    ``meta``: ``question_id``, ``file_name`` (the row that holds the image), ``options`` (letter -> text),
     ``category``, ``l2-category``, ``source``, ``split``.
 
     Args:
@@ -64,39 +64,39 @@ class MMBench(Questions):
         super().__init__(f"mmbench/{self.file.stem}", questions, self.file.parent)
 
     def image_key(self, index: int) -> str:
-        """The file and the row that holds the picture."""
+        """The file and the row that holds the image."""
         return f"{self.file}, {self.questions[index].image}"
 
     def counts(self) -> dict[str, int]:
-        """Questions and pictures."""
+        """Questions and images."""
         return {"questions": len(self), "images": len(self._encoded)}
 
     def inspect(self) -> Iterator[Problem]:
-        """Rows whose picture is in no row."""
+        """Rows without an image."""
         for question in self.questions:
             if question.image not in self._encoded:
-                yield self._no_picture(question)
+                yield self._no_image(question)
 
     def _pixels(self, question: Question) -> np.ndarray:
         from PIL import Image
 
         if question.image not in self._encoded:
-            problem = self._no_picture(question)
+            problem = self._no_image(question)
             raise DataError(problem.fault, problem.where, problem.message)
         try:
             raw = base64.b64decode(self._encoded[question.image], validate=False)
             return load_image(Image.open(io.BytesIO(raw)))
         except (OSError, ValueError) as error:  # base64's own error is a ValueError
             where = f"{self.file}, index {question.image}"
-            raise DataError(Fault.IMAGE, where, f"the picture cannot be decoded ({error})") from error
+            raise DataError(Fault.IMAGE, where, f"the image cannot be decoded ({error})") from error
 
-    def _no_picture(self, question: Question) -> Problem:
-        message = f"its picture should be in row {question.image!r}, which has none"
+    def _no_image(self, question: Question) -> Problem:
+        message = f"its image should be in row {question.image!r}, which has none"
         return Problem(Fault.ID, f"{self.file}, index {question.id}", message)
 
 
 def read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line and fields of each row; what a row ends before is empty.
+    """Line and fields of each row; missing trailing fields are empty.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -142,7 +142,7 @@ def _given(value: str | None) -> bool:
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through every ``.tsv`` in ``<root>/mmbench``; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks every ``.tsv`` in ``<root>/mmbench``; see :func:`~instructseg.data.dataset.check_parts`."""
     names = sorted(path.name for path in (Path(root) / "mmbench").glob("*.tsv")) or [FILE]
     return check_parts(
         "mmbench", root, {f"mmbench/{Path(name).stem}": partial(MMBench, root, name) for name in names}, deep

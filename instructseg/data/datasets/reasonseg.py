@@ -1,15 +1,15 @@
-"""ReasonSeg: a question about a picture whose answer is a region.
+"""ReasonSeg: questions about images, answered by a region.
 
 ::
 
-    <root>/train/  <name>.jpg  <name>.json          239 pictures
+    <root>/train/  <name>.jpg  <name>.json          239 images
            val/    <name>.jpg  <name>.json          200
            test/   <name>.jpg  <name>.json          779
-           explanatory/train.json                   answers in words for some pictures of train
+           explanatory/train.json                   answers in text for some images of train
 
-A picture's JSON, in UTF-8 or, where that fails, cp1252::
+An image's JSON, in UTF-8 or, where that fails, cp1252::
 
-    {"text": ["what in this picture ...?", ...], "is_sentence": true,
+    {"text": ["what in this image ...?", ...], "is_sentence": true,
      "shapes": [{"label": "target", "points": [[x, y], ...]}, {"label": "ignore", ...}, {"label": "flag", ...}]}
 
 An entry of ``explanatory/train.json``: ``{"image": "<name>.jpg", "query": "...", "outputs": "..."}``. The split
@@ -38,19 +38,19 @@ from instructseg.data.dataset import (
     read_json,
     require_file,
 )
-from instructseg.data.records import Record, told
+from instructseg.data.records import Record, file_kind
 from instructseg.masks import numbers, whole_points
 from instructseg.structures import IGNORE_PIXEL, Sample, Task
 
 SPLITS = ("train", "val", "test")
 PUBLISHED = {"train": {"images": 239}, "val": {"images": 200}, "test": {"images": 779}}
 EXPLAINED = 0.5
-"""Chance that training asks a picture that has an explanation for it."""
+"""Chance that training asks an image that has an explanation for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """The JSON of a picture: the wordings, and the shapes ``(label, int32[n, 2] of x, y)`` without flags."""
+class ImageRecord:
+    """JSON of an image: the wordings, and the shapes ``(label, int32[n, 2] of x, y)`` without flags."""
 
     texts: tuple[str, ...]
     is_sentence: bool
@@ -84,7 +84,10 @@ class ReasonSeg(Dataset):
         self.name, self.published = f"reasonseg/{split}", PUBLISHED[split]
         self.files = sorted(self.folder.glob("*.json"))
         self.records = [read_record(file) for file in self.files]
-        self.explanations = _read_explanations(root) if split == "train" else {}
+        found = _read_explanations(root) if split == "train" else []
+        # of several on one image the last one is read, as in the official code
+        self.explanations = dict(found)
+        self._repeated = len(found) - len(self.explanations)
         self._ignore = 0 if official_ignore_as_background else IGNORE_PIXEL
 
     def __len__(self) -> int:
@@ -111,36 +114,40 @@ class ReasonSeg(Dataset):
         )
 
     def draw(self, index: int, rng: np.random.Generator) -> Sample:
-        """One of the wordings; where there is an explanation, it is asked for half of the time."""
+        """A random wording, with a request for an existing explanation half of the time."""
         sample, texts = self[index], self.records[index].texts
         text = texts[int(rng.integers(len(texts)))]
         explain = bool(rng.random() < EXPLAINED) and sample.answer is not None
         return replace(sample, instruction=text, explain=explain)
 
     def image_key(self, index: int) -> str:
-        """The path of the picture."""
+        """The path of the image."""
         return str(self.files[index].with_suffix(".jpg"))
 
     def counts(self) -> dict[str, int]:
-        """Images, wordings, and how many images have an explanation."""
+        """Images, wordings, images with an explanation, and explanations replaced by a later one."""
         counts = {"images": len(self.files), "texts": sum(len(record.texts) for record in self.records)}
-        return {**counts, "explanations": len(self.explanations)} if self.explanations else counts
+        if self.explanations:
+            counts["explanations"] = len(self.explanations)
+        if self._repeated:
+            counts["skipped: earlier explanations of an image"] = self._repeated
+        return counts
 
     def inspect(self) -> Iterator[Problem]:
-        """Pictures without JSON and the other way round; explanations of no picture; shapes outside."""
+        """Images without JSON and vice versa, unmatched explanations, shapes outside the image."""
         yield from missing_files(file.with_suffix(".jpg") for file in self.files)
         yield from missing_files(image.with_suffix(".json") for image in sorted(self.folder.glob("*.jpg")))
         known = {file.with_suffix(".jpg").name for file in self.files}
         for name in sorted(set(self.explanations) - known):
             where = f"{self.folder.parent / 'explanatory' / 'train.json'}, image {name}"
-            yield Problem(Fault.ID, where, f"there is no such picture in {self.folder}")
+            yield Problem(Fault.ID, where, f"there is no such image in {self.folder}")
         for file, record in zip(self.files, self.records, strict=True):
             if any(len(points) == 0 or points.min() < -1 for _, points in record.shapes):
-                yield Problem(Fault.MASK, str(file), "a shape has no points, or some outside the picture")
+                yield Problem(Fault.MASK, str(file), "a shape has no points, or some outside the image")
 
 
-def read_record(file: Path) -> Question:
-    """Reads the JSON of a picture.
+def read_record(file: Path) -> ImageRecord:
+    """Reads the JSON of an image.
 
     Raises:
         DataError: it is neither UTF-8 nor cp1252, not JSON, or lacks something.
@@ -150,7 +157,7 @@ def read_record(file: Path) -> Question:
     except ValueError as error:
         reason = str(error).removeprefix(f"{file} ")
         raise DataError(Fault.RECORD, file, f"not a record of ReasonSeg ({reason})") from error
-    with told(file, "not a record of ReasonSeg"):
+    with file_kind(file, "not a record of ReasonSeg"):
         shapes = tuple(
             (shape.text("label").lower(), _points(shape))
             for shape in content.records("shapes")
@@ -160,7 +167,7 @@ def read_record(file: Path) -> Question:
         is_sentence = bool(content.get("is_sentence"))
     if not texts:
         raise DataError(Fault.RECORD, file, "it has no text")
-    return Question(texts, is_sentence, shapes)
+    return ImageRecord(texts, is_sentence, shapes)
 
 
 def _points(shape: Record) -> np.ndarray:
@@ -206,16 +213,15 @@ def draw_shapes(
     return mask
 
 
-def _read_explanations(root: Path) -> dict[str, str]:
-    """Name of the picture -> the answer in words."""
+def _read_explanations(root: Path) -> list[tuple[str, str]]:
+    """Name of the image and the answer in text, in the order of the file."""
     file = root / "explanatory" / "train.json"
-    with told(file, "not a list of explanations"):
+    with file_kind(file, "not a list of explanations"):
         entries = [Record.of(entry, f"{file}, entry {i}") for i, entry in enumerate(read_json(file, list))]
-        # of several on one picture the last one is read, as in the official code
-        return {entry.text("image"): entry.string("outputs") for entry in entries}
+        return [(entry.text("image"), entry.string("outputs")) for entry in entries]
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
     parts = {f"reasonseg/{split}": partial(ReasonSeg, root, split) for split in SPLITS}
     return check_parts("reasonseg", root, parts, deep)

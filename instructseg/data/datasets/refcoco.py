@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: one object of a COCO picture and sentences that pick it out.
+"""RefCOCO, RefCOCO+ and RefCOCOg: one object of a COCO image and sentences for it.
 
 The original files (``RefCoco.open``)::
 
@@ -10,7 +10,7 @@ The original files (``RefCoco.open``)::
 A ref, from a Python-2 pickle::
 
     {"ref_id": 0, "ann_id": 1719310, "image_id": 581857, "category_id": 1, "split": "train",
-     "file_name": "COCO_train2014_000000581857_16.jpg",     # not a picture: join through image_id
+     "file_name": "COCO_train2014_000000581857_16.jpg",     # not an image: join through image_id
      "sent_ids": [0], "sentences": [{"sent_id": 0, "sent": "the lady", "raw": "THE LADY", "tokens": [...]}]}
 
 The split is the ref's own field, ``splitBy`` the letters in the file's name. The converted files that PSALM
@@ -34,8 +34,8 @@ from typing import Any
 
 from instructseg.data.coco_refs import (
     Annotation,
+    CocoImage,
     Instances,
-    Picture,
     Ref,
     ReferringImages,
     Sentences,
@@ -43,7 +43,7 @@ from instructseg.data.coco_refs import (
     read_instances,
     record_of,
     to_annotation,
-    to_picture,
+    to_image,
 )
 from instructseg.data.dataset import (
     CheckReport,
@@ -68,7 +68,7 @@ SPLITS: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
 """Name and splitBy -> splits; the first splitBy of a name is its default."""
 
 IMAGES = ("images/mscoco/images/train2014", "images/train2014", "coco/train2014", "train2014")
-"""Where the pictures may be, below the root; the first is the official place."""
+"""Where the images may be, below the root; the first is the official place."""
 
 
 def _published(rows: str) -> dict[tuple[str, str, str], dict[str, int]]:
@@ -129,7 +129,7 @@ class RefCoco(ReferringImages):
             split: one of :data:`SPLITS`.
             split_by: ``unc``, ``google`` or ``umd``; by default ``unc``, for RefCOCOg ``umd``.
             sentences: ``each`` or ``joined``.
-            images: the folder of the pictures, if it is none of :data:`IMAGES` below the root.
+            images: the folder of the images, if it is none of :data:`IMAGES` below the root.
             official_polygons: see :class:`~instructseg.data.coco_refs.ReferringImages`.
 
         Raises:
@@ -208,7 +208,7 @@ def find_images(root: Path, images: str | Path | None = None) -> Path:
 
 
 def read_refs(file: Path) -> list[Ref]:
-    """The refs of a ``refs(*).p``, without what can be had from the sentence or the picture.
+    """The refs of a ``refs(*).p``, without redundant fields.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -265,11 +265,11 @@ def to_ref(entry: Record, text: str) -> Ref:
 
 
 def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
-    """The refs of a converted file and what they refer to; a ref's id is its place in the file.
+    """The refs of a converted file and their targets; a ref's id is its place in the file.
 
     Raises: as :func:`read_refs`.
     """
-    pictures: list[Picture] = []
+    images: list[CocoImage] = []
     annotations: list[Annotation] = []
 
     def compact(entry: dict[str, Any]) -> Any:
@@ -279,9 +279,9 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
             annotations.append(found)
             return found.id
         if "file_name" in entry:
-            picture = to_picture(record_of(file, entry, "image"))
-            pictures.append(picture)
-            return picture.id
+            image = to_image(record_of(file, entry, "image"))
+            images.append(image)
+            return image.id
         return entry
 
     refs = []
@@ -300,13 +300,13 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
     kept = list(by_id(refs, "ref").values())
     return kept, Instances(
         file,
-        joinable(file, "image", pictures, Picture),
+        joinable(file, "image", images, CocoImage),
         joinable(file, "annotation", annotations, Annotation),
     )
 
 
 def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Goes through every split of every ``refs(*).p`` below ``root``; the default ones must be there.
+    """Checks every split of every ``refs(*).p`` below ``root``; the default ones are required.
 
     See :func:`~instructseg.data.dataset.check_parts`; ``images`` as of :meth:`RefCoco.open`.
     """
@@ -321,7 +321,7 @@ def check(root: str | Path, deep: bool = False, images: str | Path | None = None
 
 
 def check_converted(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Goes through the converted files; see :meth:`RefCoco.open_converted` and ``check_parts``."""
+    """Checks the converted files; see :meth:`RefCoco.open_converted` and ``check_parts``."""
     images = converted_images(Path(root), images)
     parts = {
         f"{name}/converted/{split}": partial(RefCoco.open_converted, root, name, split, images, "joined")

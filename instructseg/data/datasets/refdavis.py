@@ -1,4 +1,4 @@
-"""Ref-DAVIS17: each object of DAVIS 2017 described four times; the four sets are evaluated one by one.
+"""Ref-DAVIS17: four descriptions of each object of DAVIS 2017, evaluated as four sets.
 
 The original files (``RefDavis.open``)::
 
@@ -47,7 +47,7 @@ from instructseg.data.dataset import (
 )
 from instructseg.data.datasets.refytvos import check_split, meta_file, read_videos
 from instructseg.data.datasets.refytvos import read_expressions as read_records
-from instructseg.data.records import Record, by_id, file_name, text, told, whole
+from instructseg.data.records import Record, by_id, file_kind, file_name, text, whole
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame, joined
 from instructseg.data.video_masks import PaletteTruth
 
@@ -128,7 +128,7 @@ class RefDavis(ReferringVideos):
         file: str | Path | None = None,
         sampling: VideoSampling | None = None,
     ) -> RefDavis:
-        """Opens the file that the released code evaluates: one expression set, objects in order from 1.
+        """Opens the file of the released evaluation: one expression set, objects in order from 1.
 
         Args:
             root: the folder that holds ``valid``.
@@ -141,7 +141,7 @@ class RefDavis(ReferringVideos):
         """
         root = Path(root)
         file = root / CONVERTED if file is None else Path(file)
-        with told(file, "not a converted Ref-DAVIS17 file"):
+        with file_kind(file, "not a converted Ref-DAVIS17 file"):
             content = Record.of(read_json(file, dict), file)
             videos = [
                 (file_name(video.get("video"), video.where, "video"), video)
@@ -158,15 +158,15 @@ def _original(root: Path, split: str) -> list[Clip]:
     clips = []
     for name in dict.fromkeys(_read_text(file, "utf-8").split()):
         file_name(name, file, "video")
-        pictures = root / "DAVIS" / "JPEGImages" / "480p" / name
-        if not pictures.is_dir():
-            raise FileNotFoundError(f"{pictures} is missing, though {file} lists it")
+        images = root / "DAVIS" / "JPEGImages" / "480p" / name
+        if not images.is_dir():
+            raise FileNotFoundError(f"{images} is missing, though {file} lists it")
         masks = root / "DAVIS" / "Annotations_unsupervised" / "480p" / name
         # no file lists the frames; each has both, so that a missing one is told from one that never was
-        found = {path.stem for path in (*pictures.glob("*.jpg"), *masks.glob("*.png"))}
+        found = {path.stem for path in (*images.glob("*.jpg"), *masks.glob("*.png"))}
         frames, truth = tuple(sorted(found)), PaletteTruth(masks, tuple(sorted(found)))
         expressions = _numbered(root, name, sets)
-        clips.append(Clip(name, FrameFiles.named(pictures, frames), frames, expressions, truth))
+        clips.append(Clip(name, FrameFiles.named(images, frames), frames, expressions, truth))
     return clips
 
 
@@ -199,7 +199,7 @@ def _read_text(file: Path, encoding: str) -> str:
 
 
 def _numbered(root: Path, video: str, sets: list[_Said]) -> tuple[Expression, ...]:
-    """The expressions of a video, those of an object together, as ReferFormer numbers them."""
+    """The expressions of a video by object, numbered as by ReferFormer."""
     folder = root / "davis_text_annotations"
     objects = [[obj for obj, _ in said.get(video, ())] for said in sets]
     for (name, _), found in zip(SETS, objects, strict=True):
@@ -219,7 +219,7 @@ def _referformer(root: Path, split: str) -> list[Clip]:
     file = meta_file(root, split)
     clips = []
     for name, video in read_videos(file).items():
-        with told(file, "not a meta_expressions file of Ref-DAVIS17"):
+        with file_kind(file, "not a meta_expressions file of Ref-DAVIS17"):
             frames = video.names("frames")
             expressions = tuple(
                 Expression(
@@ -233,21 +233,21 @@ def _referformer(root: Path, split: str) -> list[Clip]:
         if len(expressions) % len(SETS):
             message = f"{len(expressions)} expressions, expected {len(SETS)} for each object"
             raise DataError(Fault.RECORD, f"{file}, video {name}", message)
-        pictures = FrameFiles.named(root / split / "JPEGImages" / name, frames)
+        images = FrameFiles.named(root / split / "JPEGImages" / name, frames)
         truth = PaletteTruth(root / split / "Annotations" / name, frames)
-        clips.append(Clip(name, pictures, frames, expressions, truth))
+        clips.append(Clip(name, images, frames, expressions, truth))
     return clips
 
 
 def _place(number: str, entry: Record) -> int:
-    """An expression's number, of which the set is told."""
+    """An expression's number, from which its set follows."""
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise DataError(Fault.ID, entry.where, f"{number[:60]!r} is no number: of it the set is told")
     return int(number)
 
 
 def _label(entry: Record) -> int:
-    """The object of an expression, the value of its pixels."""
+    """The pixel value of an expression's object."""
     number = entry.get("obj_id")
     if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 6:
         number = int(number)
@@ -279,7 +279,7 @@ def _converted(folder: Path, name: str, video: Record) -> Clip:
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through both splits, and the converted file if it is there.
+    """Checks both splits, and the converted file if present.
 
     See :func:`~instructseg.data.dataset.check_parts`.
     """

@@ -47,7 +47,7 @@ from instructseg.data.dataset import (
     check_sentences,
     read_json,
 )
-from instructseg.data.records import Record, by_id, file_name, shown, text, told
+from instructseg.data.records import Record, by_id, file_kind, file_name, shown, text
 from instructseg.data.referring_videos import (
     ReferringVideos,
     VideoSampling,
@@ -114,7 +114,7 @@ class RefYtVos(ReferringVideos):
         if split == "valid" and not is_2020:
             expected = expected_count(root, "valid", "videos", PUBLISHED["valid"]["videos"])
             videos = validation_videos(root, videos, expected if official_count else None)
-        with told(file, "not a meta_expressions file"):
+        with file_kind(file, "not a meta_expressions file"):
             clips = [_clip(root / split, name, video, first_frame) for name, video in videos.items()]
         if sentences == "joined":
             clips = joined(clips)
@@ -140,7 +140,7 @@ class RefYtVos(ReferringVideos):
             root: the folder that holds ``train`` and ``valid``.
             split: ``train`` or ``valid``.
             file: the JSON file, if it is not in its place of :data:`CONVERTED`.
-            davis: holds the clips whose file names begin with ``davis``, which a training file may mix in.
+            davis: holds the videos whose file names begin with ``davis``, which a training file may mix in.
             sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_misaligned_null_frames: give the masks of the visible frames to the first frames, as
                 the released code does where there are null frames; otherwise a null frame has no mask.
@@ -154,7 +154,7 @@ class RefYtVos(ReferringVideos):
         file = root / CONVERTED[split] if file is None else Path(file)
         content = Record.of(read_json(file, dict, compact_rle), file)
         folders = {"youtube": root / split / "JPEGImages", "davis": Path(davis) if davis else None}
-        with told(file, "not a converted Ref-YouTube-VOS file"):
+        with file_kind(file, "not a converted Ref-YouTube-VOS file"):
             if split == "train":
                 clips = _converted_objects(file, content, folders, official_misaligned_null_frames)
             else:
@@ -164,7 +164,7 @@ class RefYtVos(ReferringVideos):
         return cls(f"refytvos/converted/{split}", clips, sampling=sampling)
 
     def inspect(self) -> Iterator[Problem]:
-        """See :meth:`Dataset.inspect`; also objects that ``meta.json`` does not know, where it is there."""
+        """See :meth:`Dataset.inspect`; also objects unknown to an existing ``meta.json``."""
         yield from super().inspect()
         if self.meta is None or not self.meta.is_file():
             return
@@ -217,7 +217,7 @@ def read_expressions(video: Record) -> Iterator[tuple[str, Record]]:
 
 
 def validation_videos(root: Path, videos: Mapping[str, Record], expected: int | None) -> dict[str, Record]:
-    """Those of the valid file's videos that the test file does not list.
+    """Videos of the valid file without those of the test file.
 
     Raises:
         FileNotFoundError: the test file is missing.
@@ -259,7 +259,7 @@ def _clip(folder: Path, name: str, video: Record, first_frame: bool) -> Clip:
 def find_truth(
     folder: Path, frames: tuple[str, ...], expressions: tuple[Expression, ...], required: bool
 ) -> tuple[tuple[Expression, ...], Truth | None]:
-    """The masks of a video: a palette picture per frame where objects are known, else a folder per expression.
+    """The masks of a video: a palette image per frame where objects are known, else a folder per expression.
 
     Args:
         folder: of the video's masks.
@@ -353,7 +353,7 @@ def _converted_frames(video: Record, folders: Mapping[str, Path | None]) -> Fram
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through both splits, as original or converted files, whichever there are.
+    """Checks both splits, as original or converted files.
 
     See :func:`~instructseg.data.dataset.check_parts`.
     """

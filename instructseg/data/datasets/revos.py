@@ -9,7 +9,7 @@ The official files (``ReVos.open``); note the underscore at the end of the names
     {"videos": {"UVO/all/2E4T5NCywcE": {"vid_id": 0, "height": 720, "width": 1280, "frames": ["000000", ...],
         "expressions": {"0": {"exp": "which ...?", "obj_id": [2], "anno_id": [31], "type_id": 1}, ...}}}}
 
-``type_id`` is 0 for a reference, 1 for a question and 2 for an expression that means nothing in the video,
+``type_id`` is 0 for a reference, 1 for a question and 2 for an expression without a target in the video,
 whose ``anno_id`` is empty. ``mask_dict.json`` holds ``{"31": [null or {"size", "counts"}, one per frame]}``,
 ``mask_dict_foreground.json`` ``{"<video>": {"masks_rle": [<RLE>, one per frame], ...}}``. The split is the
 file. Upstream, the masks of some videos (``TAO/*``, a few ``UVO/*``) lie beside their objects: pass them as
@@ -26,7 +26,7 @@ from types import MappingProxyType
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.dataset import CheckReport, check_parts, read_json
 from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
-from instructseg.data.records import Record, identifier, told
+from instructseg.data.records import Record, file_kind, identifier
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
 from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
 from instructseg.structures import Task
@@ -67,9 +67,9 @@ class ReVos(ReferringVideos):
         root = Path(root)
         check_split(split)
         file, masks = root / f"meta_expressions_{split}_.json", root / "mask_dict.json"
-        pictures = root / "JPEGImages" if (root / "JPEGImages").is_dir() else root
-        with told(file, "not a ReVOS meta file"):
-            clips = [_clip(pictures, *item) for item in read_videos(file).items()]
+        images = root / "JPEGImages" if (root / "JPEGImages").is_dir() else root
+        with file_kind(file, "not a ReVOS meta file"):
+            clips = [_clip(images, *item) for item in read_videos(file).items()]
         tracks = read_tracks(masks, {obj for c in clips for e in c.expressions for obj in e.objects})
         behind = root / "mask_dict_foreground.json"
         if foreground is None:
@@ -79,14 +79,14 @@ class ReVos(ReferringVideos):
         return cls(f"revos/{split}", clips, Task.REASON_VOS, sampling, published=PUBLISHED[split])
 
 
-def _clip(pictures: Path, name: str, video: Record) -> Clip:
+def _clip(images: Path, name: str, video: Record) -> Clip:
     frames = video.names("frames")
     expressions = []
     for number, entry in read_expressions(video):
         meant = dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id"))
         kind = entry.whole("type_id")
         expressions.append(Expression(number, entry.text("exp"), tuple(meant), TYPES.get(kind, str(kind))))
-    files = FrameFiles.named(pictures / name, frames)
+    files = FrameFiles.named(images / name, frames)
     return Clip(name, files, frames, tuple(expressions), None, video.size())
 
 
@@ -97,13 +97,13 @@ def _with_truth(clip: Clip, truth: RleTruth, file: Path, areas: Mapping[str, Tra
 
 def _read_foreground(file: Path, names: set[str]) -> dict[str, Track]:
     """Video -> the union of its objects in each frame."""
-    with told(file, "not a foreground file"):
+    with file_kind(file, "not a foreground file"):
         found = read_json(file, dict, compact_rle)
         entries = {n: Record.of(value, f"{file}, video {n}") for n, value in found.items() if n in names}
         return {name: to_rles(entry.list("masks_rle"), entry.where) for name, entry in entries.items()}
 
 
 def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through both splits; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks both splits; see :func:`~instructseg.data.dataset.check_parts`."""
     parts = {split: every_frame(ReVos.open, root, split) for split in ("train", "valid")}
     return check_parts("revos", root, parts, deep)

@@ -1,4 +1,4 @@
-"""Question files of VQAv2, GQA, POPE, ScienceQA and MMBench, laid out as LLaVA's evaluation has them.
+"""Question files of VQAv2, GQA, POPE, ScienceQA and MMBench, in LLaVA's layout.
 
 ::
 
@@ -10,7 +10,7 @@
            pope/       llava_pope_test.jsonl                        val2014/COCO_val2014_000000310196.jpg
                        coco/coco_pope_{random,popular,adversarial}.json
            scienceqa/  llava_test_CQM-A.json  problems.json         images/test/4/image.png
-           mmbench/    mmbench_dev_20230712.tsv                     (pictures inside, base64)
+           mmbench/    mmbench_dev_20230712.tsv                     (images inside, base64)
 
 A line of a ``.jsonl``: ``{"question_id": 1, "image": "n161313.jpg", "text": "Is it overcast?\\nAnswer ...",
 "category": "random"}``; of a POPE label file: ``{"question_id": 1, "image": "COCO_val2014_...jpg", "text":
@@ -41,7 +41,7 @@ from instructseg.data.dataset import (
     read_json,
     read_jsonl,
 )
-from instructseg.data.records import Id, Record, by_id, fault, file_name, shown, text, told
+from instructseg.data.records import Id, Record, by_id, fault, file_kind, file_name, shown, text
 from instructseg.structures import Sample, Task
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
@@ -53,7 +53,7 @@ _LETTERS = "ABCDE"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about the picture ``image``, a name; ``meta`` goes to the sample's."""
+    """A question about the image ``image``, a name; ``meta`` goes to the sample's."""
 
     id: Id
     text: str
@@ -68,7 +68,7 @@ class Questions(Dataset):
     Args:
         name: of the benchmark; samples are named ``<name>/<question id>``.
         questions: in the order of the file.
-        folder: holds the pictures.
+        folder: holds the images.
         skipped: reason -> how many questions were left out.
         published: see :class:`~instructseg.data.dataset.Dataset`.
     """
@@ -104,17 +104,17 @@ class Questions(Dataset):
         return read_image(self.folder / question.image)
 
     def image_key(self, index: int) -> str:
-        """The path of the picture."""
+        """The path of the image."""
         return str(self.folder / self.questions[index].image)
 
     def counts(self) -> dict[str, int]:
-        """Questions, pictures, and what was left out."""
+        """Questions, images, and what was left out."""
         images = len({question.image for question in self.questions})
         skipped = {f"skipped: {reason}": count for reason, count in self.skipped.items()}
         return {"questions": len(self), "images": images, **skipped}
 
     def inspect(self) -> Iterator[Problem]:
-        """Missing pictures."""
+        """Missing images."""
         return missing_files(self.folder / question.image for question in self.questions)
 
 
@@ -154,7 +154,7 @@ def vqav2_val(root: str | Path) -> Questions:
     folder = Path(root) / "vqav2"
     file = folder / "v2_OpenEnded_mscoco_val2014_questions.json"
     answers_file = folder / "v2_mscoco_val2014_annotations.json"
-    with told(answers_file, "not a file of VQA answers"):
+    with file_kind(answers_file, "not a file of VQA answers"):
         answers = Record.of(read_json(answers_file, dict), answers_file)
         said = [
             (one.id("question_id"), tuple(a.string("answer") for a in one.records("answers")), one.where)
@@ -162,7 +162,7 @@ def vqav2_val(root: str | Path) -> Questions:
         ]
         given = by_id(said, "question")
     questions = []
-    with told(file, "not a file of VQA questions"):
+    with file_kind(file, "not a file of VQA questions"):
         for entry in Record.of(read_json(file, dict), file).records("questions"):
             number = entry.id("question_id")
             if number not in given:
@@ -229,7 +229,7 @@ def _labels(file: Path, category: str) -> list[Question]:
     labels = []
     for where, value in read_jsonl(file):
         entry = Record(value, where)
-        with told(file, "not a POPE label"):
+        with file_kind(file, "not a POPE label"):
             label = entry.text("label")
             if label not in ("yes", "no"):
                 raise fault(where, f"label is yes or no, not {shown(label)}")
@@ -241,12 +241,12 @@ def _labels(file: Path, category: str) -> list[Question]:
 
 
 def scienceqa(root: str | Path) -> Questions:
-    """Questions of the test split that have a picture; ``meta`` holds ``choices`` and ``subject``."""
+    """Questions of the test split that have an image; ``meta`` holds ``choices`` and ``subject``."""
     folder = Path(root) / "scienceqa"
     file, problems_file = folder / "llava_test_CQM-A.json", folder / "problems.json"
     problems = Record.of(read_json(problems_file, dict), problems_file)
     questions, text_only = [], 0
-    with told(file, "not ScienceQA as LLaVA converts it"):
+    with file_kind(file, "not ScienceQA as LLaVA converts it"):
         for number, value in enumerate(read_json(file, list)):
             entry = Record.of(value, f"{file}, entry {number}")
             if not entry.value.get("image"):
@@ -284,5 +284,5 @@ BENCHMARKS: Mapping[str, Callable[[str | Path], Questions]] = MappingProxyType(
 
 
 def check(name: str, root: str | Path, deep: bool = False) -> CheckReport:
-    """Goes through one of :data:`BENCHMARKS`; see :func:`~instructseg.data.dataset.check_parts`."""
+    """Checks one of :data:`BENCHMARKS`; see :func:`~instructseg.data.dataset.check_parts`."""
     return check_parts(name, root, {name: partial(BENCHMARKS[name], root)}, deep)

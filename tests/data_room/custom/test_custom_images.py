@@ -45,7 +45,7 @@ def test_the_generated_table(tmp_path: Path) -> None:
 
 
 def own(root: Path, rows: Any, name: str = "instructions.json") -> Path:
-    """A picture of 3 x 4 with :data:`IDS` as its masks."""
+    """An image of 3 x 4 with :data:`IDS` as its masks."""
     save_image(root / "a.png", np.full((3, 4, 3), 9, np.uint8))
     save_palette_png(root / "ids.png", IDS)
     (root / name).write_text(rows if isinstance(rows, str) else json.dumps(rows))
@@ -102,7 +102,7 @@ def test_masks_of_grey_or_black_and_white(tmp_path: Path) -> None:
         np.testing.assert_array_equal(CustomImages(file)[0].masks, (IDS == 2)[None])
 
 
-def test_labelme_beside_the_pictures(tmp_path: Path) -> None:
+def test_labelme_beside_the_images(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
     shapes = [
         {"label": "box", "shape_type": "rectangle", "points": [[4, 5], [2, 3]]},
@@ -119,7 +119,7 @@ def test_labelme_beside_the_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(box.masks[0], expected)
     assert abs((disc.masks == 1).sum() - np.pi * 16) < 14 and disc.masks[0, 10, 20] == 1
     (tmp_path / "a.json").write_text(json.dumps({**content, "imageHeight": 21}))
-    with pytest.raises(DataError, match="a mask of 21 x 30 on a picture of 20 x 30"):
+    with pytest.raises(DataError, match="a mask of 21 x 30 on an image of 20 x 30"):
         CustomImages(tmp_path)[0]
     shapes[0]["shape_type"] = "line"
     (tmp_path / "a.json").write_text(json.dumps(content))
@@ -162,7 +162,7 @@ def test_a_table_may_point_into_a_coco_file(tmp_path: Path) -> None:
     assert caught.value.problem.fault is Fault.ID
 
 
-def test_pictures_of_a_coco_file_that_share_a_name(tmp_path: Path) -> None:
+def test_images_of_a_coco_file_that_share_a_name(tmp_path: Path) -> None:
     content = coco(tmp_path)
     content["images"] = [
         {"id": 1, "file_name": "left/a.png", "height": 3, "width": 4},
@@ -197,7 +197,7 @@ def test_pictures_of_a_coco_file_that_share_a_name(tmp_path: Path) -> None:
         part[4]
 
 
-def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
+def test_all_bad_rows_are_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "instructions.csv"
     rows = ["image,instruction,mask,object", "a.png,ok,none,", "a.png,,none,", ",x,none,", "a.png,short"]
     file.write_text("\n".join(rows + ["a.png,,none,"] * 20))
@@ -209,7 +209,7 @@ def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
     assert told.endswith("line 12: it has no instruction ..")
 
 
-def test_a_mask_of_nothing_is_told(tmp_path: Path) -> None:
+def test_a_mask_of_nothing_is_reported(tmp_path: Path) -> None:
     row = {"image": "a.png", "instruction": "it", "mask": "ids.png"}
     part = CustomImages(own(tmp_path, [{**row, "object": 9}, {**row, "mask": "blank.png"}]))
     save_palette_png(tmp_path / "blank.png", np.zeros_like(IDS))
@@ -279,7 +279,7 @@ def test_bad_labelme(tmp_path: Path, content: str) -> None:
         ({"mask": "ids.png", "object": "dog"}, "the object of a PNG is a pixel value, got 'dog'"),
         ({"mask": "a.png", "object": 1}, r"a\.png.*colours"),
         ({"mask": "gone.png"}, r"gone\.png: the file is missing"),
-        ({"mask": "small.png"}, r"entry 1: .*small\.png: a mask of 2 x 2 on a picture of 3 x 4"),
+        ({"mask": "small.png"}, r"entry 1: .*small\.png: a mask of 2 x 2 on an image of 3 x 4"),
     ],
 )
 def test_bad_masks(tmp_path: Path, mask: dict[str, Any], message: str) -> None:

@@ -110,7 +110,7 @@ def test_folders_with_dots_are_different_videos(root):
 
 
 @pytest.mark.parametrize("ids", [(0, 1), ("", ""), (None, None), ("0", 1)])
-def test_instructions_are_told_apart_by_their_ids(root, ids):
+def test_instructions_are_distinguished_by_their_ids(root, ids):
     rows = [
         {"video": "videos/park.mp4", "instruction": text, "id": i} for text, i in zip("ab", ids, strict=True)
     ]

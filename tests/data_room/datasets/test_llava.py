@@ -47,7 +47,7 @@ def test_every_round_is_a_sample(root: Path) -> None:
             part[outside]
 
 
-def test_instruct_names_pictures_alone(root: Path) -> None:
+def test_instruct_names_images_alone(root: Path) -> None:
     part = Llava(root, "llava_instruct_150k.json")
     assert part.image_key(0) == str(root / "coco" / "train2017" / "000000000001.jpg")
     assert part[0].key_frame.ndim == 3

@@ -26,7 +26,7 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "valid_u"])
-def test_clips_are_those_that_were_written(root, split):
+def test_videos_are_those_that_were_written(root, split):
     dataset = MeVis.open(root, split)
     assert dataset.task is Task.RVOS and dataset.published == PUBLISHED[split]
     for clip, drawn in zip(dataset.clips, SPLITS[split], strict=True):

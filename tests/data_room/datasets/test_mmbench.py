@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_questions_and_pictures(root: Path) -> None:
+def test_questions_and_images(root: Path) -> None:
     limit = csv.field_size_limit()
     part = MMBench(root)
     assert csv.field_size_limit() == limit
@@ -50,9 +50,9 @@ def test_errors(root: Path, tmp_path: Path) -> None:
         MMBench(root)
     file.write_text(f"index\tquestion\tA\tB\timage\n1\tq\ta\tb\t7\n2\tq\ta\tb\t{'!' * 80}\n")
     part = MMBench(root)
-    with pytest.raises(DataError, match="index 1: its picture should be in row '7', which has none"):
+    with pytest.raises(DataError, match="index 1: its image should be in row '7', which has none"):
         part[0]
-    with pytest.raises(DataError, match="index 2: the picture cannot be decoded"):
+    with pytest.raises(DataError, match="index 2: the image cannot be decoded"):
         part[1]
     assert [problem.fault for problem in mmbench.check(root).problems] == [Fault.ID]
     assert [problem.fault for problem in mmbench.check(root, deep=True).problems] == [Fault.ID, Fault.IMAGE]

@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def record(root: Path, shapes: list[dict[str, Any]], raw: bytes | None = None) -> Path:
-    """One picture of 24 x 24 in ``val``."""
+    """One image of 24 x 24 in ``val``."""
     save_image(root / "val" / "a.jpg", np.zeros((24, 24, 3), np.uint8))
     content = {"text": [" what? ", "which?"], "is_sentence": True, "shapes": shapes}
     (root / "val" / "a.json").write_bytes(raw or json.dumps(content).encode())
@@ -145,3 +145,14 @@ def test_check(root: Path) -> None:
     problems = [p for p in reasonseg.check(root).problems if p.fault is not Fault.COUNT]
     assert [p.fault for p in problems] == [Fault.ID, Fault.FILE]
     assert problems[1].where == str(root / "val" / "extra.json")
+
+
+def test_two_explanations_of_one_image_are_counted(root: Path) -> None:
+    file = root / "explanatory" / "train.json"
+    entries = json.loads(file.read_text())
+    file.write_text(json.dumps([*entries, {**entries[0], "outputs": "the later one"}]))
+    dataset = ReasonSeg(root, "train")
+    assert dataset.explanations[entries[0]["image"]] == "the later one"
+    what = "skipped: earlier explanations of an image"
+    assert dataset.counts()[what] == 1 and dataset.counts()["explanations"] == len(entries)
+    assert what in {count.what for count in reasonseg.check(root).counts}

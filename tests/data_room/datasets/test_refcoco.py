@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(root: Path, ref: dict[str, Any] | None = None, annotation: dict[str, Any] | None = None) -> Path:
-    """One picture of 4 x 6, one annotation, one ref with two sentences."""
+    """One image of 4 x 6, one annotation, one ref with two sentences."""
     record = {
         "id": 7,
         "image_id": 3,
@@ -67,7 +67,7 @@ def test_masks_and_sentences_are_the_drawn_ones(root: Path, name: str, split_by:
             assert sample.instruction in clean
             assert sample.task is Task.RES
             assert sample.key_frame.shape == picture.pixels.shape
-            assert np.abs(sample.key_frame.astype(int) - picture.pixels).mean() < 8  # it is that picture
+            assert np.abs(sample.key_frame.astype(int) - picture.pixels).mean() < 8  # it is that image
             assert part.image_key(index).endswith(f"{picture.number:012d}.jpg")
             kinds.add(coco_polygons(mask) is None)
             seen.add((split, sample.name))
@@ -186,7 +186,7 @@ def test_official_polygons_cover_their_edges(tmp_path: Path) -> None:
         ({}, {"segmentation": [[0, 0, 6, 0]]}, Fault.MASK, r"annotation 7: .*4 numbers"),
     ],
 )
-def test_what_does_not_fit_is_told(
+def test_what_does_not_fit_is_reported(
     tmp_path: Path, ref: dict[str, Any], annotation: dict[str, Any], fault: Fault, message: str
 ) -> None:
     part = RefCoco.open(tiny(tmp_path, ref, annotation))
@@ -197,15 +197,15 @@ def test_what_does_not_fit_is_told(
     assert found.fault is fault
 
 
-def test_a_polygon_outside_its_picture_is_told(tmp_path: Path) -> None:
+def test_a_polygon_outside_its_image_is_reported(tmp_path: Path) -> None:
     part = RefCoco.open(tiny(tmp_path, annotation={"segmentation": [[0, 0, 60, 0, 60, 3]]}))
     assert [problem.fault for problem in part.inspect()] == [Fault.MASK]
 
 
-def test_a_picture_of_another_size_is_told(tmp_path: Path) -> None:
+def test_a_image_of_another_size_is_reported(tmp_path: Path) -> None:
     part = RefCoco.open(tiny(tmp_path))
     save_image(Path(part.image_key(0)), np.zeros((8, 6, 3), np.uint8))
-    with pytest.raises(DataError, match="a mask of 4 x 6 on a picture of 8 x 6"):
+    with pytest.raises(DataError, match="a mask of 4 x 6 on an image of 8 x 6"):
         part[0]
 
 

@@ -33,7 +33,7 @@ def original(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_clips_are_those_that_were_written(root, split):
+def test_videos_are_those_that_were_written(root, split):
     dataset = RefDavis.open(root, split)
     assert [clip.name for clip in dataset.clips] == [drawn.name for drawn in SPLITS[split]]
     for clip, drawn in zip(dataset.clips, SPLITS[split], strict=True):

@@ -45,7 +45,7 @@ def converted(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_clips_are_those_that_were_written(root, split):
+def test_videos_are_those_that_were_written(root, split):
     dataset = RefYtVos.open(root, split)
     assert [clip.name for clip in dataset.clips] == [drawn.name for drawn in SPLITS[split]]
     for clip, drawn in zip(dataset.clips, SPLITS[split], strict=True):
@@ -113,7 +113,7 @@ def test_the_2020_files(tmp_path, first_frame):
 
 
 def converted_pairs(dataset):
-    """Clip, drawn clip, object, and the frames that the file keeps."""
+    """Video, drawn video, object, and the frames that the file keeps."""
     clips = iter(dataset.clips)
     for drawn in TWO["train"]:
         for i in drawn.objects:
@@ -140,7 +140,7 @@ def test_the_official_reader_gives_null_frames_the_masks_of_others(converted):
     assert first.mask(first.expressions[0], HIDDEN[0]).any()  # the object cannot be seen there
 
 
-def test_converted_expressions_of_a_video_share_its_clip(converted):
+def test_converted_expressions_share_their_video(converted):
     write_refytvos(converted, SPLITS)  # brings the masks of valid
     for clip, drawn in zip(RefYtVos.open_converted(converted, "valid").clips, TWO["valid"], strict=True):
         assert clip.name == drawn.name
@@ -149,7 +149,7 @@ def test_converted_expressions_of_a_video_share_its_clip(converted):
             assert_same_masks(clip, drawn, expression, meant_by(drawn, expression))
 
 
-def test_a_mixed_in_davis_clip_is_found_in_its_own_folder(converted, tmp_path_factory):
+def test_a_mixed_in_davis_video_is_found_in_its_own_folder(converted, tmp_path_factory):
     davis = tmp_path_factory.mktemp("davis")
 
     def move(content):
@@ -228,13 +228,13 @@ def test_a_mask_of_another_size_is_found(root):
     assert str(problem) == f"{path}: a mask of 5 x 7 for frames of {height} x {width} (height x width)"
 
 
-def test_a_coloured_mask_and_a_broken_one_are_told_apart(root):
+def test_a_coloured_mask_and_a_broken_one_are_distinguished(root):
     from instructseg.media import save_image
 
     clip = RefYtVos.open(root, "train").clips[0]
     folder = root / "train/Annotations/003234408d"
     save_image(folder / "00000.png", np.zeros((*clip.size, 3), np.uint8))
-    (folder / "00005.png").write_bytes(b"no picture")
+    (folder / "00005.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"00000.png: holds colours \(mode RGB\), not object ids"):
         clip.mask(clip.expressions[0], 0)
     with pytest.raises(DataError, match=r"00005.png: is no image"):

@@ -33,7 +33,7 @@ def edit(path, change):
 
 @pytest.mark.parametrize("folder", ["JPEGImages", ""])
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_clips_are_those_that_were_written(tmp_path, split, folder):
+def test_videos_are_those_that_were_written(tmp_path, split, folder):
     write_revos(tmp_path, SPLITS, folder)
     dataset = ReVos.open(tmp_path, split)
     assert dataset.task is Task.REASON_VOS
@@ -67,7 +67,7 @@ def test_foreground_is_the_recorded_one_or_the_union(root):
 
 def test_training_skips_what_means_nothing_and_counts_it(root):
     dataset = ReVos.open(root, "train")
-    assert dataset.counts()["skipped: means nothing in the clip"] == 2
+    assert dataset.counts()["skipped: without target"] == 2
     assert len(dataset) == dataset.counts()["expressions"] - 2
     for index in range(len(dataset)):
         assert dataset[index].masks.any()

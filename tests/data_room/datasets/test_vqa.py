@@ -54,7 +54,7 @@ def test_pope(root: Path, converted: bool) -> None:
     assert len({sample.meta["question_id"] for sample in samples}) == len(samples)
 
 
-def test_pope_of_other_versions_is_told(root: Path) -> None:
+def test_pope_of_other_versions_is_reported(root: Path) -> None:
     file = root / "pope" / "coco" / "coco_pope_popular.json"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[1], lines[0], *lines[2:]]))
@@ -68,7 +68,7 @@ def test_pope_of_other_versions_is_told(root: Path) -> None:
         vqa.pope(root)
 
 
-def test_scienceqa_asks_about_pictures(root: Path) -> None:
+def test_scienceqa_asks_about_images(root: Path) -> None:
     part = vqa.scienceqa(root)
     assert part.counts() == {"questions": COUNT, "images": COUNT, "skipped: text only": COUNT}
     for index, picture in enumerate(draw_pictures(COUNT, SEED)):
@@ -115,7 +115,7 @@ def test_answers_that_do_not_join(root: Path) -> None:
 def test_check(root: Path) -> None:
     for name in BENCHMARKS:
         assert {problem.fault for problem in vqa.check(name, root, deep=True).problems} == {Fault.COUNT}
-    next((root / "gqa" / "data" / "images").iterdir()).write_bytes(b"no picture")
+    next((root / "gqa" / "data" / "images").iterdir()).write_bytes(b"no image")
     assert Fault.IMAGE not in {problem.fault for problem in vqa.check("gqa", root).problems}
     assert Fault.IMAGE in {problem.fault for problem in vqa.check("gqa", root, deep=True).problems}
 
