@@ -73,7 +73,7 @@ def test_it_is_evaluated(root: Path, checkpoint: Path) -> None:
     file, out = root.parent / "eval.yaml", root.parent / "out"
     file.write_text(
         f"model: {{name: {checkpoint}}}\noutput_dir: {out}\n"
-        f"eval: {{benchmark: toy, root: {root}, device: cpu, images: 0}}\n"
+        f"eval: {{benchmark: toy, root: {root}, device: cpu, pictures: 0}}\n"
     )
     values = evaluate(file)
     assert 0 <= values["toy_val/cIoU"] <= 1
