@@ -6,6 +6,7 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from mmap import mmap
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -127,7 +128,7 @@ def load_plain(path: Path) -> Any:
         raise FileNotFoundError(f"{path} is missing")
     content = path.read_bytes()
     try:
-        _check_lengths(content)
+        check_lengths(content)
         try:
             return _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
         except UnicodeDecodeError:
@@ -139,7 +140,7 @@ def load_plain(path: Path) -> Any:
         raise ValueError(f"{path} is damaged, or too large for this machine's memory") from error
 
 
-def _check_lengths(content: bytes) -> None:
+def check_lengths(content: bytes | mmap) -> None:
     """Checks every length and memo index, which the unpickler allocates before it reads.
 
     Raises:

@@ -66,9 +66,6 @@ PromptOption = Annotated[
     list[str] | None,
     typer.Option("--prompt", "-p", help="A prompt; may be repeated. All other words are then inputs."),
 ]
-PromptsFile = Annotated[
-    Path | None, typer.Option("--prompts", metavar="FILE", help="Text file with one prompt per line.")
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,27 +95,23 @@ def prepare() -> None:
 
 @app.command("image")
 @with_job("image")
-def image_command(
-    words: ImageWords, job: Job, prompt: PromptOption = None, prompts_file: PromptsFile = None
-) -> None:
+def image_command(words: ImageWords, job: Job, prompt: PromptOption = None) -> None:
     """Segment images by one or several prompts.
 
     instructseg image photo.jpg "the red circle" "the blue square"
     """
-    sources, prompts = split_words(words, _prompts(prompt, prompts_file))
+    sources, prompts = split_words(words, _prompts(prompt, job.prompts))
     show_all(segment_images(sources, prompts, job), job.json, "images")
 
 
 @app.command("video")
 @with_job("video")
-def video_command(
-    words: VideoWords, job: Job, prompt: PromptOption = None, prompts_file: PromptsFile = None
-) -> None:
+def video_command(words: VideoWords, job: Job, prompt: PromptOption = None) -> None:
     """Segment every frame of videos by one or several prompts.
 
     instructseg video clip.mp4 "the red circle moving left"
     """
-    sources, prompts = split_words(words, _prompts(prompt, prompts_file))
+    sources, prompts = split_words(words, _prompts(prompt, job.prompts))
     show_all(segment_videos(sources, prompts, job), job.json, "videos")
 
 

@@ -196,6 +196,9 @@ class Job:
         affects_results=False,
         min=1,
     )
+    prompts: Path | None = option(
+        None, "Text file with one prompt per line.", "--prompts", affects_results=False, metavar="FILE"
+    )
 
     def marks(self) -> dict[str, Any]:
         """Settings that affect the results, as JSON values."""

@@ -291,6 +291,9 @@ def _open_results(
     job: Job, inputs: Inputs, places: Sequence[ResultPaths], prompts: Sequence[str]
 ) -> ResultFolder:
     """Checks the places of results, and notes skipped files and inputs."""
+    model = Path(job.model) if job.model else None
+    inputs.beside += [job.prompts] if job.prompts else []
+    inputs.beside += model.iterdir() if model is not None and model.is_dir() else []
     results = ResultFolder(job.output, inputs, places, prompts, job.marks(), job.overwrite)
     for note in inputs.notes:
         typer.echo(f"note: {note}", err=True)

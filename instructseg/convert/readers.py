@@ -10,8 +10,10 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 
 from instructseg import files
 from instructseg.convert.safetensors_file import StoredTensor, list_safetensors, read_safetensors
+from instructseg.safe_pickle import check_lengths
 
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module", "model_state_dict")
@@ -207,7 +210,11 @@ def _from_numpy(value: Any) -> torch.Tensor | None:
 
 def _load_torch(file: Path) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_mapped(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # damaged bytes look like a new protocol, which torch tells of at length
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_mapped(file))
     except MemoryError as error:  # a damaged length asks for more than there is
         raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error
     except (*_DAMAGES, RuntimeError, OSError) as error:
@@ -244,6 +251,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _load_pkl(file: Path) -> Any:
     try:
         with file.open("rb") as handle:
+            with mmap(handle.fileno(), 0, access=ACCESS_READ) as content:
+                check_lengths(content)
             return _ArrayUnpickler(handle, encoding="latin1").load()
     except _DAMAGES as error:
         raise ValueError(f"{file} is damaged or unsafe: {next(iter(str(error).splitlines()), '')}") from error

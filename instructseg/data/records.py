@@ -202,13 +202,18 @@ def by_id(
         DataError: two different entries have one id; names both.
     """
     found: dict[Any, T] = {}
-    places: dict[Any, str] = {}
-    for key, entry, where in entries:
+    places: dict[Any, tuple[int, str]] = {}
+    for number, (key, entry, where) in enumerate(entries):
         if key in found and not same(found[key], entry):
-            message = f"the {what} here and that at {places[key]} have one id, {key!r}: give each its own"
+            first, place = places[key]
+            # where a place is an id, only the order tells the two apart
+            one, other = (
+                ("here", f"that at {place}") if place != where else (f"[{first}]", f"that at [{number}]")
+            )
+            message = f"the {what} {one} and {other} have one id, {key!r}: give each its own"
             raise fault(where, message, Fault.ID)
         if key not in found:
-            found[key], places[key] = entry, where
+            found[key], places[key] = entry, (number, where)
     return found
 
 

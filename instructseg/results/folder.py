@@ -38,6 +38,7 @@ class Inputs:
         notes: remarks on skipped files.
         folders: the searched folders.
         deep: whether they were searched recursively.
+        beside: other files that the run reads.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     deep: bool = False
+    beside: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -257,9 +259,11 @@ def _check_inputs_stay(output: Path, inputs: Inputs, plans: Sequence[PlannedResu
     kept = {_identity(path) for path in paths}
     near = {place.parent for path in paths for place in (path.absolute(), path.resolve())}
     above = {_identity(folder) for folder in near | {far for folder in near for far in folder.parents}}
+    beside = {_identity(path) for path in inputs.beside if path.exists()}
     for path in (path for plan in plans for path in plan.places.paths if path.exists()):
-        if _identity(path) in kept:
-            raise ValueError(f"{path} is the input: choose another --output, which does not replace it")
+        if _identity(path) in kept | beside:
+            what = "the input" if _identity(path) in kept else "a file that the run reads"
+            raise ValueError(f"{path} is {what}: choose another --output, which does not replace it")
         if _identity(path) in above:
             raise ValueError(f"{path} would hold results, and holds the input: choose another --output")
     place = output.resolve()

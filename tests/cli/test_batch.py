@@ -81,6 +81,17 @@ def test_the_input_is_never_replaced() -> None:
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+def test_no_other_file_that_is_read_is_replaced() -> None:
+    Path("words.json").write_text("the red circle")
+    Path("weights").mkdir()
+    Path("weights/config.json").write_text("{}")
+    read = "is a file that the run reads"
+    asked = ("image", "photo.png", "--overwrite", "--prompts", "words.json", "-o")
+    assert f"words.json {read}" in refused(*asked, "words.json")
+    assert f"weights/config.json {read}" in refused(*asked, "weights/config.json", "--model", "weights")
+    assert Path("words.json").read_text() == "the red circle"
+
+
 def test_weights_that_do_not_explain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Encoder, "write_text", lambda self, frame, texts, *_: [""] * len(texts))
     told = run("image", "photo.png", "the red circle", "--explain").stdout

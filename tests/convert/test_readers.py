@@ -186,6 +186,13 @@ def test_pickles_build_nothing_but_tensors(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("content", [b"\x80\x02]r\xff\xff\xff\x3f.", b"\x80\x02]p1000000000\n."])
+def test_a_pickle_takes_no_memory_beyond_its_size(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(content)  # the unpickler makes room for a billion notes
+    with pytest.raises(ValueError, match="at a place beyond its"):
+        load_pickled(tmp_path / "x.pkl")
+
+
 @pytest.mark.parametrize(
     "content", [{"a": torch.zeros(3).to_sparse()}, {"a": torch.zeros(3, device="meta")}, {"a": "text"}, [1], 3]
 )
@@ -207,6 +214,7 @@ def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
+@pytest.mark.filterwarnings("error")
 def test_damaged_torch_files_are_named(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     file = tmp_path_factory.getbasetemp() / "hurt.pth"
     torch.save(TENSORS, file, _use_new_zipfile_serialization=data.draw(st.booleans()))
