@@ -16,7 +16,7 @@ from instructseg.loading import read_model_config
 from instructseg.processing import InstructSegProcessor
 
 
-def test_what_was_downloaded_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cached_downloads_are_returned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = {}
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda name, **rest: asked.update(rest) or str(tmp_path)
@@ -61,7 +61,7 @@ def test_a_repository_out_of_reach_is_named(
         download("owner/name", ("*.json",))
 
 
-def test_offline_is_said_to_be_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_the_reported_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, LocalEntryNotFoundError("x"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(FileNotFoundError, match=r"HF_HUB_OFFLINE.*hf download owner/name"):
@@ -78,7 +78,7 @@ def test_a_full_disk_is_no_missing_repository(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", ["not a name/at/all", "nowhere", "/no/such/place", "x" * 5000, "a\0b"])
-def test_what_is_no_name_is_told_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_names_are_refused_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, AssertionError("asked the hub"))
     with pytest.raises(FileNotFoundError, match="no folder"):
         model_path(name)

@@ -1,4 +1,4 @@
-"""A model from a name, and what is said where there is none."""
+"""Loading a model by name, and errors where that fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
 
 
-def test_what_was_saved_is_loaded(nano: tuple[InstructSeg, InstructSegProcessor], checkpoint: Path) -> None:
+def test_a_saved_model_is_loaded(nano: tuple[InstructSeg, InstructSegProcessor], checkpoint: Path) -> None:
     model, processor = load(checkpoint, "cpu")
     assert not model.training and model.dtype == torch.float32
     for name, value in nano[0].state_dict().items():
@@ -88,7 +88,7 @@ def test_memory_that_runs_out_while_reading_is_no_damage(
         load(checkpoint, "cpu", "bfloat16", "int8")
 
 
-def test_without_a_processor_file_nothing_is_guessed(folder: Path) -> None:
+def test_a_missing_processor_file_is_an_error(folder: Path) -> None:
     """The words around an instruction change the answer, and only that file has them."""
     (folder / "processor_config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no processor_config\.json in .*: copy it and"):

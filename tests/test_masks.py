@@ -232,7 +232,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_no_size_is_an_error(size: Any) -> None:
+def test_invalid_sizes_are_refused(size: Any) -> None:
     with pytest.raises(ValueError, match=r"size|pixels"):
         rle_to_mask({"size": size, "counts": [1]})
 
@@ -256,7 +256,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize("counts", COUNTS)
-def test_what_is_no_run_length_is_an_error(counts: Any) -> None:
+def test_invalid_run_lengths_are_refused(counts: Any) -> None:
     with pytest.raises(ValueError, match="damaged RLE mask"):
         rle_to_mask({"size": [9, 9], "counts": counts})
 
@@ -279,6 +279,6 @@ def test_every_form_of_an_rle_is_the_same_mask() -> None:
 
 
 @pytest.mark.parametrize("segmentation", [None, 3, "text", True])
-def test_what_is_no_segmentation_is_an_error(segmentation: Any) -> None:
+def test_invalid_segmentations_are_refused(segmentation: Any) -> None:
     with pytest.raises(ValueError, match="a segmentation is a list of polygons or an RLE"):
         segmentation_to_mask(segmentation, 4, 6)

@@ -23,7 +23,7 @@ def test_a_real_one() -> None:
     assert isinstance(caught.value, RuntimeError)
 
 
-def test_what_counts_as_one() -> None:
+def test_errors_that_count_as_out_of_memory() -> None:
     assert is_out_of_memory(MemoryError()) and is_out_of_memory(RuntimeError("MPS backend out of memory"))
     assert is_out_of_memory(RuntimeError("not enough memory: you tried to allocate 12 bytes."))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))

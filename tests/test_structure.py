@@ -21,7 +21,7 @@ MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 380, 55, 8
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-REPEATED_MODULES = {"images", "mixture", "video"}
+REPEATED_MODULES = {"images", "mixture", "summary", "video"}
 REPEATED_CLASSES = {"Evaluation", "Question"}
 LONG_FILES = {
     "cli/app.py",

@@ -139,7 +139,7 @@ def test_processes_change_nothing(davis: Path) -> None:
     assert alone == together
 
 
-def test_what_is_missing_is_named(davis: Path) -> None:
+def test_missing_files_and_tensors_are_named(davis: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no list of sequences at .*test-dev\.txt"):
         evaluate_davis(davis, davis / "out", split="test-dev")
     with pytest.raises(FileNotFoundError, match=r"no annotations in .*dogs"):

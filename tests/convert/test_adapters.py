@@ -99,7 +99,7 @@ def test_adapters_are_merged_as_by_peft(settings: dict[str, Any], tmp_path: Path
         ("a_setting_of_tomorrow", "on"),
     ],
 )
-def test_what_is_not_merged_is_refused_by_name(field: str, value: Any, tmp_path: Path) -> None:
+def test_unsupported_adapter_settings_are_refused_by_name(field: str, value: Any, tmp_path: Path) -> None:
     save_trained(tmp_path)
     file = tmp_path / CONFIG_FILE
     file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))

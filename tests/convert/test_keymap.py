@@ -74,7 +74,7 @@ def test_split_and_join_are_inverse() -> None:
         ({}, "nothing in the checkpoint fills it (seg_query is missing)"),
     ],
 )
-def test_what_does_not_fit_is_named(source: dict[str, tuple[int, ...]], message: str) -> None:
+def test_tensors_that_do_not_fit_are_named(source: dict[str, tuple[int, ...]], message: str) -> None:
     with pytest.raises(ValueError) as error:
         plan(source, {"mask_queries": (4, 8)})
     assert message in str(error.value)

@@ -56,7 +56,7 @@ def test_shards(
     assert_equal({name: tensor for shard in shards for name, tensor in shard.items()}, official_tensors)
 
 
-def test_a_trained_model_is_exported_with_zeros_for_what_nothing_reads(official: Path, tmp_path: Path) -> None:
+def test_a_trained_model_is_exported_with_zeros_for_unused_tensors(official: Path, tmp_path: Path) -> None:
     load_official(official).save_pretrained(tmp_path / "trained")
     with pytest.warns(UserWarning, match="unused tensors are zeros"):
         zeros = export_official(tmp_path / "trained", tmp_path / "back")
@@ -158,7 +158,7 @@ def test_ablations_load(official: Path) -> None:
     assert model.ovp is None and model.vmtf.mode == "paper"
 
 
-def test_what_is_missing_is_named(official: Path, official_tensors: Tensors, tmp_path: Path) -> None:
+def test_missing_files_and_tensors_are_named(official: Path, official_tensors: Tensors, tmp_path: Path) -> None:
     rest = {name: tensor for name, tensor in official_tensors.items() if name != "predictor.level_embed.weight"}
     save_file(rest, official / "model.safetensors")
     with pytest.raises(ValueError, match=r"fills it \(predictor\.level_embed\.weight is missing\)"):
@@ -175,7 +175,7 @@ def test_what_is_missing_is_named(official: Path, official_tensors: Tensors, tmp
         from_pretrained(tmp_path)
 
 
-def test_others_may_read_what_is_written(official: Path, tmp_path: Path) -> None:
+def test_written_files_are_readable_by_others(official: Path, tmp_path: Path) -> None:
     (official / "config.json").chmod(0o600)
     convert_official(official, tmp_path / "ours")
     export_official(tmp_path / "ours", tmp_path / "back")
@@ -189,7 +189,7 @@ def test_others_may_read_what_is_written(official: Path, tmp_path: Path) -> None
         } == {}
 
 
-def test_what_is_read_is_not_overwritten(official: Path) -> None:
+def test_sources_are_not_overwritten(official: Path) -> None:
     for target in (official, official.parent):
         with pytest.raises(ValueError, match="which is read: choose another place"):
             convert_official(official, target, overwrite=True)

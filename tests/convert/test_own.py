@@ -45,7 +45,7 @@ def test_transformers_alone_neither_quantizes_nor_guesses_a_layout(tmp_path: Pat
         InstructSeg.from_pretrained(tmp_path)
 
 
-def test_what_was_found_is_told(tmp_path: Path) -> None:
+def test_loading_info_is_returned(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path)
     model, found = from_pretrained(tmp_path, output_loading_info=True)
     assert isinstance(model, InstructSeg)

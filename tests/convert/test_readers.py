@@ -196,7 +196,7 @@ def test_a_pickle_takes_no_memory_beyond_its_size(content: bytes, tmp_path: Path
 @pytest.mark.parametrize(
     "content", [{"a": torch.zeros(3).to_sparse()}, {"a": torch.zeros(3, device="meta")}, {"a": "text"}, [1], 3]
 )
-def test_what_is_no_plain_tensor_is_refused(content: object, tmp_path: Path) -> None:
+def test_tensors_that_are_not_plain_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x\.pth"):
         load_pickled(tmp_path / "x.pth")

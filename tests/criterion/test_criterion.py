@@ -161,7 +161,7 @@ def test_a_distractor_teaches_its_mask_and_lowers_its_score():
     assert losses.raw["mask"] == as_answers.raw["mask"] and losses.raw["dice"] == as_answers.raw["dice"]
 
 
-def test_ignored_pixels_teach_nothing():
+def test_ignored_pixels_have_no_gradient():
     ignore = torch.zeros(H, W, dtype=torch.bool)
     ignore[:, :5] = True
     target, said = masks(2, scale=1), output(1, layers=1)
@@ -255,7 +255,7 @@ def test_counts_are_those_of_a_plain_loop():
         ),
     ],
 )
-def test_says_what_does_not_fit(said, targets, labels, message):
+def test_misfitting_outputs_are_named(said, targets, labels, message):
     with pytest.raises(ValueError, match=message):
         SegCriterion(CONFIG)(said, targets, labels)
 
@@ -285,6 +285,6 @@ def test_defaults_are_the_released_weights_and_paper_the_stated_ones():
         ({"importance_sample_ratio": 1.5}, r"importance_sample_ratio must be in \[0, 1\], got 1.5"),
     ],
 )
-def test_config_says_what_is_wrong(wrong, message):
+def test_invalid_config_values_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         CriterionConfig(**wrong)

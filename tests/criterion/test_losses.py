@@ -94,7 +94,7 @@ def test_text_loss_of_no_token_is_0_with_a_graph():
     assert loss == 0 and logits.grad.shape == (0, 11)
 
 
-def test_text_loss_says_which_numbers_differ():
+def test_text_loss_names_numbers_that_differ():
     labels = torch.tensor([[5, IGNORE_LABEL, 6, 7]])
     with pytest.raises(ValueError, match="3 rows of text logits for 2 learned labels"):
         text_loss(torch.randn(3, 11), labels, ONE)

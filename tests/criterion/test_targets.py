@@ -68,7 +68,7 @@ def test_a_point_that_touches_an_ignored_pixel_does_not_count():
         ),
     ],
 )
-def test_says_what_does_not_fit(targets, message):
+def test_misfitting_targets_are_named(targets, message):
     with pytest.raises(ValueError) as error:
         TargetBatch.pack(targets, LOGITS)
     assert str(error.value).startswith(message)

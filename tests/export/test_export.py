@@ -84,7 +84,9 @@ def test_programs_are_written_and_run(model: InstructSeg, tmp_path: Path) -> Non
             torch.testing.assert_close(value, wanted)
 
 
-def test_what_cannot_be_exported(model: InstructSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_exports_are_refused(
+    model: InstructSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match="sides that are multiples of 32, not 65x64"):
         build_parts(model, (65, 64))
     placed = tiny_model(backbone_config={**TINY["backbone_config"], "use_absolute_embeddings": True})

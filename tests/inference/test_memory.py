@@ -45,7 +45,7 @@ def test_the_published_model_is_as_large_as_its_parameters() -> None:
     assert sizes[None] - sizes["int4"] == blocks * 2 - blocks // 2 - blocks // 32 * 2
 
 
-def test_activations_grow_with_what_they_depend_on() -> None:
+def test_activations_grow_with_their_dimensions() -> None:
     config = preset("nano")
     one = activation_bytes(config, torch.float32, 1)
     two = activation_bytes(config, torch.float32, 2)
@@ -93,7 +93,7 @@ def test_frames_at_once_are_given_up_before_rows() -> None:
     assert (plan.batch_size, plan.chunk) == (4, 1)
 
 
-def test_what_the_frames_of_a_clip_keep(checkpoint: Path) -> None:
+def test_memory_kept_for_later_video_frames(checkpoint: Path) -> None:
     config = preset("nano")
     session = VideoPredictor.from_pretrained(checkpoint, "cpu").session(spacing=2)
     for instruction in ("a red circle", "a star"):
@@ -115,7 +115,7 @@ def test_what_the_frames_of_a_clip_keep(checkpoint: Path) -> None:
     assert on_device.held == 29 * frame_bytes(config, torch.float32, 16, None)
 
 
-def test_what_does_not_fit_names_the_smallest() -> None:
+def test_a_limit_too_small_names_the_smallest_settings() -> None:
     with pytest.raises(
         ValueError, match=r"the smallest settings are bfloat16 with int4, 1 rows and 1 frame at once: .*MB"
     ) as caught:

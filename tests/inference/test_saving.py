@@ -1,4 +1,4 @@
-"""Every documented way of saving gives a folder that every way of loading takes."""
+"""Every documented way of saving gives a folder for every way of loading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_loaded_model_takes_its_processor_along(
     assert torch.equal(answer(tmp_path / "new"), answer(checkpoint))
 
 
-def test_what_is_uploaded_is_whole(nano: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_are_complete(nano: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded = {}
 
     def push(model: InstructSeg, repository: str, **options: object) -> str:
@@ -59,7 +59,7 @@ def test_what_is_uploaded_is_whole(nano: Pair, monkeypatch: pytest.MonkeyPatch) 
     assert uploaded == {"repository": "me/mine", "processor": predictor.processor, "private": True}
 
 
-def test_a_model_alone_says_how_to_repair_it(nano: Pair, tmp_path: Path) -> None:
+def test_a_model_without_processor_reports_the_remedy(nano: Pair, tmp_path: Path) -> None:
     model = InstructSeg(nano[0].config)
     model.save_pretrained(tmp_path)
     assert from_pretrained(tmp_path).processor is None
@@ -78,7 +78,7 @@ def test_shards_over_one_file_and_back(nano: Pair, tmp_path: Path) -> None:
             assert torch.equal(model.state_dict()[name], value), name
 
 
-def test_others_may_read_what_is_saved(nano: Pair, tmp_path: Path) -> None:
+def test_saved_files_are_readable_by_others(nano: Pair, tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         ImagePredictor(*nano).save_pretrained(tmp_path, max_shard_size="5MB")

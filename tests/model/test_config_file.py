@@ -1,4 +1,4 @@
-"""What a ``config.json`` may say, and what is said where it says something else."""
+"""Allowed values of a ``config.json``, and errors for others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def changed(folder: Path, path: str, value: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_is_saved_is_read(name: str, tmp_path: Path) -> None:
+def test_saved_configurations_are_read_back(name: str, tmp_path: Path) -> None:
     config = preset(name, quantize="int8", lora={"r": 2, "alpha": 4, "dropout": 0.1, "targets": ["q_proj"]})
     config.save_pretrained(tmp_path)
     found, wanted = read_config(tmp_path).to_dict(), config.to_dict()
@@ -114,7 +114,7 @@ def test_values_that_do_not_go_together(path: str, value: Any, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_of_the_architecture_is_not_read(tmp_path: Path) -> None:
+def test_keys_outside_the_architecture_are_ignored(tmp_path: Path) -> None:
     values = json.loads(json.dumps(BUNDLED))
     for part in (values, values["text_config"], values["vision_config"], values["backbone_config"]):
         part.update(

@@ -44,7 +44,7 @@ def test_a_mixed_batch_equals_its_rows(model: InstructSeg) -> None:
 
 
 @torch.no_grad()
-def test_rows_may_share_a_picture(model: InstructSeg) -> None:
+def test_rows_may_share_an_image(model: InstructSeg) -> None:
     inputs = batch(model.config, [(2, 4), (2, 4), (2, 4)])
     picture = torch.tensor([1, 0, 1])
     shared = replace(inputs, clip_pixels=inputs.clip_pixels[:2], seg_pixels=inputs.seg_pixels[:2],

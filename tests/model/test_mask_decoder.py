@@ -87,7 +87,7 @@ def test_masks_equal_transformers_decoder() -> None:
 
 
 @torch.no_grad()
-def test_rows_that_share_a_picture_equal_rows_with_copies() -> None:
+def test_rows_that_share_an_image_equal_rows_with_copies() -> None:
     torch.manual_seed(1)
     decoder = MaskDecoder(16, 8, 12, 16, 4, (3, 24), QUERIES, learned_queries=True)
     tokens, classifier = torch.randn(3, QUERIES, 16), torch.randn(3, 16)

@@ -126,7 +126,7 @@ def test_adapters_are_merged_first(tmp_path: Path) -> None:
         torch.testing.assert_close(read.state_dict()[name], value)
 
 
-def test_what_cannot_be(tmp_path: Path) -> None:
+def test_invalid_quantizations_are_refused(tmp_path: Path) -> None:
     model = tiny_model()
     with pytest.raises(ValueError, match="unknown quantization 'int2': use int8 or int4"):
         quantize_model(model, "int2")

@@ -46,7 +46,7 @@ def test_only_the_read_positions_go_through_the_last_block(model: InstructSeg) -
 
 
 @torch.no_grad()
-def test_padding_in_front_is_masked(model: InstructSeg) -> None:
+def test_left_padding_is_masked(model: InstructSeg) -> None:
     """A row that is padded on the left, which the short way does not allow for."""
     embeds, roles = embedded(model)
     rolled = roles.roll(3, 1)
@@ -86,7 +86,7 @@ def test_sampling_by_rows_is_grid_sampling(spread: float) -> None:
         torch.testing.assert_close(level, plain, **CLOSE)
 
 
-def test_a_pixel_decoder_built_alone_holds_nothing_of_what_the_memory_held() -> None:
+def test_a_pixel_decoder_built_alone_is_initialised() -> None:
     poison = [torch.full((3, 32), float("nan")) for _ in range(1000)]
     del poison
     decoder = PixelDecoder({"res2": 8, "res3": 8, "res4": 8, "res5": 8}, 32, 16, 2, 4, 32, "plain")

@@ -63,7 +63,7 @@ def timm(name: str) -> dict[str, Any]:
         pytest.param(timm("vit_base_patch16_siglip_224") | {"timm_proj": "none"}, 196, 768, 0, id="siglip"),
     ],
 )
-def test_an_open_clip_model_stands_behind_the_same_interface(
+def test_an_open_clip_model_has_the_same_interface(
     vision: dict[str, Any], tokens: int, width: int, class_tokens: int
 ) -> None:
     open_clip = pytest.importorskip("open_clip", exc_type=ImportError)

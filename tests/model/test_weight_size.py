@@ -24,7 +24,7 @@ def test_the_most_exact_that_fits_is_advised() -> None:
     assert weights_advice(config, torch.float32, None, None)[1].startswith("as bfloat16 they take")
 
 
-def test_where_nothing_fits_the_smallest_is_named() -> None:
+def test_the_smallest_setting_is_named_if_none_fits() -> None:
     config = preset("nano")
     _, told = weights_advice(config, torch.float32, None, 1000)
     assert told.startswith(

@@ -119,7 +119,7 @@ def test_every_row_is_consistent(task: Task, instruction: str, answer: str, lear
     assert (roles[wanted] == Role.TEXT).all()
 
 
-def test_labels_begin_behind_the_colon_and_end_with_the_end_of_text() -> None:
+def test_labels_begin_after_the_colon_and_end_with_the_end_of_text() -> None:
     explained = render(
         TOKENIZER, Task.REASON_SEG, "why", LENGTHS, explain=True, answer=" it barks ", learn_text=True
     )
@@ -131,7 +131,7 @@ def test_labels_begin_behind_the_colon_and_end_with_the_end_of_text() -> None:
 
 
 @pytest.mark.parametrize(("task", "explain"), [(Task.VQA, False), (Task.REASON_SEG, True)])
-def test_a_prompt_is_the_beginning_of_what_was_trained(task: Task, explain: bool) -> None:
+def test_a_prompt_is_a_prefix_of_the_training_sequence(task: Task, explain: bool) -> None:
     prompt = render_prompt(TOKENIZER, task, "what?", LENGTHS, explain=explain)
     full = render(TOKENIZER, task, "what?", LENGTHS, explain=explain, answer="a dog", learn_text=True)
     size = len(prompt)

@@ -84,7 +84,7 @@ def test_a_frame_without_pixels_is_refused(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize(("shape", "kind"), [((4, 4), "uint8"), ((4, 4, 3), "float64"), ((4, 4, 4), "uint8")])
-def test_what_is_no_frame_is_refused(shape: tuple[int, ...], kind: str) -> None:
+def test_invalid_frames_are_refused(shape: tuple[int, ...], kind: str) -> None:
     frame = np.zeros(shape, kind)
     with pytest.raises(ValueError, match=r"must be uint8\[H, W, 3\]"):
         MASK_BRANCH(frame)

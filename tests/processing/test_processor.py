@@ -51,7 +51,7 @@ def test_tasks_stand_side_by_side(processor: InstructSegProcessor) -> None:
         assert torch.equal(inputs.clip_pixels[index, : alone.clip_pixels.shape[1]], alone.clip_pixels[0])
 
 
-def test_the_same_frames_are_one_picture(processor: InstructSegProcessor) -> None:
+def test_the_same_frames_are_one_image(processor: InstructSegProcessor) -> None:
     key, other, reference = frame(), frame(), frame()
     samples = [
         Sample(key, "the dog", Task.RVOS, (reference,)),
@@ -110,7 +110,7 @@ def test_text_tasks_are_a_setting(processor: InstructSegProcessor) -> None:
         assert labels is not None and bool((labels != IGNORE_LABEL).any()) == learns
 
 
-def test_too_long_a_row_says_how_much_fits(processor: InstructSegProcessor) -> None:
+def test_an_overlong_row_reports_how_much_fits(processor: InstructSegProcessor) -> None:
     short = len(processor.encode_text(["dog"], Task.REASON_SEG)[0][0])
     room = processor.config.max_length - short + len(processor.tokenizer.encode("dog"))
     words = "\n" * room  # one token each, and none of them is stripped inside
@@ -190,7 +190,7 @@ def test_phi_files_without_tokenizer_json(processor: InstructSegProcessor, tmp_p
     assert loaded.config is processor.config
 
 
-def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no folder '/no/such/place'"):
         InstructSegProcessor.from_pretrained("/no/such/place")
     with pytest.raises(FileNotFoundError, match="no tokenizer in"):
