@@ -258,3 +258,15 @@ def test_named_files_exist(page: Path) -> None:
     for name in named:
         if name.startswith(ours) or name.endswith(".py"):
             assert (ROOT / name).exists() or (ROOT / "instructseg" / name).exists(), f"{page.name} names {name}"
+
+
+OTHER_WORDS = re.compile(r"\b(pictures?|clips?|\w*(?:optimis|quantis|normalis)\w*)\b", re.IGNORECASE)
+"""image, video, optimize, quantize, normalize: one word for one thing (``CONTRIBUTING.md``, Words)."""
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_one_vocabulary(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    code = r"^```.*?^```|^<!-- results.*?<!-- end -->|`[^`]*`|\]\([^)]*\)|\"[^\"\n]*\"|<https?:[^>]*>"
+    prose = re.sub(code, "", text, flags=re.DOTALL | re.MULTILINE)
+    assert not OTHER_WORDS.findall(prose)

@@ -54,7 +54,7 @@ def test_the_parts_together_are_the_model(model: InstructSeg) -> None:
     torch.testing.assert_close(scores, wanted.seg_logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (128, 64)])
+@pytest.mark.parametrize("size", [(64, 96), pytest.param((128, 64), marks=pytest.mark.slow)])
 def test_onnxruntime_gives_the_same(model: InstructSeg, size: tuple[int, int], tmp_path: Path) -> None:
     runtime: Any = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -75,7 +75,10 @@ def test_a_trained_model_takes_adapters_alone() -> None:
         build_model(ModelSource("preset:nano", {}, StartConfig("a", "b")), 0)
 
 
-def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_processes_join_the_files_train_and_export(
+    resumed: bool, start: StartConfig, tmp_path: Path
+) -> None:
     file = tmp_path / "run.yaml"
     overrides = json.dumps({**SIZES, "lora": LORA})
     file.write_text(
@@ -97,7 +100,7 @@ def test_two_processes_join_the_files_train_and_export(start: StartConfig, tmp_p
         "--config-file",
         str(file),
     ]
-    for more in ([], ["--resume"]):
+    for more in ([], ["--resume"])[: 1 + resumed]:
         done = subprocess.run(
             [sys.executable, *command, *more], env=environment, cwd=REPOSITORY, capture_output=True, text=True
         )

@@ -163,7 +163,7 @@ def test_unseen_phrases_are_never_seen(kind):
     clip = kind not in IMAGE_KINDS
     options = {"tasks": (Task.RVOS if clip else Task.RES,), "kinds": (kind,)}
     config = SceneConfig(purpose={"odd": "odd", "motion": "twins"}.get(kind, "any"), frames=5 if clip else 1)
-    for index in range(4):
+    for index in range(1 if kind == "unknown" else 4):  # its words are many, and the same in every scene
         scene = SyntheticDataset(4, seed=8, config=config, **options).scene(index)
         for meaning in meanings(scene.scene, scene.key, [kind]):
             assert len(meaning.unseen)
