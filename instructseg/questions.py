@@ -1,8 +1,7 @@
-"""Tells a question that wants words from a request that wants a mask.
+"""Separates questions answered in text from requests for a mask.
 
-The model does both, by different prompts (``Task.VQA``, and the others), and "how many circles are there?" read
-as a request marks a circle. The rule looks at the words alone. It is for English, and in doubt it says mask,
-which is what this package is for:
+The model does both, by different prompts (``Task.VQA``, and the others); "how many circles are there?" as a
+request would mark a circle. The rule reads the words alone, in English, and prefers a mask in doubt:
 
 ========================  =============================  =======================================
 an instruction            wants words                    wants a mask
@@ -10,7 +9,7 @@ an instruction            wants words                    wants a mask
 for a number              how many cats are there?       which one has three corners?
 for a property            what colour is the car?        what has the colour of grass?
 for yes or no             is there a dog?                can you point out the dog?
-for what a thing is       what is this?                  what would you cut bread with?
+for an identity           what is this?                  what would you cut bread with?
 for who, why, when, how   who is this? why is he wet?    who is leading?
 for a text                describe the room              the man who reads
 else                                                     where is the dog? which object could roll?
@@ -35,7 +34,7 @@ _ALWAYS_ASKED = (
     r"(?:colou?rs?|hue|sizes?|textures?|patterns?|kinds?|types?|sorts?|number|material|brand|breed|time|way|"
     r"direction|side|language|letters?|words?|year|country|city)"
 )
-"""Behind "what" or "which" these ask for a property; "which shape" and "which animal" may ask for a mask."""
+"""After "what" or "which" these ask for a property; "which shape" and "which animal" may ask for a mask."""
 _SUBJECT = (
     r"(?:there|it|this|that|these|those|the|a|an|any|all|both|some|every|each|most|no|one|two|three|more|he|she|"
     r"they|we|you|i|any\w+|some\w+|every\w+|his|her|its|their|another)"
@@ -53,10 +52,10 @@ _LEADS = (
     r"(?:(?:can|could) (?:you|we|i)|do (?:you|we)|i want to|i would like to|i'd like to|i) (?:please )?"
     r"(?:see|tell|say|know|wonder)(?= (?:if|whether|how|what|which|who|why|when|(?:of|in) what|the \w+ of) )",
 )
-"""What may stand in front of the question itself, such as "please", or "can you tell me"."""
+"""Openings before the question itself, such as "please" or "can you tell me"."""
 
 _MASK = (
-    # asked to do something with a thing: "can you point out the dog?", not "can you see a dog?"
+    # asked to act on an object: "can you point out the dog?", not "can you see a dog?"
     r"(?:can|could|will|would) you (?:please )?"
     r"(?!(?:see|tell|count|say|describe|explain|read|name|list)\b|(?:find|spot|detect) (?:a|an|any|some)\b)\w+",
     # something definite: "do you see the thing with the shape of the moon?", not "do you see the colour of it?"
@@ -93,16 +92,16 @@ _WORDS = (
 _ASKS_FOR_MASK, _ASKS_FOR_WORDS = (re.compile("|".join(rules)) for rules in (_MASK, _WORDS))
 _LEAD = re.compile(rf"(?:{'|'.join(_LEADS)})[,:]? *")
 _LONGEST = 400
-"""Characters that are looked at: longer texts are stories, and some rules above take the square of it."""
+"""Limit of characters read; some rules above take quadratic time."""
 _SHORT = re.compile(r"\b(what|who|how|where|there|that|it)'s\b")
 
 
 def wants_words(instruction: str) -> bool:
-    """Whether an instruction asks for text and not for a mask, by the rule above.
+    """True if an instruction asks for text and not for a mask, by the rule above.
 
     Example::
 
-        from instructseg.inference import wants_words
+        from instructseg import wants_words
 
         wants_words("how many circles are there?")  # True
         wants_words("which object could roll?")  # False

@@ -1,4 +1,4 @@
-"""Options of the command line, checked before torch is imported: a wrong one is told at once."""
+"""Checks of command-line options before torch is imported."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 QUANTIZATIONS = ("int8", "int4")
 FPS = (0.001, 1000.0)
-"""Frames per second that a video is written with."""
+"""Frame rates of written videos."""
 MAX_FRAMES = 100_000
-"""Of ``--llm-stride`` and ``--spacing``: a longer distance is a slip of the finger."""
+"""Limit of ``--llm-stride`` and ``--spacing``; more is a typing error."""
 
 _DEVICE_SLIPS = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "amd": "cuda", "hip": "cuda", "metal": "mps"}
 _DTYPE_SLIPS = {
@@ -26,10 +26,10 @@ _QUANTIZATION_SLIPS = {"8": "int8", "8bit": "int8", "4": "int4", "4bit": "int4",
 
 
 def check_device(name: str | None) -> None:
-    """Makes sure that a device may exist; whether it does, torch tells later.
+    """Checks the name of a device; torch checks its existence later.
 
     Raises:
-        ValueError: there is no such kind of device, or InstructSeg does not run on it.
+        ValueError: an unknown or unsupported kind of device.
     """
     if name is None or re.fullmatch(rf"({'|'.join(DEVICES[1:])})(:[0-9]{{1,3}})?|auto", name):
         return
@@ -42,10 +42,10 @@ def check_device(name: str | None) -> None:
 
 
 def check_choice(option: str, name: str | None, known: tuple[str, ...], slips: Mapping[str, str]) -> None:
-    """Makes sure that a name is known.
+    """Checks that a name is known.
 
     Raises:
-        ValueError: it is not; says which is meant where that can be guessed.
+        ValueError: unknown; the message names the closest one.
     """
     if name is None or name in known:
         return
@@ -55,20 +55,20 @@ def check_choice(option: str, name: str | None, known: tuple[str, ...], slips: M
 
 
 def check_dtype(name: str | None) -> None:
-    """Makes sure that a type of the weights is known; see :func:`check_choice`."""
+    """Checks the type of the weights; see :func:`check_choice`."""
     check_choice("dtype", name, DTYPES, _DTYPE_SLIPS)
 
 
 def check_quantization(name: str | None) -> None:
-    """Makes sure that a quantization is known; see :func:`check_choice`."""
+    """Checks the quantization; see :func:`check_choice`."""
     check_choice("quantization", name, QUANTIZATIONS, _QUANTIZATION_SLIPS)
 
 
 def check_memory(size: str | None) -> None:
-    """Makes sure that a size of memory can be read, as :func:`instructseg.inference.memory.parse_size` does.
+    """Checks a size of memory, as :func:`instructseg.inference.memory.parse_size` does.
 
     Raises:
-        ValueError: it cannot, or is nothing, or beyond any machine.
+        ValueError: unreadable, or zero.
     """
     if size is None:
         return
@@ -78,10 +78,10 @@ def check_memory(size: str | None) -> None:
 
 
 def check_stride(value: int | str) -> None:
-    """Makes sure that ``--llm-stride`` is a number of frames, or auto.
+    """Checks that ``--llm-stride`` is a number of frames, or auto.
 
     Raises:
-        ValueError: it is neither, or out of range.
+        ValueError: neither, or out of range.
     """
     text = str(value).strip()
     if text == "auto":
@@ -93,17 +93,17 @@ def check_stride(value: int | str) -> None:
 
 
 def check_fps(fps: float | None) -> None:
-    """Makes sure that a video can have that many frames per second.
+    """Checks a frame rate.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: out of range.
     """
     if fps is not None and not FPS[0] <= fps <= FPS[1]:
         raise ValueError(f"fps must be positive, from {FPS[0]:g} to {FPS[1]:g}, got {fps}")
 
 
 def check_share(option: str, value: float | None) -> None:
-    """Makes sure that a value lies in 0..1 (NaN does not).
+    """Checks that a value lies in 0..1 (NaN does not).
 
     Raises:
         ValueError: it does not.
@@ -113,7 +113,7 @@ def check_share(option: str, value: float | None) -> None:
 
 
 def check_count(option: str, value: int | None, most: int) -> None:
-    """Makes sure that a value lies in 1..``most``.
+    """Checks that a value lies in 1..``most``.
 
     Raises:
         ValueError: it does not.
@@ -123,18 +123,18 @@ def check_count(option: str, value: int | None, most: int) -> None:
 
 
 def max_threads() -> int:
-    """CPU threads that can be asked for: many more than cores gain nothing, and very many crash."""
+    """Largest number of CPU threads: more than cores gain nothing, and very many crash."""
     return max(64, 4 * (os.cpu_count() or 1))
 
 
 def check_text(what: str, texts: Iterable[str | Path]) -> None:
-    """Makes sure that texts can be written in UTF-8.
+    """Checks that texts can be written in UTF-8.
 
-    A terminal or file system in another encoding gives bytes that are no UTF-8; Python holds them as halves of
-    surrogate pairs, which no JSON, font or tokenizer takes.
+    Bytes from a terminal or file system in another encoding become halves of surrogate pairs in Python, invalid
+    in JSON, fonts and tokenizers.
 
     Raises:
-        ValueError: one cannot be written.
+        ValueError: one cannot.
     """
     for text in texts:
         try:
@@ -145,11 +145,11 @@ def check_text(what: str, texts: Iterable[str | Path]) -> None:
 
 
 def finite(value: float) -> float | None:
-    """The value, or ``None`` for NaN and infinity, which JSON does not have."""
+    """The value, or ``None`` for NaN and infinity, which JSON lacks."""
     return value if math.isfinite(value) else None
 
 
 def _meant(name: str, known: tuple[str, ...], slips: Mapping[str, str]) -> str | None:
-    """What a user meant, if that can be guessed."""
+    """The closest known name, if any."""
     close = get_close_matches(name, known, 1, 0.75)
     return slips.get(name) or (close[0] if close else None)

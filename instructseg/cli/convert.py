@@ -1,4 +1,4 @@
-"""``instructseg convert``: checkpoints in and out."""
+"""``instructseg convert``: checkpoints of other projects, in and out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from instructseg.cli.errors import reported
 
 convert_app = typer.Typer(help="Convert checkpoints.", no_args_is_help=True)
 
-Source = Annotated[str, typer.Argument(help="A folder, or a repository of the Hugging Face hub.")]
-Target = Annotated[Path, typer.Argument(help="The folder to make.")]
+Source = Annotated[str, typer.Argument(help="Folder or Hugging Face repository.")]
+Target = Annotated[Path, typer.Argument(help="Target folder.")]
 _WRITTEN = re.compile(
     r"[\w-]+\.safetensors(\.index\.json)?|pytorch_model[\w-]*\.bin(\.index\.json)?|(\w*_)?config\.json|"
     r"(\w*_)?tokenizer(_\w*)?\.(json|model|txt)|vocab\.(json|txt)|merges\.txt|special_tokens\w*\.json|"
@@ -26,10 +26,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Makes sure that what is to be replaced is a checkpoint and nothing else.
+    """Checks that an existing target is a checkpoint and nothing else.
 
     Raises:
-        ValueError: the target holds something that no conversion writes, or is a file or a link.
+        ValueError: the target holds other files, or is a file or a link.
     """
     if not overwrite or not os.path.lexists(target):
         return
@@ -42,7 +42,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 @convert_app.command()
 def official(source: Source, target: Target, overwrite: Overwrite = False) -> None:
-    """The published InstructSeg to this package's layout."""
+    """Convert the published InstructSeg to this package's layout."""
     with reported():
         check_target(target, overwrite)
         from instructseg.convert import convert_official
@@ -55,7 +55,7 @@ def official(source: Source, target: Target, overwrite: Overwrite = False) -> No
 
 @convert_app.command()
 def export(source: Path, target: Target, overwrite: Overwrite = False) -> None:
-    """This package's layout to the official one, which the released code loads."""
+    """Convert this package's layout to the official one of the released code."""
     with reported():
         check_target(target, overwrite)
         from instructseg.convert import export_official
@@ -66,17 +66,17 @@ def export(source: Path, target: Target, overwrite: Overwrite = False) -> None:
 
 @convert_app.command()
 def start(
-    mipha: Annotated[str, typer.Argument(help="Mipha-3B: a folder or a repository.")],
-    mask2former: Annotated[Path, typer.Argument(help="A Mask2Former file with a Swin backbone.")],
+    mipha: Annotated[str, typer.Argument(help="Mipha-3B: folder or repository.")],
+    mask2former: Annotated[Path, typer.Argument(help="Mask2Former file with a Swin backbone.")],
     target: Target,
     siglip: Annotated[
         str | None,
-        typer.Option(help="Another SigLIP of the same shape; without it Mipha's own, as released."),
+        typer.Option(help="Another SigLIP of the same shape; default: Mipha's own, as released."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the parts that no source fills.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of parts without a source.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """What training starts from: Mipha-3B and Mask2Former joined."""
+    """Join Mipha-3B and Mask2Former into the start of training."""
     with reported():
         check_target(target, overwrite)
         from instructseg.convert import assemble_training_start
@@ -87,7 +87,7 @@ def start(
 
 @convert_app.command()
 def mask2former(source: Path, target: Path, overwrite: Overwrite = False) -> None:
-    """The mask branch of a Mask2Former file under this package's names, as one ``.safetensors`` file."""
+    """Convert the mask branch of a Mask2Former file to one ``.safetensors`` file."""
     with reported():
         if target.suffix != ".safetensors":
             raise ValueError(f"{target}: let the name end in .safetensors")

@@ -1,4 +1,4 @@
-"""What a user sees when something goes wrong: one line, and an exit code."""
+"""Errors as one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from types import FrameType
 import typer
 
 FAULT = 1
-"""Exit code of an error that nobody foresaw: a fault of this program."""
+"""Exit code of unexpected errors: bugs of this program."""
 BAD_INPUT = 2
-"""Exit code where the user can put it right; nothing is left half-written."""
+"""Exit code of errors in the input; no file is left half-written."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 PIPE_CLOSED = 141
-"""Exit code where nobody reads the output any more, as shells have it."""
+"""Exit code after the reader of the output is gone, as in shells."""
 DEBUG = "INSTRUCTSEG_DEBUG"
-"""Environment variable: anything but empty and 0 shows the trace of every error; ``--debug`` sets it."""
+"""Environment variable for tracebacks of all errors, unless empty or 0; set by ``--debug``."""
 
 _MEMORY_ADVICE = "(try smaller images, fewer prompts, --dtype bfloat16 or --device cpu)"
 
 
 class Stopped(KeyboardInterrupt):
-    """Another signal that ends the program as Ctrl-C does: what is done stays.
+    """Another signal with the effect of Ctrl-C: finished results stay.
 
     Attributes:
         number: of the signal.
@@ -40,23 +40,23 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turns every error into one line on stderr and an exit code; with :data:`DEBUG`, behind its trace.
+    """Turns every error into one line on stderr and an exit code; with :data:`DEBUG`, after its traceback.
 
     Raises:
         SystemExit: with one of the codes above, or 128 and the number of the signal that stopped it.
     """
     try:
         yield
-    except (typer.Exit, typer.Abort):  # the command line's own ways out
+    except (typer.Exit, typer.Abort):  # typer's own exits
         raise
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted")
         raise SystemExit(128 + error.number if isinstance(error, Stopped) else INTERRUPTED) from error
     except BrokenPipeError as error:
-        # what is still buffered would fail again when Python ends
+        # buffered output would fail again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         raise SystemExit(PIPE_CLOSED) from error
-    except Exception as error:  # the boundary: whatever was not foreseen is told in one line, too
+    except Exception as error:  # the boundary: unexpected errors take one line, too
         _trace(error)
         line, code = described(error)
         _say(f"error: {line}")
@@ -75,9 +75,9 @@ def described(error: Exception) -> tuple[str, int]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does; further ones are passed over while it ends.
+    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does; further ones are ignored while it ends.
 
-    Outside the main thread, where Python takes no signals, it changes nothing.
+    No effect outside the main thread, where Python handles no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -90,7 +90,7 @@ def stoppable() -> Iterator[None]:
             signal.signal(one, signal.SIG_IGN)
         raise Stopped("stopped by a signal", number)
 
-    # what is ignored already stays so (nohup), and so does a handler from outside of Python
+    # ignored signals (nohup) and handlers from outside of Python stay
     mine = [number for number in numbers if before[number] not in (signal.SIG_IGN, None)]
     for number in mine:
         signal.signal(number, stop)
@@ -102,7 +102,7 @@ def stoppable() -> Iterator[None]:
 
 
 def _trace(error: Exception) -> None:
-    """Shows where an error comes from, if that is asked for."""
+    """Prints the traceback on request."""
     if os.environ.get(DEBUG, "0") not in ("", "0"):
         import traceback
 
@@ -119,5 +119,5 @@ def _line(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    # names of files need not be text
+    # file names may be invalid text
     sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode())

@@ -1,4 +1,4 @@
-"""``instructseg export``: parts of a model for other runtimes."""
+"""``instructseg export``: model parts for other runtimes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def common() -> None:
 
 @export_app.command("onnx")
 def onnx_command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Target folder.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A folder or a hub repository; default: the bundled model."),
+        typer.Option("--model", "-m", help="Folder or hub repository; default: the bundled model."),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,
         typer.Option("--size", help="Height and width of the mask branch; default: the padded square."),
     ] = None,
-    programs: Annotated[bool, typer.Option("--pt2", help="Write .pt2 programs of torch.export too.")] = False,
+    programs: Annotated[bool, typer.Option("--pt2", help="Also write .pt2 programs of torch.export.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder's files.")] = False,
 ) -> None:
     """Write vision tower, mask branch, text fusion and mask decoder as ONNX files.

@@ -1,4 +1,4 @@
-"""What the words of a command line are: inputs, or prompts; and the images or videos that inputs stand for."""
+"""Inputs and prompts on the command line, and the images or videos of the inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = (
     ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".ico", ".pcx", ".sgi",
     ".dds", ".psd", ".qoi", ".heic", ".heif",
 )  # fmt: skip
-"""Suffixes of images; what this machine cannot read of them is told file by file."""
+"""Suffixes of images; unreadable formats are reported file by file."""
 VIDEOS = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".mts",
     ".m2ts", ".ts",
@@ -29,7 +29,7 @@ VIDEOS = (
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_NAME = 150
-"""Bytes of an input's name that its results keep: room for what is added, and for a temporary name."""
+"""Bytes of an input's name kept in its results, with room for suffixes and temporary names."""
 _BARE = frozenset((
     "the", "a", "an", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their",
     "of", "on", "in", "at", "to", "from", "with", "without", "by", "for", "behind", "before", "beside",
@@ -37,20 +37,20 @@ _BARE = frozenset((
     "is", "are", "was", "were", "be", "being", "which", "what", "who", "whom", "whose", "where", "when",
     "how", "why", "it", "he", "she", "they", "left", "right", "front", "back", "most", "all", "every", "each",
 ))  # fmt: skip
-"""Words that name nothing alone."""
+"""Words without an object of their own."""
 _ADJECTIVES = frozenset((
     "red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "grey", "gray",
     "big", "small", "large", "little", "tiny", "huge", "tall", "short", "old", "young", "first", "second",
     "third", "last", "smallest", "largest", "biggest", "leftmost", "rightmost",
 ))  # fmt: skip
-"""Words that name nothing before a noun."""
+"""Words incomplete without a noun."""
 
 
 def split_words(words: Sequence[str], prompts: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
-    """Tells inputs from prompts.
+    """Separates inputs from prompts.
 
-    The first word is an input, and so are those behind it that are files, folders of images or videos, or
-    patterns such as ``*.png`` that the shell has not expanded. With ``prompts``, all words are inputs.
+    The first word is an input, and so are following words that are files, folders of images or videos, or
+    patterns such as ``*.png`` left by the shell. With ``prompts``, all words are inputs.
 
     Args:
         words: of the command line.
@@ -79,10 +79,10 @@ def split_words(words: Sequence[str], prompts: Sequence[str] = ()) -> tuple[list
 
 
 def read_prompts(file: Path) -> list[str]:
-    """The prompts of a text file, one a line; empty lines are passed over.
+    """Prompts of a text file, one per line; empty lines are skipped.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is no text in UTF-8, or empty.
+        FileNotFoundError, ValueError: no such file, not UTF-8, or empty.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no such file of prompts: {file}")
@@ -97,7 +97,7 @@ def read_prompts(file: Path) -> list[str]:
 
 
 def find_images(sources: Sequence[Path], recursive: bool = False) -> Inputs:
-    """The images of files and folders.
+    """Images of files and folders.
 
     Raises:
         FileNotFoundError: a source does not exist.
@@ -106,7 +106,7 @@ def find_images(sources: Sequence[Path], recursive: bool = False) -> Inputs:
     found = Inputs(batch=len(sources) > 1, deep=recursive)
     taken: list[tuple[Path, str]] = []
     for source in sources:
-        _check_exists(source, "picture")
+        _check_exists(source, "image")
         if source.is_file() and source.suffix.lower() in VIDEOS:
             raise ValueError(f"{source} is a video: use 'instructseg video'")
         if source.is_dir():
@@ -117,9 +117,9 @@ def find_images(sources: Sequence[Path], recursive: bool = False) -> Inputs:
 
 
 def find_videos(sources: Sequence[Path], recursive: bool = False) -> Inputs:
-    """The videos of files, folders of frames, and folders of videos.
+    """Videos of files, folders of frames, and folders of videos.
 
-    A folder with frames is one video; one with videos and no frames stands for each of them.
+    A folder with frames is one video; one with videos and no frames stands for all of them.
 
     Raises:
         FileNotFoundError: a source does not exist.
@@ -128,7 +128,7 @@ def find_videos(sources: Sequence[Path], recursive: bool = False) -> Inputs:
     found = Inputs(batch=len(sources) > 1, deep=recursive)
     taken: list[tuple[Path, str]] = []
     for source in sources:
-        _check_exists(source, "video, folder or picture")
+        _check_exists(source, "video, folder or image")
         if source.is_dir() and not _holds(source, FRAME_SUFFIXES) and (recursive or _holds(source, VIDEOS)):
             taken += _searched(source, VIDEOS, recursive, found)
         else:
@@ -137,7 +137,7 @@ def find_videos(sources: Sequence[Path], recursive: bool = False) -> Inputs:
 
 
 def _is_input(word: str) -> bool:
-    """Whether a word behind an input is another one."""
+    """True if a word after an input is another input."""
     path = Path(word)
     if _exists(path):
         return not path.is_dir() or os.sep in word or _holds(path, IMAGES + VIDEOS)
@@ -145,7 +145,7 @@ def _is_input(word: str) -> bool:
 
 
 def _expanded(word: str, further: bool) -> list[Path]:
-    """The paths that a word stands for."""
+    """Paths of a word."""
     path = Path(word)
     if not word.strip():
         raise ValueError("an input is empty: name an image, a video or a folder")
@@ -157,18 +157,18 @@ def _expanded(word: str, further: bool) -> list[Path]:
         if not found:
             raise FileNotFoundError(f"no image, video or folder matches '{word}'")
         return found
-    hint = "; to look for that text, write it behind --prompt" if further else ""
-    kind = "video" if path.suffix.lower() in VIDEOS else "picture"
+    hint = "; to look for that text, write it after --prompt" if further else ""
+    kind = "video" if path.suffix.lower() in VIDEOS else "image"
     if further:
         raise FileNotFoundError(f"no such {kind}: {word}{hint}")
     return [path]
 
 
 def _check_address(word: str) -> None:
-    """Tells what is no file of this machine.
+    """Refuses inputs other than files.
 
     Raises:
-        ValueError: it is an address, standard input or a camera.
+        ValueError: an address, standard input or a camera.
     """
     if _URL.match(word):
         raise ValueError(
@@ -188,7 +188,7 @@ def _check_exists(source: Path, kind: str) -> None:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is such a path; a prompt may be longer than a name can be."""
+    """True if the path exists; a prompt may be too long for a name."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -196,29 +196,29 @@ def _exists(path: Path) -> bool:
 
 
 def _looks_like_file(word: str) -> bool:
-    """Whether a word is written as a file is: with the suffix of an image or a video."""
+    """True for words with the suffix of an image or a video."""
     return Path(word).suffix.lower() in IMAGES + VIDEOS and "\n" not in word
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a pattern stands for, as a shell has it: files that can be inputs, or else folders."""
+    """Matches of a pattern, as in a shell: readable files, or else folders."""
     paths = [Path(name) for name in glob.glob(pattern, recursive=_looks_like_file(pattern))]  # noqa: PTH207
     files = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGES + VIDEOS]
     return sorted(files or [path for path in paths if path.is_dir() and _holds(path, IMAGES + VIDEOS)])
 
 
 def _check_prompt(prompt: str) -> None:
-    """A file among the prompts is an input in the wrong place."""
+    """Refuses a file among the prompts."""
     path = Path(prompt)
     if _looks_like_file(prompt) or (_exists(path) and (path.is_file() or _holds(path, IMAGES + VIDEOS))):
         raise ValueError(
             f"'{prompt}' is a file or a folder, not a prompt: inputs come before the prompts "
-            "(to look for that text, write it behind --prompt)"
+            "(to look for that text, write it after --prompt)"
         )
 
 
 def _check_sentence(prompts: Sequence[str]) -> None:
-    """Several prompts of one word, some of which name nothing, are one sentence without its quotes."""
+    """Refuses a sentence without quotes: several one-word prompts, some without an object."""
     words = [prompt.strip().lower().strip(",.;:!?") for prompt in prompts]
     if len(words) < 2 or any(len(word.split()) != 1 for word in words) or all(len(word) == 1 for word in words):
         return
@@ -226,12 +226,12 @@ def _check_sentence(prompts: Sequence[str]) -> None:
     if _BARE.intersection(words) or any(a in _ADJECTIVES and b not in _ADJECTIVES for a, b in pairs):
         raise ValueError(
             f'{len(words)} prompts of one word: put a sentence in quotes, as "{" ".join(prompts)}" '
-            "(to look for each word by itself, write it behind --prompt)"
+            "(to look for each word by itself, write it after --prompt)"
         )
 
 
 def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a folder has a file of such a suffix right in it."""
+    """True if a folder directly holds a file with such a suffix."""
     try:
         return any(
             path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
@@ -244,14 +244,14 @@ def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
 def _searched(
     folder: Path, suffixes: tuple[str, ...], recursive: bool, found: Inputs
 ) -> list[tuple[Path, str]]:
-    """The files of a folder, sorted by name, each with the folder below it that it lies in."""
+    """Files of a folder, sorted by name, each with its subfolder."""
     found.batch = True
     found.folders.append(folder)
     everything = sorted(folder.rglob("*") if recursive else folder.iterdir())
     shown = [path for path in everything if not any(part[0] == "." for part in path.relative_to(folder).parts)]
     taken = [path for path in shown if path.suffix.lower() in suffixes and not path.is_dir()]
     if not taken:
-        kind = "pictures" if suffixes is IMAGES else "videos"
+        kind = "images" if suffixes is IMAGES else "videos"
         deeper = ", though folders: add --recursive to search those" if any(p.is_dir() for p in shown) else ""
         raise ValueError(f"{folder} has no {kind}{deeper} ({', '.join(suffixes)})")
     folders = 0 if recursive else sum(path.is_dir() for path in shown)
@@ -261,12 +261,12 @@ def _searched(
             folders
         )
         parts += [f"{others} other {'file' if others == 1 else 'files'}"] * bool(others)
-        found.notes.append(f"{folder}: passed over {' and '.join(parts)}")
+        found.notes.append(f"{folder}: skipped {' and '.join(parts)}")
     return [(path, path.parent.relative_to(folder).as_posix()) for path in taken]
 
 
 def _named(found: Inputs, taken: Iterable[tuple[Path, str]]) -> Inputs:
-    """Gives each input, once, a name for its results that no other has, on any file system."""
+    """Gives each distinct input a name for its results, unique on any file system."""
     unique = list({path.resolve(): (path, below) for path, below in taken}.values())
     names: list[str | None] = [None] * len(unique)
     used: set[str] = set()
@@ -289,7 +289,7 @@ def _named(found: Inputs, taken: Iterable[tuple[Path, str]]) -> Inputs:
 
 
 def _stem(path: Path, below: str) -> str:
-    """What results are named by; dots in the name of a folder begin no suffix."""
+    """Name of the results; dots in the name of a folder begin no suffix."""
     return _joined(below, path.resolve().name if path.is_dir() else path.stem)
 
 
@@ -311,5 +311,5 @@ def _joined(below: str, name: str) -> str:
 
 
 def _key(name: str) -> str:
-    """What file systems that know no case, or one form of accents, take a name for."""
+    """Name on file systems without case, or with one form of accents."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -174,8 +174,8 @@ def postprocess(
     """:func:`predictions` of a whole forward: one per row of ``inputs`` with a mask, in order."""
     count = len(inputs.input_ids)
     rows = range(count) if output.mask_rows is None else output.mask_rows.tolist()
-    picture = range(count) if inputs.image_index is None else inputs.image_index.tolist()
-    geometry = [inputs.geometry[picture[row]] for row in rows]
+    images = range(count) if inputs.image_index is None else inputs.image_index.tolist()
+    geometry = [inputs.geometry[images[row]] for row in rows]
     return predictions(output, geometry, threshold=threshold, soft=soft)
 
 

@@ -1,4 +1,4 @@
-"""Masks painted over pictures."""
+"""Masks drawn over images."""
 
 from instructseg.visualization.overlay import colour, covered, draw_masks, draw_predictions
 from instructseg.visualization.samples import draw_clip, draw_sample

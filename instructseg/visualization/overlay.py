@@ -1,4 +1,4 @@
-"""Masks over a picture: a tint, a crisp outline, and a caption that says which colour is which instruction."""
+"""Masks over an image: tint, outline, and a caption with the color of each instruction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 """RGB, 0..255 each."""
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; those that stand out of photos first
+# Okabe and Ito's colours, distinct in every kind of colour vision; those that stand out of photos first
 PALETTE: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -27,16 +27,16 @@ PALETTE: tuple[Colour, ...] = (
 )
 
 CAPTION_SHARE = 0.45
-"""Largest height of the caption, as a share of the picture's."""
+"""Largest height of the caption, as a share of the image's."""
 COVERED_SHARE = 0.9
-"""Share of a mask's pixels below later masks from which on its colour is called covered."""
+"""Smallest hidden share of a mask reported as covered."""
 NOT_FOUND, COVERED = "not found", "covered"
-"""What the caption says of a prediction without a mask, and of one whose colour later ones hide."""
+"""Captions of a prediction without a mask, and of one hidden by later ones."""
 _DARK, _WIDEST = 20, "0.00"
 
 
 def colour(index: int) -> Colour:
-    """The colour of the object ``index``, the same in every picture; from the eighth on, lighter shades."""
+    """The colour of the object ``index``, the same in every image; from the eighth on, lighter shades."""
     turn, place = divmod(index, len(PALETTE))
     light = 0.45 * (turn % 2) + 0.2 * (turn > 1)
     red, green, blue = (round(value + (255 - value) * light) for value in PALETTE[place])
@@ -46,8 +46,8 @@ def colour(index: int) -> Colour:
 def draw_predictions(frame: np.ndarray, predictions: Sequence[Prediction], *, below: bool = True) -> np.ndarray:
     """Paints predictions over their frame, with a caption of instructions and scores.
 
-    Of what was not found the caption says so, without a colour; of a mask that lies below later ones, as with
-    two instructions for the same object, that it is covered.
+    The caption marks predictions without a mask as not found, without a colour, and masks hidden by later ones
+    (two instructions for the same object) as covered.
 
     Args:
         frame: ``uint8[H, W, 3]`` RGB; not modified.
@@ -95,24 +95,23 @@ def draw_masks(
     colors: Sequence[Colour] | None = None,
     below: bool = False,
 ) -> np.ndarray:
-    """Paints masks over a picture, later ones over earlier ones.
+    """Paints masks over an image, later ones over earlier ones.
 
-    The caption stands on a dark strip over the bottom of the picture or below it, one line per label (more
-    where it is long), no higher than :data:`CAPTION_SHARE` of the picture; what does not fit is cut and marked
-    by ``…``.
+    The caption stands on a dark strip over the bottom of the image or below it, one line per label (more if it
+    is long), no higher than :data:`CAPTION_SHARE` of the image; the rest is cut and marked by ``…``.
 
     Args:
         image: ``uint8[H, W, 3]`` RGB; not modified.
         masks: ``bool[H, W]`` each.
         labels: one per mask, usually the instructions, in any script (the built-in font shows boxes for
-            characters that it lacks); ``None`` for no caption.
-        scores: one per label, 0..1, shown behind it.
+            missing characters); ``None`` for no caption.
+        scores: one per label, 0..1, shown after it.
         alpha: strength of the tint, 0 (outline only) to 1.
         colors: one per mask; ``None`` for :func:`colour`.
-        below: whether the caption stands below the picture and hides nothing.
+        below: whether the caption stands below the image and hides nothing.
 
     Returns:
-        ``uint8[H, W, 3]`` RGB, of its own memory; with a caption ``below`` higher, by as much for all pictures
+        ``uint8[H, W, 3]`` RGB, of its own memory; with a caption ``below`` higher, by as much for all images
         of this size with these labels, whatever their scores.
 
     Raises:
@@ -149,10 +148,10 @@ def _check(
     colors: Sequence[Colour] | None,
 ) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"the picture must be uint8[H, W, 3], got {image.dtype}{list(image.shape)}")
+        raise ValueError(f"the image must be uint8[H, W, 3], got {image.dtype}{list(image.shape)}")
     for i, mask in enumerate(masks):
         if mask.shape != image.shape[:2]:
-            raise ValueError(f"mask {i} has the shape {mask.shape}, the picture {image.shape[:2]}")
+            raise ValueError(f"mask {i} has the shape {mask.shape}, the image {image.shape[:2]}")
     for name, values in (("labels", labels), ("scores", scores), ("colors", colors)):
         if values is not None and len(values) != len(masks):
             raise ValueError(f"{len(values)} {name} for {len(masks)} masks")
@@ -161,9 +160,9 @@ def _check(
 
 
 def _outline(image: np.ndarray, mask: np.ndarray, tint: Colour) -> None:
-    """A line in the mask's colour, on larger pictures between two thin dark ones; in place.
+    """A line in the mask's colour, on larger images between two thin dark ones; in place.
 
-    There is none along the border of the picture, where the mask is cut and not ended.
+    There is none along the border of the image, where the mask is cut.
     """
     import cv2
 
@@ -180,7 +179,7 @@ def _outline(image: np.ndarray, mask: np.ndarray, tint: Colour) -> None:
 
 
 def _plain(text: str) -> str:
-    """One line that Pillow can draw: no line feeds, no half surrogates."""
+    """One line for Pillow: no line feeds, no half surrogates."""
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
@@ -192,9 +191,9 @@ def _caption(
     tints: Sequence[Colour | None],
     below: bool,
 ) -> np.ndarray:
-    """The picture with a strip of text lines, each label's first line led by a swatch of its colour.
+    """The image with a strip of text lines, each label's first line led by a swatch of its colour.
 
-    Behind each label stands its note; the strip has room for any of ``widest`` in its place.
+    Each label is followed by its note; the strip has room for any of ``widest`` in its place.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -256,7 +255,7 @@ def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[str]:
 def _noted(
     text: str, note: str, widest: Sequence[str], font: FreeTypeFont | ImageFont, width: float
 ) -> list[str]:
-    """Lines of a label and its note, as many as it takes for any of ``widest``."""
+    """Lines of a label and its note, as many as for the longest of ``widest``."""
     number = note[: len(_WIDEST)] if note[0].isdigit() else ""
     # broken at the same place, whatever the score
     lines = _wrap(f"{text} · {_WIDEST if number else ''}{note[len(number) :]}", font, width)

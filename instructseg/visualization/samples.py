@@ -1,4 +1,4 @@
-"""Samples as a data set gives them, drawn for people: picture or clip, instruction, truth."""
+"""Drawings of data set samples: image or video, instruction, truth."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from instructseg.visualization.overlay import Colour, colour, draw_masks
 from instructseg.visualization.video import contact_sheet
 
 SMALLEST_SIDE = 256
-"""Smaller pictures are enlarged by a whole number, so that their caption can be read."""
+"""Smaller images are enlarged by a whole number, for a readable caption."""
 
 IGNORED: Colour = (150, 150, 150)
 
 
 def draw_sample(sample: Sample) -> np.ndarray:
-    """The key frame with its masks, and below it what was asked and answered.
+    """The key frame with its masks, and instruction and answer below.
 
     Returns:
-        ``uint8[H', W', 3]`` RGB, the caption below the picture.
+        ``uint8[H', W', 3]`` RGB, the caption below the image.
     """
     lines = [sample.instruction] if sample.answer is None else [sample.instruction, sample.answer]
     if not sample.task.has_mask:
@@ -35,9 +35,9 @@ def draw_clip(
 
     Args:
         frames: ``uint8[H, W, 3]`` RGB each, at least one.
-        masks: of each frame ``uint8[N, H, W]``, 1 on the target, :data:`IGNORE_PIXEL` where not to count;
+        masks: of each frame ``uint8[N, H, W]``, 1 on the target, :data:`IGNORE_PIXEL` where not counted;
             ``None`` where the truth is unknown.
-        lines: the first is the instruction; it tells where nothing answers or nothing is known.
+        lines: the first is the instruction, marked if nothing answers it or the truth is unknown.
 
     Returns:
         ``uint8[H', W', 3]`` RGB, the caption below the frames.
@@ -61,14 +61,14 @@ def draw_clip(
     return _below(sheet, texts, tints)
 
 
-def _below(picture: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:
-    """The picture with lines of text on a strip below it."""
-    nothing = np.zeros(picture.shape[:2], bool)
-    return draw_masks(picture, [nothing] * len(texts), texts, colors=tints, below=True)
+def _below(image: np.ndarray, texts: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:
+    """The image with lines of text on a strip below it."""
+    nothing = np.zeros(image.shape[:2], bool)
+    return draw_masks(image, [nothing] * len(texts), texts, colors=tints, below=True)
 
 
 def _draw(frame: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-    """All that is meant in one colour, what does not count in another; enlarged where it is small."""
+    """Targets in one colour, ignored pixels in another; small images enlarged."""
     times = -(-SMALLEST_SIDE // min(frame.shape[:2]))
     frame = frame.repeat(times, 0).repeat(times, 1)
     if masks is None or not len(masks):

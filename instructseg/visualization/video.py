@@ -1,4 +1,4 @@
-"""Several frames of a clip as one picture."""
+"""Contact sheets: several frames of a video as one image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def contact_sheet(
         ``uint8[H', W', 3]`` RGB.
 
     Raises:
-        ValueError: there is no frame, one is no picture, or ``columns``, ``width`` or ``gap`` makes no sense.
+        ValueError: there is no frame, one is no image, or ``columns``, ``width`` or ``gap`` makes no sense.
     """
     if not len(frames):
         raise ValueError("a contact sheet needs at least one frame")
@@ -51,9 +51,9 @@ def contact_sheet(
     return sheet if width is None or width >= sheet.shape[1] else _smaller(sheet, width)
 
 
-def _smaller(picture: np.ndarray, width: int) -> np.ndarray:
+def _smaller(image: np.ndarray, width: int) -> np.ndarray:
     """Scaled down to ``width`` by averaging, which leaves no stair steps."""
     import cv2
 
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Several inputs in one run: one that fails is told, the others go on, and what is done is passed over."""
+"""Several inputs in one run: failures are reported, the others continue, finished inputs are skipped."""
 
 from __future__ import annotations
 

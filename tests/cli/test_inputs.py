@@ -68,7 +68,7 @@ def test_prompts_by_an_option_or_a_file() -> None:
         ("a.png|dog|folder", "'folder' is a file or a folder, not a prompt"),
         ("a.png|dog|word", "'word' is a file or a folder, not a prompt"),
         ("a.png|dog|none.mp4", "'none.mp4' is a file or a folder, not a prompt"),
-        ("a.png|none.png|dog", "no such picture: none.png"),
+        ("a.png|none.png|dog", "no such image: none.png"),
         ("none/*.png|dog", "no image, video or folder matches 'none/"),
         ("a.png|the|red|circle", 'put a sentence in quotes, as "the red circle"'),
         ("a.png|circle|on|left", "put a sentence in quotes"),
@@ -104,7 +104,7 @@ def test_images_of_a_folder() -> None:
     ]  # fmt: skip
     assert [item.name for item in found.items] == ["1", "2", "3.avif", "3.gif", "3.heic", "3.jp2", "3.tif"]
     assert found.batch and found.notes == [
-        "folder: passed over 1 folder (--recursive searches them) and 1 other file"
+        "folder: skipped 1 folder (--recursive searches them) and 1 other file"
     ]
     deep = find_images([Path("folder")], recursive=True)
     assert {item.name for item in deep.items} == {item.name for item in found.items} | {"deep/1"}
@@ -140,8 +140,8 @@ def test_videos() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("empty", "empty has no pictures"),
-        ("none", "no such picture: none"),
+        ("empty", "empty has no images"),
+        ("none", "no such image: none"),
         ("vids/x.mp4", "use 'instructseg video'"),
     ],
 )

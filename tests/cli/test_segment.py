@@ -229,8 +229,8 @@ def test_nothing_is_overwritten_unasked() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["image", "none.jpg", "a"], "no such picture: none.jpg"),
-        (["video", "none.mp4", "a"], "no such video, folder or picture: none.mp4"),
+        (["image", "none.jpg", "a"], "no such image: none.jpg"),
+        (["video", "none.mp4", "a"], "no such video, folder or image: none.mp4"),
         (["image", "photo.png", " "], "a prompt is empty"),
         (["image", "photo.png", "red " * 600], "shorten them"),
         (["video", "clip.mp4", "red " * 600], "shorten them"),

@@ -129,7 +129,7 @@ def test_a_caption_below_hides_nothing_and_is_as_high_for_any_score(labels: list
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"masks": [box(0, 0, 1, 1, (9, 9))]}, r"mask 0 has the shape \(9, 9\), the picture \(100, 120\)"),
+        ({"masks": [box(0, 0, 1, 1, (9, 9))]}, r"mask 0 has the shape \(9, 9\), the image \(100, 120\)"),
         ({"masks": [box(0, 0, 1, 1)], "labels": ["a", "b"]}, "2 labels for 1 masks"),
         ({"masks": [box(0, 0, 1, 1)], "labels": ["a"], "scores": []}, "0 scores for 1 masks"),
         ({"masks": [box(0, 0, 1, 1)], "colors": []}, "0 colors for 1 masks"),
