@@ -41,7 +41,7 @@ class SampleLog:
         with SampleLog(folder / "samples.jsonl") as log:
             for sample in dataset:
                 if sample.name not in log:
-                    log.append(sample.name, iou=...)
+                    log.append({"name": sample.name, "iou": ...})
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,22 +65,18 @@ class SampleLog:
         """The records, in the order they were written."""
         return iter(self._records.values())
 
-    def append(self, name: str, **values: Any) -> None:
-        """Writes the record of one sample.
-
-        Args:
-            name: of the sample.
-            values: JSON values.
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Writes the record of one sample, JSON values with a ``name``.
 
         Raises:
             ValueError: the sample has a record already.
         """
+        name = record["name"]
         if name in self._records:
             raise ValueError(f"{self._path} has a record of sample '{name}' already")
-        record = {"name": name, **values}
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(dict(record), ensure_ascii=False).encode() + b"\n")
         self._file.flush()
-        self._records[name] = record
+        self._records[name] = dict(record)
 
     def close(self) -> None:
         """Closes the file."""

@@ -230,7 +230,7 @@ def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict
                     # two rows of custom data may have the same name
                     named = {**record, "name": f"{record['name']}#{index}", "index": index}
                     done.by_index[index] = named
-                    log.append(**named)
+                    log.append(named)
     everything = merged(done).by_index
     return {index: everything[index] for index in wanted}
 

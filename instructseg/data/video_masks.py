@@ -18,19 +18,19 @@ ANY_OBJECT = "any"
 """Stands for everything but the background of a :class:`PaletteTruth`."""
 
 
-class Rle(NamedTuple):
+class CompactRle(NamedTuple):
     """A mask as run lengths in COCO's compressed form; ``size`` is ``(height, width)`` in pixels."""
 
     size: tuple[int, int]
     counts: bytes
 
 
-Track = tuple["Rle | None", ...]
+Track = tuple["CompactRle | None", ...]
 """One object's mask per frame; ``None`` where it is not visible."""
 
 
 def compact_rle(entry: dict[str, Any]) -> Any:
-    """An object hook for :func:`~instructseg.data.dataset.read_json`: RLE dictionaries become :class:`Rle`.
+    """Object hook of :func:`~instructseg.data.dataset.read_json`: RLE dictionaries become :class:`CompactRle`.
 
     They take a third of the memory; uncompressed run lengths are compressed. What is no good RLE stays as it
     is, for the error of who knows its place.
@@ -41,7 +41,7 @@ def compact_rle(entry: dict[str, Any]) -> Any:
         size, counts = mask_size(entry["size"]), entry["counts"]
         if not isinstance(counts, str):
             counts = mask_to_rle(rle_to_mask(entry))["counts"]
-        return Rle(size, counts.encode("ascii"))
+        return CompactRle(size, counts.encode("ascii"))
     except ValueError:  # UnicodeEncodeError is one
         return entry
 
@@ -52,8 +52,8 @@ def to_track(
     """The track of a YTVIS annotation.
 
     Args:
-        segmentations: per frame ``None``, an :class:`Rle`, or polygons, ``x, y`` in turn; a frame without a
-            polygon has no mask.
+        segmentations: per frame ``None``, a :class:`CompactRle`, or polygons, ``x, y`` in turn; a frame without
+            a polygon has no mask.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
         where: they stand, for errors.
@@ -62,7 +62,7 @@ def to_track(
     Raises:
         DataError: an entry is none of these.
     """
-    track: list[Rle | None] = []
+    track: list[CompactRle | None] = []
     for t, entry in enumerate(segmentations):
         place = f"{where}, frame {t}"
         if isinstance(entry, list):
@@ -71,8 +71,8 @@ def to_track(
                 found = mask_to_rle(polygons_to_mask(kept, height, width))["counts"] if kept else ""
             except ValueError as error:
                 raise DataError(Fault.MASK, place, str(error)) from error
-            track.append(Rle((height, width), found.encode("ascii")) if kept else None)
-        elif entry is None or isinstance(entry, Rle):
+            track.append(CompactRle((height, width), found.encode("ascii")) if kept else None)
+        elif entry is None or isinstance(entry, CompactRle):
             track.append(entry)
         else:
             raise DataError(Fault.MASK, place, f"{_why(entry)}; a segmentation is an RLE, polygons or null")
@@ -260,13 +260,13 @@ def to_rles(track: Any, where: str) -> Track:
     )
 
 
-def _rle(entry: Any, where: str) -> Rle | None:
-    if entry is not None and not isinstance(entry, Rle):
+def _rle(entry: Any, where: str) -> CompactRle | None:
+    if entry is not None and not isinstance(entry, CompactRle):
         raise DataError(Fault.RECORD, where, "is not a list of nulls and {size, counts}")
     return entry
 
 
-def _united(parts: list[Any], where: str) -> Rle | None:
+def _united(parts: list[Any], where: str) -> CompactRle | None:
     """The union of the masks of one frame."""
     masks = [rle for part in parts if (rle := _rle(part, where)) is not None]
     if not masks:
@@ -277,4 +277,4 @@ def _united(parts: list[Any], where: str) -> Rle | None:
         union = np.any([rle_to_mask(rle._asdict()) for rle in masks], axis=0)
     except ValueError as error:
         raise DataError(Fault.MASK, where, str(error)) from error
-    return Rle(masks[0].size, mask_to_rle(union)["counts"].encode("ascii"))
+    return CompactRle(masks[0].size, mask_to_rle(union)["counts"].encode("ascii"))

@@ -11,20 +11,20 @@ from instructseg.data.catalog import evaluations, paper_figures
 def test_a_log_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "run" / "samples.jsonl"
     with SampleLog(path) as log:
-        log.append("a", iou=0.5)
-        log.append("dé", iou=0.25, answer="naïve\nline")
+        log.append({"name": "a", "iou": 0.5})
+        log.append({"name": "dé", "iou": 0.25, "answer": "naïve\nline"})
     with SampleLog(path) as log:
         assert "a" in log and "b" not in log and len(log) == 2
-        log.append("b", iou=1)
+        log.append({"name": "b", "iou": 1})
         assert [record["name"] for record in log] == ["a", "dé", "b"]
         with pytest.raises(ValueError, match="has a record of sample 'b' already"):
-            log.append("b", iou=0)
+            log.append({"name": "b", "iou": 0})
     assert read_samples(path)["dé"] == {"name": "dé", "iou": 0.25, "answer": "naïve\nline"}
 
 
 def test_a_record_is_on_disk_as_soon_as_it_is_appended(tmp_path: Path) -> None:
     log = SampleLog(tmp_path / "samples.jsonl")
-    log.append("a", iou=0.5)
+    log.append({"name": "a", "iou": 0.5})
     assert list(read_samples(tmp_path / "samples.jsonl")) == ["a"]
     log.close()
 
@@ -33,12 +33,12 @@ def test_a_record_is_on_disk_as_soon_as_it_is_appended(tmp_path: Path) -> None:
 def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "samples.jsonl"
     with SampleLog(path) as log:
-        log.append("a", iou=0.5)
-        log.append("b", iou=0.25)
+        log.append({"name": "a", "iou": 0.5})
+        log.append({"name": "b", "iou": 0.25})
     path.write_bytes(path.read_bytes()[:-cut])
     with SampleLog(path) as log:
         assert "b" not in log and "a" in log
-        log.append("b", iou=0.75)
+        log.append({"name": "b", "iou": 0.75})
     assert {name: record["iou"] for name, record in read_samples(path).items()} == {"a": 0.5, "b": 0.75}
 
 
