@@ -17,8 +17,8 @@ from instructseg.cli.errors import DEBUG, reported
 from instructseg.cli.export import export_app
 from instructseg.cli.inputs import read_prompts, split_words
 from instructseg.cli.job import Job, with_job
+from instructseg.cli.run_summary import show, show_all
 from instructseg.cli.segment import segment_images, segment_video, segment_videos
-from instructseg.cli.summary import show, show_all
 from instructseg.version import __version__
 
 

@@ -1,5 +1,5 @@
 """Settings of ``instructseg image``, ``video`` and ``demo``: one field per option of the command line."""
-# ruff: noqa: RUF009  (option() makes a dataclass field)
+# ruff: noqa: RUF009  (_option() makes a dataclass field)
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VideoTaskChoice = Enum(  # type: ignore[misc]
 """Values of ``--task`` for video, without text replies."""
 
 
-def option(
+def _option(
     default: Any,
     text: str,
     *names: str,
@@ -73,7 +73,7 @@ def parse_task(choice: str | None) -> Task | None:
 class Job:
     """Settings of a segmentation run; the help of each option describes its field."""
 
-    output: Path = option(
+    output: Path = _option(
         Path("out"),
         "Folder; or a .png or .mp4 file for the overlay alone, a .json for run lengths.",
         "--output",
@@ -81,7 +81,7 @@ class Job:
         commands=(IMAGE, VIDEO, DEMO),
         affects_results=False,
     )
-    model: str | None = option(
+    model: str | None = _option(
         None,
         "Folder or hub repository; default: the bundled model.",
         "--model",
@@ -89,41 +89,41 @@ class Job:
         commands=(IMAGE, VIDEO, DEMO),
         affects_results=False,  # marked by its files
     )
-    device: str | None = option(
+    device: str | None = _option(
         None,
         "cpu, cuda, cuda:1, mps; default: the best available.",
         "--device",
         commands=(IMAGE, VIDEO, DEMO),
         affects_results=False,
     )
-    dtype: str | None = option(
+    dtype: str | None = _option(
         None,
         "float32, bfloat16, float16, or auto for the fastest; default: by device.",
         "--dtype",
     )
-    task: Task | None = option(
+    task: Task | None = _option(
         None,
         "Prompt of the model. Image: auto is res, or vqa for questions. Video: auto is rvos.",
         "--task",
         parse=parse_task,
         types={IMAGE: TaskChoice, VIDEO: VideoTaskChoice},
     )
-    threshold: float | None = option(
+    threshold: float | None = _option(
         None,
         "Presence below which a mask is empty; default: by weights; 0: never.",
         "--threshold",
         min=0,
         max=1,
     )
-    soft: bool = option(False, "Write masks as probabilities, 0..255.", "--soft")
-    explain: bool = option(
+    soft: bool = _option(False, "Write masks as probabilities, 0..255.", "--soft")
+    explain: bool = _option(
         False,
         "Write an explanation first, then segment (reason_seg).",
         "--explain",
         "--answer",
         commands=(IMAGE,),
     )
-    formats: tuple[str, ...] = option(
+    formats: tuple[str, ...] = _option(
         (),
         f"{', '.join(FORMATS)}; several with commas, or repeated. Default: {','.join(DEFAULT_FORMATS)}. Where "
         "masks overlap, a palette has the one of the higher score.",
@@ -133,70 +133,70 @@ class Job:
         parse=lambda given: parse_formats(given) if given else (),
         types=dict.fromkeys((IMAGE, VIDEO), list[str] | None),
     )
-    overwrite: bool = option(
+    overwrite: bool = _option(
         False,
         "Replace results of earlier runs.",
         "--overwrite",
         commands=(IMAGE, VIDEO, DEMO),
         affects_results=False,
     )
-    fps: float | None = option(
+    fps: float | None = _option(
         None,
         "Frames per second; default: by file, 24 for a folder of frames.",
         "--fps",
         commands=(VIDEO,),
     )
-    llm_stride: int | str = option(
+    llm_stride: int | str = _option(
         1,
         "Run the language model on every k-th frame, or auto: faster, less exact.",
         "--llm-stride",
         commands=(VIDEO,),
         types={VIDEO: str},
     )
-    spacing: int | None = option(
+    spacing: int | None = _option(
         None,
         "Frames between references; default: 1/6 second of a file, 1 in a folder.",
         "--spacing",
         commands=(VIDEO,),
         min=1,
     )
-    compile: bool = option(
+    compile: bool = _option(
         False,
         "Compile the model first: pays off on long videos. Needs a C++ compiler.",
         "--compile",
         commands=(VIDEO,),
         affects_results=False,
     )
-    quantize: str | None = option(
+    quantize: str | None = _option(
         None, "int8 or int4 weights for the language model.", "--quantize", "--quantise"
     )
-    max_memory: str | None = option(
+    max_memory: str | None = _option(
         None,
         "Memory budget, e.g. 6GB; dtype, quantization and batch size are chosen to fit.",
         "--max-memory",
         affects_results=False,
     )
-    recursive: bool = option(
+    recursive: bool = _option(
         False, "Search input folders recursively.", "--recursive", "-r", affects_results=False
     )
-    json: bool = option(
+    json: bool = _option(
         False,
         "Print the summary as JSON, one line per input.",
         "--json",
         commands=(IMAGE, VIDEO, DEMO),
         affects_results=False,
     )
-    threads: int | None = option(
+    threads: int | None = _option(
         None, "CPU threads; default: torch's choice.", "--threads", affects_results=False, min=1
     )
-    max_pixels: int = option(
+    max_pixels: int = _option(
         MAX_PIXELS,
         "Largest image or frame; larger ones are refused.",
         "--max-pixels",
         affects_results=False,
         min=1,
     )
-    prompts: Path | None = option(
+    prompts: Path | None = _option(
         None, "Text file with one prompt per line.", "--prompts", affects_results=False, metavar="FILE"
     )
 

@@ -15,7 +15,7 @@ from instructseg.cli import checks
 from instructseg.cli.errors import described
 from instructseg.cli.inputs import find_images, find_videos
 from instructseg.cli.job import Job, checked
-from instructseg.cli.summary import Summary
+from instructseg.cli.run_summary import Summary
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.progress import progress

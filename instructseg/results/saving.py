@@ -70,8 +70,6 @@ def save_results(
         raise ValueError("the predictions carry no probability: predict with soft=True")
     check_folder_name(target)
     places = plan_paths(name, target, wanted, video)
-    for one in places.targets:
-        FORMATS[one].check(info.instructions)
     if not overwrite:
         check_free(places.paths)
     _write(itertools.chain([start], results), places, info, Manifest(target))
@@ -82,6 +80,8 @@ def _write(results: Iterable[FrameResult], places: ResultPaths, info: ResultInfo
     """Writes behind the computation, and records what was written, also after an error."""
     from instructseg.inference.prefetch import WriteBehind
 
+    for one in places.targets:
+        FORMATS[one].check(info.instructions)
     contents = places.contents(info.instructions)
     check_room(manifest, contents)
     manifest.begin(contents)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from instructseg.structures import IGNORE_PIXEL, Sample
+from instructseg.visualization.contact_sheet import contact_sheet
 from instructseg.visualization.overlay import Colour, colour, draw_masks
-from instructseg.visualization.video import contact_sheet
 
 SMALLEST_SIDE = 256
 """Smaller images are enlarged by a whole number, for a readable caption."""
