@@ -1,4 +1,4 @@
-"""One configuration of a run, training or evaluation: what stands in a file of ``configs/``.
+"""Configuration of a training or evaluation run, the schema of ``configs/``.
 
 ::
 
@@ -72,14 +72,14 @@ _PRESET = "preset:"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where the model comes from.
+    """Source of the model.
 
     Attributes:
         name: trained weights: a folder, a repository of the Hugging Face hub, or ``nano`` (also ``bundled``)
             for those of the package. Random weights: ``preset:`` and the name of a preset, as ``preset:nano``.
-        overrides: fields of the model's configuration that differ from it; of a trained model, ``lora`` alone:
-            adapters that are added to it.
-        start: files that fill the preset; they are joined in ``output_dir/start`` before the first step.
+        overrides: fields of the model's configuration to override; for a trained model ``lora`` alone, which
+            adds adapters.
+        start: pretrained weights for the preset, joined once in ``output_dir/start``.
     """
 
     name: str
@@ -100,9 +100,9 @@ class DatasetConfig:
         name: as ``instructseg data list`` has it.
         root: its folder, see ``docs/datasets.md``.
         split: one of its splits; ``None`` only where there are none.
-        images: where the pictures lie, for the data sets that leave them elsewhere.
+        images: folder of the images, for data sets that keep them elsewhere.
         ratio: slots in a cycle, at least 1 (released: 4 of 14 for the RefCOCO family).
-        also: further splits, read as if they were one with ``split``.
+        also: further splits, concatenated to ``split``.
         sentences: of RefCOCO and Ref-YouTube-VOS, whether a sample asks with ``each`` of an object's sentences
             or with all of them ``joined``, as released for training; ``None`` for ``each``.
     """
@@ -126,14 +126,14 @@ _MOST = {"batch_size": 65_536, "switch_bs": 10**9, "val_samples": 10**9}
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What the batches are made of: data sets on disk. A recipe may have other data, see ``recipes/``.
+    """Training data: a mixture of data sets on disk. A recipe may have other data, see ``recipes/``.
 
     Attributes:
         kind: ``mixture``.
         mixture: the data sets; each batch is of one of them (see ``data.mixture``).
         batch_size: samples of a batch.
         switch_bs: samples of a slot before the next data set takes over, a multiple of ``batch_size``.
-        val: data sets that a run is measured on while it trains, see ``train.eval_every``.
+        val: data sets of the evaluation during training, see ``train.eval_every``.
         val_samples: samples of each, spread evenly over it.
         text_tasks: tasks whose reply is learned as text (``res``, ``reason_seg``, ``rvos``, ``reason_vos``,
             ``vqa``); ``None`` for those of the processor, as released ``reason_seg`` and ``vqa``.
@@ -179,17 +179,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What is measured, by which protocol.
+    """Benchmark of an evaluation run.
 
     Attributes:
         benchmark: a name of ``docs/evaluation.md``.
         root: where its files are.
         split: of the benchmark; empty for its usual one.
         options: of the benchmark's protocol, see ``docs/evaluation.md``.
-        limit: only the first so many samples (of Ref-DAVIS17, clips); ``None`` for all.
-        pictures: draws so many of the worst cases and as many of the best.
-        batch_size: instructions of a picture or clip that are read together.
-        device: where the model runs; ``None`` for an accelerator where there is one.
+        limit: number of samples (of Ref-DAVIS17, videos); ``None`` for all.
+        pictures: number of worst cases to draw, and of best ones.
+        batch_size: instructions of an image or video per batch.
+        device: of the model; ``None`` for an accelerator if there is one.
         dtype: of its weights; ``None`` as :func:`instructseg.loading.load` chooses.
     """
 
@@ -212,20 +212,20 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run, or one stage of it.
+    """Run, or one stage of it.
 
     Attributes:
-        model: what is trained.
-        check: figures of ``metrics.jsonl`` and the least they must have reached at the end of the stage, as
-            means of its last lines; a stage that fell short stops the run.
-        data: on what.
-        criterion: by which losses.
-        train: how.
+        model: initial model.
+        check: least values of metrics at the end of the stage, as means of the last lines of
+            ``metrics.jsonl``; a stage below them stops the run.
+        data: training data.
+        criterion: losses.
+        train: training loop.
         output_dir: receives checkpoints, metrics and weights; an evaluation makes a folder in it.
-        export_dtype: of the weights in ``output_dir/model``, what a finished run hands to its users.
-        export_official: whether ``output_dir/official`` gets them too, as the released code reads them.
+        export_dtype: of the exported weights in ``output_dir/model``.
+        export_official: whether they are also written to ``output_dir/official``, for the released code.
         seed: of the initial weights; ``base/train.yaml`` hands it to ``data`` and ``train`` too.
-        allow_changes: whether ``--resume`` goes on although settings differ that change what is learned.
+        allow_changes: whether ``--resume`` accepts changed settings that affect training.
         stages: name -> the run with that stage's differences, in order; empty for a run of one stage.
         eval: the benchmark that ``--eval-only`` runs.
     """

@@ -1,4 +1,4 @@
-"""Ranks and sums over processes; one process that never heard of ``torch.distributed`` is rank 0 of 1."""
+"""Ranks and reductions over processes; a single process is rank 0 of 1."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def gathered(value: T) -> list[T]:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What ``make`` gives in the first process, in all of them, which must all call it.
+    """Runs ``make`` in the first process and returns its result in all, which must all call it.
 
-    So a folder is looked at, made or refused once, and nobody sees it half done.
+    Folders are checked and created once, and no process sees them half done.
 
     Raises:
         ValueError: ``make`` raised in the first process, which raises its own error.
@@ -86,7 +86,7 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def barrier() -> None:
-    """Waits until every process has come here."""
+    """Waits for every process."""
     if world_size() > 1:
         dist.barrier()
 

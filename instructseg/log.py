@@ -1,4 +1,4 @@
-"""Logging: the library only writes to the standard loggers below ``instructseg``; the programs show them."""
+"""Logging: standard loggers below ``instructseg``, shown by the programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def setup_logging(level: int | str = "INFO") -> None:
-    """Shows the package's messages on stderr, in colour; for programs, not for libraries.
+    """Shows the package's messages on stderr, in color; for programs, not for libraries.
 
     Called again, it only changes the level.
 

@@ -1,4 +1,4 @@
-"""YAML files and command-line words into nested dataclasses, strictly.
+"""Strict parsing of YAML files and command-line words to nested dataclasses.
 
 A file may inherit from another by ``_base_: other.yaml`` (relative to itself) and may use the
 interpolations of omegaconf. An error names the file, the full dotted key and the closest valid key.
@@ -23,13 +23,13 @@ Tree = dict[str, Any]
 
 
 class Origins:
-    """Remembers which file, or the command line, set a dotted key last."""
+    """Source (file or command line) of each dotted key."""
 
     def __init__(self) -> None:
         self._sources: dict[str, str] = {}
 
     def note(self, tree: Tree, source: str) -> None:
-        """Every key of ``tree`` was set by ``source``."""
+        """Records ``source`` for every key of ``tree``."""
         self._sources.update(dict.fromkeys(_keys(tree), source))
 
     def of(self, key: str) -> str:
@@ -102,7 +102,7 @@ def build(cls: type[T], tree: Tree, origins: Origins) -> T:
 
 
 class _Builder:
-    """Builds what stands below the dotted key ``prefix``, a ``root``."""
+    """Builds the dataclass ``root`` below the dotted key ``prefix``."""
 
     def __init__(self, root: Any, origins: Origins, prefix: str) -> None:
         self.valid = sorted(_valid_keys(root, prefix))
@@ -127,7 +127,7 @@ class _Builder:
             raise self.error(key, str(error)) from error
 
     def convert(self, hint: Any, value: Any, key: str) -> Any:
-        """``value`` as the type ``hint``; YAML has neither tuples, paths nor whole floats."""
+        """Converts ``value`` to the type ``hint``; YAML has neither tuples, paths nor integral floats."""
         origin, arguments = get_origin(hint), get_args(hint)
         self.check_numbers(value, key)
         if hint is Any:
@@ -166,7 +166,7 @@ class _Builder:
         raise self.error(key, f"expected {wanted}, got {_short(value)}")
 
     def check_numbers(self, value: Any, key: str) -> None:
-        """Refuses what no setting can be: infinity, what is no number, and whole numbers beyond 64 bits."""
+        """Refuses infinity, NaN and integers beyond 64 bits."""
         if isinstance(value, float) and not math.isfinite(value):
             raise self.error(key, f"expected a finite number, got {value}")
         if isinstance(value, int) and abs(value) >= LARGEST:
@@ -176,7 +176,7 @@ class _Builder:
             self.check_numbers(item, f"{key}.{name}")
 
     def closest(self, key: str) -> str:
-        """A key of the same name elsewhere, or else the one that is spelt most alike."""
+        """Key of the same name elsewhere, or else the most similar one."""
         elsewhere = [valid for valid in self.valid if valid.rpartition(".")[2] == key.rpartition(".")[2]]
         return get_close_matches(key, elsewhere or self.valid, n=1, cutoff=0.0)[0]
 

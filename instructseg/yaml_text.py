@@ -1,4 +1,4 @@
-"""YAML text into plain values, within limits: whatever is wrong with the text is told in one line."""
+"""YAML text to plain values, within size limits; errors are one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BROKEN = (
     OverflowError,
     RecursionError,
 )
-"""What PyYAML and omegaconf raise over text that is no configuration."""
+"""Exceptions of PyYAML and omegaconf on invalid text."""
 
 
 def read_text(path: Path) -> str:
@@ -128,7 +128,7 @@ def _check_size(text: str, where: str) -> None:
 
 
 class _Cost:
-    """How large a tree is when its interpolations are filled in, without doing so; stops at the limit."""
+    """Size of a tree with interpolations filled in, computed without filling; capped at the limit."""
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         self.known: dict[str, int] = {}
@@ -153,7 +153,7 @@ class _Cost:
         return min(1 + len(value) + nested + sum(map(self._target, references)), MOST_FILLED + 1)
 
     def _target(self, reference: str) -> int:
-        """The largest cost of what has the name that a reference ends in, wherever it stands."""
+        """Largest cost of any value with the last name of a reference."""
         name = re.split(r"[.\[\]]", reference.strip().rstrip("]"))[-1]
         if name not in self.known:
             self.known[name] = 1  # while it is looked at: circles are found when they are filled in

@@ -2,15 +2,15 @@
 
 ::
 
-    <output_dir>/checkpoint-<step>/model.safetensors   all weights, as the optimiser left them
-                                   ema.safetensors     averages of the weights that learn; may be empty
-                                   state.pt            step, seconds, optimiser, loss scale, best so far
-    <output_dir>/best.json                             which checkpoint is the best by the chosen number
-    <output_dir>/start/model.safetensors               what it began with, where train.start_share needs it
-    <output_dir>/final/model.safetensors               what a finished run hands on: averaged weights
+    <output_dir>/checkpoint-<step>/model.safetensors   all weights after the last step
+                                   ema.safetensors     averages of the trained weights; may be empty
+                                   state.pt            step, seconds, optimizer, loss scale, best so far
+    <output_dir>/best.json                             best checkpoint by the chosen metric
+    <output_dir>/start/model.safetensors               initial weights, with train.start_share
+    <output_dir>/final/model.safetensors               exported weights: the averages
 
-A folder is written under a ``.tmp-`` name and renamed, and renamed back before it is deleted. One that has been
-damaged since is passed over for the one before it and renamed to ``damaged-checkpoint-<step>``.
+A folder is written under a ``.tmp-`` name and renamed, and renamed back before it is deleted. A damaged one is
+skipped for the one before it, and renamed to ``damaged-checkpoint-<step>``.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def save_checkpoint(
     """Writes ``checkpoint-<step>`` and deletes all but the last ``keep`` and the best.
 
     Args:
-        output_dir: folder of the run.
+        output_dir: folder of the stage.
         step: steps done.
         model: its weights are saved; or the weights themselves, by name.
         averages: see :class:`~instructseg.engine.averaging.Ema`.
         state: tensors and plain values, as ``torch.load(weights_only=True)`` reads back.
         keep: checkpoints to leave, at least 1.
-        best: step of one that is left too.
-        beside: a folder ``.<name>`` that is moved into the checkpoint as ``<name>``.
+        best: step of the best one, which is kept too.
+        beside: folder ``.<name>`` to move into the checkpoint as ``<name>``.
 
     Returns:
         The folder.
@@ -68,7 +68,7 @@ def save_checkpoint(
         OSError: the disk is full or cannot be written; nothing is left of this checkpoint.
     """
     target = output_dir / f"checkpoint-{step}"
-    if beside is None:  # else it is among them
+    if beside is None:  # else it would be deleted too
         clear_temporaries(output_dir)
     with new_folder(target) as folder:
         _write_weights(model, folder)
@@ -89,15 +89,15 @@ def checkpoint_path(output_dir: Path, step: int | None) -> Path | None:
 
 
 def restore(output_dir: Path, model: nn.Module) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Puts the weights of the latest checkpoint that can be read in ``model``; every process must call it.
+    """Loads the latest readable checkpoint into ``model``; every process must call it.
 
-    Damaged ones after it are told and renamed, so that they are neither tried nor counted again.
+    Damaged ones after it are logged and renamed, so that they are neither tried nor counted again.
 
     Returns:
         Its folder, its averages and its state; ``None`` where there is no checkpoint.
 
     Raises:
-        ValueError: there are checkpoints, but none can be read; says why not the latest.
+        ValueError: no checkpoint can be read; states the reason for the latest.
     """
     loaded: list[tuple[dict[str, torch.Tensor], dict[str, Any]]] = []
 
@@ -116,7 +116,9 @@ def restore(output_dir: Path, model: nn.Module) -> tuple[Path, dict[str, torch.T
             return None
         reason = failures[0][1]
         others = " (nor can those before it)" if len(failures) > 1 else ""
-        raise ValueError(f"cannot go on: {reason}{others}; choose another output_dir to begin anew") from reason
+        raise ValueError(
+            f"cannot resume: {reason}{others}; choose another output_dir to start anew"
+        ) from reason
 
     folder = from_main(choose)
     if folder is None:
@@ -129,11 +131,11 @@ def _set_aside(damaged: Path, reason: Exception, instead: Path) -> None:
     aside = damaged.with_name(f"damaged-{damaged.name}")
     shutil.rmtree(aside, ignore_errors=True)
     damaged.rename(aside)
-    logger.warning("%s; going on from %s instead (the other is now %s)", reason, instead.name, aside.name)
+    logger.warning("%s; resuming from %s instead (the other is now %s)", reason, instead.name, aside.name)
 
 
 def load_checkpoint(folder: Path, model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Puts the weights in ``model``; returns the averages and the state that were saved with them.
+    """Loads a checkpoint into ``model``; returns its averages and its state.
 
     Raises:
         FileNotFoundError: a file of it is missing.
@@ -150,13 +152,13 @@ def load_checkpoint(folder: Path, model: nn.Module) -> tuple[dict[str, torch.Ten
 
 
 def latest(output_dir: Path) -> Path | None:
-    """The checkpoint with the most steps, or ``None``; a half-written one is not seen."""
+    """Returns the checkpoint with the most steps, or ``None``; half-written ones are ignored."""
     found = _checkpoints(output_dir)
     return found[-1] if found else None
 
 
 def load_state(folder: Path) -> dict[str, torch.Tensor]:
-    """All weights in ``folder/model.safetensors``, by name; shared ones under one of their names.
+    """Reads all weights of ``folder/model.safetensors`` by name; shared ones under one of their names.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -166,7 +168,7 @@ def load_state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def load_averages(folder: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights of a checkpoint, by name; empty where none were kept; raises as the above."""
+    """Reads the averaged weights of a checkpoint by name, or none; raises as :func:`load_state`."""
     return _read_tensors(folder / _AVERAGES)
 
 
@@ -186,17 +188,17 @@ def _write_weights(model: nn.Module | Mapping[str, torch.Tensor], folder: Path) 
 def _write_state(state: Mapping[str, Any], path: Path) -> None:
     try:
         torch.save(dict(state), path)
-    except RuntimeError as error:  # of torch's writer, which keeps the number of the error to itself
+    except RuntimeError as error:  # torch's writer hides errno
         full = shutil.disk_usage(path.parent).free < 1 << 20
-        raise OSError("No space left" if full else "torch could not write the optimiser's state") from error
+        raise OSError("No space left" if full else "torch could not write the optimizer state") from error
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Fills every tensor of ``model`` from ``folder/model.safetensors``.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when the file is damaged or has other tensors than the model.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or has other tensors than the model.
     """
     path = folder / WEIGHTS
     if not path.is_file():
@@ -216,7 +218,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def _check_kinds(path: Path, model: nn.Module) -> None:
-    """Whole numbers where the model has fractions come of a damaged header, and would be taken as they are."""
+    """Refuses integer tensors for float parameters: a damaged header, which would load silently."""
     fractions = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     try:
         with safe_open(str(path), "pt") as file:

@@ -1,4 +1,4 @@
-"""Folders of a run on disk: written whole or not at all, cleared of what a killed process left behind."""
+"""Atomic folders of a run, and cleanup after killed processes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_writable(folder: Path) -> None:
-    """Makes the folder and tries a file in it, so that a run is refused before it computes anything.
+    """Creates the folder and a probe file, so that a run fails before it computes anything.
 
     Raises:
-        OSError: it cannot be written; in one line that says what to do.
+        OSError: it cannot be written; one line with what to do.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def check_writable(folder: Path) -> None:
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Deletes what a process left behind that was killed while it wrote or deleted in ``folder``."""
+    """Deletes temporary files and folders of a killed process in ``folder``."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir() and _LEFT_FOLDERS.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
@@ -48,12 +48,12 @@ def clear_temporaries(folder: Path) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``target`` when the block ends well, and is deleted when not.
+    """Temporary folder, renamed to ``target`` on success and deleted on failure.
 
     Files in it get the mode of any new file (safetensors gives none to the group).
 
     Raises:
-        OSError: the disk is full or cannot be written; in one line that says what to do.
+        OSError: the disk is full or cannot be written; one line with what to do.
     """
     temporary = target.with_name(f".tmp-{target.name}")
     try:
@@ -73,7 +73,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Deletes a folder that nobody sees half deleted."""
+    """Deletes a folder atomically: renamed first."""
     hidden = folder.with_name(f".tmp-old-{folder.name}")
     shutil.rmtree(hidden, ignore_errors=True)
     folder.rename(hidden)
@@ -82,7 +82,7 @@ def remove_folder(folder: Path) -> None:
 
 @contextmanager
 def explained(target: Path) -> Iterator[None]:
-    """Names the file or folder that could not be written, and what to do.
+    """Turns write errors into one line: the file or folder, and what to do.
 
     Raises:
         OSError: with the number of the error inside.
@@ -94,8 +94,8 @@ def explained(target: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if "os error 28" in text or "No space left" in text:
             number, text = errno.ENOSPC, "no space left on the device"
-        todo = "free some space there" if number in _FULL else "put that right"
+        todo = "free some space there" if number in _FULL else "fix that"
         raise OSError(
             number or errno.EIO, f"cannot write {target} ({text}): {todo}, then the same command with --resume "
-            "goes on from the last checkpoint"
+            "resumes from the last checkpoint"
         ) from error  # fmt: skip

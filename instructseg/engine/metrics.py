@@ -1,4 +1,4 @@
-"""What a run says of itself: a file of JSON lines, and a progress bar or log lines for people."""
+"""Metrics of a run: JSON lines, and a progress bar or log lines."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ logger = logging.getLogger(__name__)
 
 
 class Means:
-    """Running means of named numbers; tensors are read only when the means are."""
+    """Running means of named numbers; tensors are synchronized only by :meth:`take`."""
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor | float] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, torch.Tensor | float]) -> None:
-        """Counts each value once; names may differ from call to call."""
+        """Adds each value; names may differ from call to call."""
         for name, value in values.items():
             value = value.detach() if isinstance(value, torch.Tensor) else value
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The means over all processes, which must all call this; starts anew."""
+        """Returns the means over all processes, which must all call it, and resets them."""
         mine = {name: (float(value), self._counts[name]) for name, value in self._sums.items()}
         self._sums, self._counts = {}, {}
         sums: dict[str, tuple[float, int]] = {}
@@ -45,7 +45,7 @@ class Means:
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a ``metrics.jsonl``, and how many others there are: damaged ones, or half a line.
+    """Reads the valid lines of a ``metrics.jsonl``, and counts the others: damaged or half-written.
 
     A process killed while it writes leaves half a line, and that one comes after every checkpoint.
 
@@ -68,10 +68,10 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 class MetricsFile:
-    """``metrics.jsonl``: one object per line, ``step`` first, each line on disk when written.
+    """``metrics.jsonl``: one object per line, ``step`` first, flushed line by line.
 
     Args:
-        path: kept up to ``step`` where it exists, so a resumed run reads like one that never stopped.
+        path: truncated after ``step`` if it exists, so a resumed run reads like an uninterrupted one.
         step: steps done.
 
     Raises:
@@ -82,7 +82,7 @@ class MetricsFile:
         self.path = path
         lines, others = read_metrics(path) if path.exists() else ([], 0)
         if others:
-            logger.warning("%s: left out %d damaged or half-written lines", path, others)
+            logger.warning("%s: skipped %d damaged or half-written lines", path, others)
         with explained(path):
             write_text_atomic(path, "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step))
 
@@ -93,11 +93,11 @@ class MetricsFile:
 
 
 class Progress:
-    """A bar on a terminal, log lines elsewhere; use it as a context.
+    """Progress bar on a terminal, log lines elsewhere; a context manager.
 
     Args:
-        max_steps: shown beside the steps done.
-        enabled: false on all processes but one.
+        max_steps: of the run.
+        enabled: true on the first process only.
     """
 
     def __init__(self, max_steps: int, enabled: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Muon on the matrices of a model, AdamW on the rest, as one optimiser."""
+"""Muon for the matrices of a model and AdamW for the rest, as one optimizer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 SMALLEST_SIDE = 16
-"""Matrices with a shorter side stay with AdamW: there is little to make orthogonal."""
+"""Shortest side of matrices for Muon; smaller ones use AdamW."""
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
 """Coefficients of the quintic iteration of Jordan et al. 2024."""
@@ -16,10 +16,10 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024): the momentum of a matrix is made orthogonal before the step.
+    """Muon (Jordan et al. 2024): orthogonalized momentum of matrices.
 
-    Steps as ``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`` does, and has its states, but takes all
-    matrices of a shape at once: a small model has many, and to start on each costs as much as to compute it.
+    Equal to ``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")``, states included, but batched over
+    matrices of one shape: a small model has many, and the overhead of each is as large as its computation.
 
     Args:
         groups: parameter groups of matrices, each with ``weight_decay``.
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_sub_(matrices, list(steps))
 
     def _momenta(self, matrices: list[torch.Tensor]) -> torch.Tensor:
-        """Nesterov's momentum behind the gradients of matrices of one shape, ``float[N, H, W]``."""
+        """Nesterov momentum of matrices of one shape, ``float[N, H, W]``."""
         gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         for matrix in matrices:
             if not self.state[matrix]:
@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Matrices with the same singular vectors and singular values near 1 (between about 0.5 and 1.5).
+    """Orthogonalizes matrices: same singular vectors, singular values near 1 (about 0.5 to 1.5).
 
     Args:
         matrices: ``float[N, H, W]``.
@@ -77,7 +77,7 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Muon and AdamW that step together; small models learn from fewer samples with Muon.
+    """Muon and AdamW in one; small models need fewer samples with Muon.
 
     Args:
         groups: parameter groups; those with ``muon: true`` hold matrices.
@@ -92,13 +92,13 @@ class MuonAdamW(torch.optim.Optimizer):
         matrices = [group for group in groups if group["muon"]]
         others = [group for group in groups if not group["muon"]]
         if not matrices or not others:
-            raise ValueError("muon needs matrices and other parameters to learn: choose adamw")
+            raise ValueError("muon needs trainable matrices and other parameters: choose adamw")
         self.parts: tuple[torch.optim.Optimizer, ...] = (
             Muon(matrices, lr),
             torch.optim.AdamW(others, lr=lr, betas=betas, fused=fused),
         )
         super().__init__([{**group} for group in (*matrices, *others)], {"lr": lr})
-        # the same groups, so that a learning rate set here is theirs
+        # shared groups: a learning rate set here applies to both
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -108,7 +108,7 @@ class MuonAdamW(torch.optim.Optimizer):
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """States of both, parameters numbered on."""
+        """States of both, with consecutive parameter numbers."""
         first, second = (part.state_dict() for part in self.parts)
         shift = sum(len(group["params"]) for group in first["param_groups"])
         groups = [{**g, "params": [i + shift for i in g["params"]]} for g in second["param_groups"]]
@@ -118,7 +118,7 @@ class MuonAdamW(torch.optim.Optimizer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes what :meth:`state_dict` gave."""
+        """Restores :meth:`state_dict`."""
         start = 0
         groups = list(state_dict["param_groups"])
         for part in self.parts:

@@ -1,4 +1,4 @@
-"""Which parameters learn, how fast, and when: trainable parts, AdamW, the learning rate of a step.
+"""Trainable parts, optimizer, and learning-rate schedule.
 
 A *part* is named by the start of its parameters' names up to a dot (``backbone``,
 ``decoder.layers.0``) or by a shell pattern over the whole name (``*.lora_*``).
@@ -21,23 +21,23 @@ from instructseg.engine.muon import SMALLEST_SIDE, MuonAdamW
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimiser and its schedule.
+    """Optimizer and learning-rate schedule.
 
     Attributes:
-        method: ``adamw``, as released; ``muon`` takes Muon for the matrices (see ``engine.muon``), which needs
-            fewer samples to train a small model from random weights.
+        method: ``adamw``, as released; ``muon``, with Muon for the matrices (see ``engine.muon``), needs fewer
+            samples to train a small model from random weights.
         lr: learning rate after warm-up, before ``lr_scale``.
         weight_decay: decoupled decay; norms, biases and embeddings have none.
         betas: decay rates of the two moments.
-        warmup_ratio: share of ``max_steps`` in which the learning rate rises linearly.
-        warmup_steps: the same in steps; counts instead of the ratio where given.
-        schedule: what follows the warm-up; ``cosine`` falls to ``min_lr_ratio`` at the end of the run.
+        warmup_ratio: share of ``max_steps`` for linear warm-up.
+        warmup_steps: warm-up in steps; overrides the ratio.
+        schedule: after warm-up; ``cosine`` falls to ``min_lr_ratio`` at the end of the run.
         min_lr_ratio: last learning rate of the cosine as a share of ``lr``, 0..1.
         clip_norm: largest norm of the whole gradient; 0 does not clip.
-        lr_scale: part -> factor on ``lr``; the longest name that fits a parameter counts.
-        trainable: parts that learn; ``None`` leaves to the model what does.
-        frozen: parts that do not learn, even inside ``trainable`` ones. A module that is frozen as a
-            whole also stays in evaluation mode, so that its dropout and drop path are off.
+        lr_scale: part -> factor of ``lr``; the longest matching name applies.
+        trainable: trained parts; ``None`` keeps the choice of the model.
+        frozen: frozen parts, even inside ``trainable`` ones. A wholly frozen module also stays in
+            evaluation mode, without dropout and drop path.
     """
 
     method: Literal["adamw", "muon"] = "adamw"
@@ -70,10 +70,10 @@ class OptimConfig:
 
 
 def select_trainable(model: nn.Module, config: OptimConfig) -> None:
-    """Sets ``requires_grad`` as ``trainable`` and ``frozen`` say.
+    """Sets ``requires_grad`` from ``trainable`` and ``frozen``.
 
     Raises:
-        ValueError: when a part names no parameter, or nothing is left to learn.
+        ValueError: a part names no parameter, or nothing is left to train.
     """
     names = [name for name, _ in model.named_parameters()]
     for key, parts in (
@@ -92,7 +92,7 @@ def select_trainable(model: nn.Module, config: OptimConfig) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Puts ``model`` in training mode, but each module whose parameters are all frozen in evaluation mode."""
+    """Sets training mode, but evaluation mode for wholly frozen modules."""
     model.train()
     waiting = [model]
     while waiting:
@@ -105,9 +105,9 @@ def train_mode(model: nn.Module) -> None:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser of the parameters that learn, fused where PyTorch can.
+    """Builds the optimizer of the trainable parameters, fused if PyTorch can.
 
-    Each group carries ``lr_scale`` and the ``names`` of its parameters beside the optimiser's own keys.
+    Each group also has ``lr_scale`` and the ``names`` of its parameters.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
@@ -136,10 +136,10 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Takes the moments from ``saved``, a ``state_dict``; rates and decay stay as configured now.
+    """Restores the moments of ``saved``, a ``state_dict``; rates and decay stay as configured.
 
     Raises:
-        ValueError: when ``saved`` belongs to other parameters.
+        ValueError: ``saved`` belongs to other parameters.
     """
     now = optimizer.state_dict()["param_groups"]
     if [group["names"] for group in now] != [group.get("names") for group in saved["param_groups"]]:
@@ -151,7 +151,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
 
 
 def _check_moments(optimizer: torch.optim.Optimizer, moments: Mapping[Any, Mapping[str, Any]]) -> None:
-    """Raises ``ValueError`` where a moment has neither its parameter's shape nor is a single number."""
+    """Raises ``ValueError`` unless each moment is a scalar or has the shape of its parameter."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, entry in moments.items():
         place = parameters[key] if 0 <= key < len(parameters) else None
@@ -159,19 +159,19 @@ def _check_moments(optimizer: torch.optim.Optimizer, moments: Mapping[Any, Mappi
             single = not torch.is_tensor(value) or value.ndim == 0
             if place is None or not (single or value.shape == place.shape):
                 raise ValueError(
-                    f"the checkpoint's optimiser is damaged: '{name}' of parameter {key} does not fit"
+                    f"the checkpoint's optimizer is damaged: '{name}' of parameter {key} does not fit"
                 )
 
 
 def lr_factor(config: OptimConfig, step: int, max_steps: int, progress: float | None = None) -> float:
-    """The share of ``lr`` that a step uses, 0..1.
+    """Learning rate of a step as a share of ``lr``, 0..1.
 
     Args:
         config: the schedule.
         step: steps done before this one.
         max_steps: steps of the whole run.
-        progress: how much of the run is over, 0..1, where time can end it before ``max_steps``;
-            ``None`` for ``step / max_steps``.
+        progress: share of the run that is done, 0..1, if time can end it before ``max_steps``; ``None`` for
+            ``step / max_steps``.
     """
     warmup = round(config.warmup_ratio * max_steps) if config.warmup_steps is None else config.warmup_steps
     if step < warmup:
@@ -185,7 +185,7 @@ def lr_factor(config: OptimConfig, step: int, max_steps: int, progress: float | 
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Gives every group ``lr`` times its own ``lr_scale``."""
+    """Sets the learning rate of every group to ``lr`` times its ``lr_scale``."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
 

@@ -1,4 +1,4 @@
-"""How long to train, how, and what to keep of it."""
+"""Settings of the training loop."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long to train, how, and what to keep of it.
+    """Settings of the training loop.
 
     Attributes:
-        max_steps: optimiser steps; the run ends there.
-        max_minutes: the run ends here too, over all its resumptions; the schedule then follows
+        max_steps: optimizer steps of the run.
+        max_minutes: limit of time, over all resumed parts; the schedule then follows
             whichever limit is nearer, so it always ends annealed. ``None`` for no limit of time; with one,
             two runs are no longer equal to the bit.
-        accumulate: batches per optimiser step and process.
-        precision: of the forward; the half ones are autocast, weights that learn stay float32. ``float16``
+        accumulate: batches per optimizer step and process.
+        precision: of the forward; the half ones are autocast, trained weights stay float32. ``float16``
             scales the loss (see :class:`~instructseg.engine.step.LossScale`).
         frozen_dtype: type in which frozen weights are kept, to save memory; a half one must be
             ``precision``. ``None`` leaves them.
-        gradient_checkpointing: computes the inside of a block again in the backward instead of keeping it.
+        gradient_checkpointing: recomputes the blocks in the backward to save memory.
         compile: compiles the blocks with ``torch.compile``.
-        sharding: ``fsdp`` spreads weights, gradients and optimiser over the processes (FSDP2);
+        sharding: ``fsdp`` shards weights, gradients and optimizer over the processes (FSDP2);
             ``accelerate launch`` with FSDP or DeepSpeed does so too.
         ema_decay: decay of the averaged weights, which are evaluated and exported; 0 for none.
         seed: of everything random but the data.
@@ -36,18 +36,17 @@ class TrainConfig:
         eval_every: steps between evaluations, also done at the end; 0 for none.
         save_every: steps between checkpoints, also written at the end; 0 for none between.
         keep_checkpoints: how many to keep, the latest ones.
-        best: name of the evaluated number whose best checkpoint is kept too; ``None`` for none.
-        best_mode: whether the largest or the smallest is best.
-        patience: evaluations without a new best that end the run; 0 never ends it early.
-        final: which weights a finished run hands on, the ``last`` or the ``best`` ones.
-        start_share: share of the weights that the stage began with in those it hands on, 0..1, exclusive of 1;
-            keeps more of what was known before (WiSE-FT, arXiv 2109.01903, section 3). Figures measured
-            on the way are those of the learned weights alone.
-        max_loss_ratio: a batch whose loss is so many times the running mean of its task stops the run;
-            0 for no limit.
-        trackers: where the numbers of ``metrics.jsonl`` go as well; both need their own package.
+        best: metric of the evaluation whose best checkpoint is kept too; ``None`` for none.
+        best_mode: whether the largest or the smallest value is best.
+        patience: evaluations without improvement before early stopping; 0 for no early stopping.
+        final: exported weights, the ``last`` or the ``best`` ones.
+        start_share: interpolates initial and final weights (WiSE-FT, arXiv 2109.01903, section 3): share of the
+            initial ones, 0..1, exclusive of 1. Evaluations during training use the trained weights alone.
+        max_loss_ratio: loss of a batch that stops the run, as a multiple of the running mean of its task; 0 for
+            no limit.
+        trackers: further destinations of the metrics; each needs its own package.
         project: name of the project on Weights & Biases.
-        optim: optimiser and schedule.
+        optim: optimizer and schedule.
     """
 
     max_steps: int = 1000
@@ -94,6 +93,6 @@ class TrainConfig:
         if self.frozen_dtype not in (None, "float32", self.precision):
             raise ValueError(f"frozen_dtype {self.frozen_dtype} needs precision {self.frozen_dtype}")
         if self.best is None and (self.patience or self.final == "best"):
-            raise ValueError("patience and final 'best' need the name of an evaluated number in best")
+            raise ValueError("patience and final 'best' need the name of a metric in best")
         if self.best is not None and not self.eval_every:
             raise ValueError(f"best '{self.best}' needs evaluations: set eval_every")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests that the loop answers when its step is done."""
+"""Ctrl-C and SIGTERM as stop requests, answered after the current step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop, and did after writing a checkpoint; the message says how to go on."""
+    """The run stopped on request, after writing a checkpoint; the message says how to resume."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM in a list instead of dying of it; the second one kills."""
+    """Collects the first Ctrl-C or SIGTERM in a list; the second one kills."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Where batches come from: an indexable source, read ahead by worker processes."""
+"""Batches by index, read ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Batch = tuple[ModelInputs, list[MaskTargets]]
 
 
 class BatchSource(Protocol):
-    """Batch ``index`` is a function of the source's seed and ``index`` alone, whoever asks and when.
+    """Source of batches; batch ``index`` is a function of the seed and ``index`` alone.
 
     One process without accumulation reads batch ``s`` at step ``s``; in general step ``s`` of rank ``r``
     reads the batches ``(s * accumulate + a) * world_size + r``.
     """
 
     def batch(self, index: int, /) -> Batch:
-        """The inputs and, row by row, their targets."""
+        """Inputs, and the targets of each row."""
 
     def names(self, index: int, /) -> Sequence[str]:
-        """Names of the samples in a batch; asked for only to report an error."""
+        """Names of the samples in a batch, for error messages."""
 
 
 def task_of(source: BatchSource, index: int) -> str:
-    """The task or data set of batch ``index``, as ``source.task(index)`` says; empty where there is no such.
+    """Task or data set of batch ``index`` (``source.task(index)``); empty for a source without tasks.
 
     Losses are also logged by it.
     """
@@ -42,7 +42,7 @@ def read_ahead(source: BatchSource, indices: range, workers: int) -> Iterator[Ba
     Args:
         source: must be picklable where processes are spawned instead of forked.
         indices: which batches.
-        workers: processes that make batches ahead; 0 makes each when it is asked for.
+        workers: processes that prepare batches; 0 prepares each on demand.
     """
     if workers == 0 or not indices:
         return map(source.batch, indices)

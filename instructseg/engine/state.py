@@ -1,4 +1,4 @@
-"""``state.pt`` of a checkpoint: tensors and plain values, read without doing what it asks for."""
+"""Safe reader of ``state.pt``: tensors and plain values, no code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST_PICKLED = 256 << 20
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state of a training run, tensors on the CPU.
+    """Reads the state of a training run, tensors on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, is no state of a run, or asks for anything but tensors and plain values.
+        ValueError: it is damaged, no state of a run, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
@@ -40,7 +40,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises where an entry grows when it is read, or the pickle names what :func:`read_state` does not know.
+    """Raises on a compressed entry, or a pickle that names unknown globals.
 
     PyTorch lets a pickle call ``bytearray``: forty bytes could ask for all memory.
     """
@@ -61,7 +61,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _wrong_entry(state: Any) -> str:
-    """The name of the first entry that is not of its kind; empty where all are."""
+    """Name of the first invalid entry; empty if there is none."""
     if not isinstance(state, dict):
         return "mapping of names"
     checks = {

@@ -1,4 +1,4 @@
-"""What a run says before its first step: what learns, what is frozen, and what memory it will take.
+"""Logs trainable and frozen parameters and the expected memory.
 
 Weights, gradients, moments and averages are counted. Activations are an estimate.
 """
@@ -26,39 +26,39 @@ _LOGIT_COPIES = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that each process needs.
+    """Memory of each process in bytes.
 
     Attributes:
-        weights, gradients, optimiser, averages: counted.
-        activations: estimated; 0 where the model's sizes are not known.
+        weights, gradients, optimizer, averages: counted.
+        activations: estimated; 0 for unknown models.
     """
 
     weights: int
     gradients: int
-    optimiser: int
+    optimizer: int
     averages: int
     activations: int = 0
 
     @property
     def total(self) -> int:
         """Of all."""
-        return self.weights + self.gradients + self.optimiser + self.averages + self.activations
+        return self.weights + self.gradients + self.optimizer + self.averages + self.activations
 
 
 @dataclass(frozen=True)
-class Part:
-    """Parameters under one name: how many learn, and how many are frozen."""
+class ParameterCount:
+    """Trainable and frozen parameters of a part."""
 
     trainable: int = 0
     frozen: int = 0
 
 
-def count_parts(model: nn.Module) -> dict[str, Part]:
-    """Parameters by part: the first level of names; of ``language`` the adapters and tables by themselves."""
+def count_parts(model: nn.Module) -> dict[str, ParameterCount]:
+    """Counts parameters by first name level; adapters and tables of ``language`` separately."""
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for name, parameter in model.named_parameters():
         counts[_part(name)][not parameter.requires_grad] += parameter.numel()
-    return {name: Part(*counted) for name, counted in counts.items()}
+    return {name: ParameterCount(*counted) for name, counted in counts.items()}
 
 
 def _part(name: str) -> str:
@@ -84,7 +84,7 @@ def count_memory(model: nn.Module, ema: bool, shards: int = 1) -> Memory:
 
 
 def estimate_activations(model: nn.Module, inputs: ModelInputs, half: bool, checkpointing: bool) -> int:
-    """A rough number of bytes that the forward keeps for the backward; 0 for an unknown kind of model.
+    """Estimates the bytes kept for the backward; 0 for an unknown kind of model.
 
     Counted are the language model's layers, the logits of learned tokens, and the mask branch: its deformable
     attention and the masks of every decoder layer, kept three times for the losses. Frozen encoders keep
@@ -107,39 +107,39 @@ def estimate_activations(model: nn.Module, inputs: ModelInputs, half: bool, chec
         learned = int((inputs.labels >= 0).sum())
         total += learned * config.output_rows * 4 * _LOGIT_COPIES
     if inputs.seg_pixels is not None:
-        pictures, _, height, width_pixels = inputs.seg_pixels.shape
-        pixels = pictures * height * width_pixels
+        images, _, height, width_pixels = inputs.seg_pixels.shape
+        pixels = images * height * width_pixels
         cells = sum(pixels // stride**2 for stride in (8, 16, 32))
         total += cells * config.conv_dim * config.pixel_decoder_layers * _LAYER_BYTES * width
         layers = config.decoder_layers + 1
-        total += len(inputs.input_ids) * (pixels // pictures // 16) * layers * config.num_queries * 4 * 3
+        total += len(inputs.input_ids) * (pixels // images // 16) * layers * config.num_queries * 4 * 3
     return total
 
 
 def describe(model: nn.Module, memory: Memory) -> list[str]:
-    """The lines that a run begins with."""
+    """Describes parameters and memory, line by line."""
     parts = count_parts(model)
     learning, frozen = sum(p.trainable for p in parts.values()), sum(p.frozen for p in parts.values())
-    lines = [f"{learning:,} of {learning + frozen:,} parameters learn"]
+    lines = [f"{learning:,} of {learning + frozen:,} parameters are trained"]
     learn = [f"{name} {part.trainable:,}" for name, part in parts.items() if part.trainable]
     rest = [f"{name} {part.frozen:,}" for name, part in parts.items() if part.frozen]
-    lines.append("learn: " + ", ".join(learn))
+    lines.append("trained: " + ", ".join(learn))
     lines.append("frozen: " + (", ".join(rest) or "nothing"))
-    counted = (("weights", memory.weights), ("gradients", memory.gradients), ("optimiser", memory.optimiser))
+    counted = (("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer))
     words = [f"{name} {_size(size)}" for name, size in (*counted, ("averages", memory.averages))]
     guess = f"activations about {_size(memory.activations)} (an estimate)" if memory.activations else ""
-    told = ", ".join([*words, *filter(None, [guess])])
-    lines.append(f"memory of each process: {told}; together {_size(memory.total)}")
+    shown = ", ".join([*words, *filter(None, [guess])])
+    lines.append(f"memory of each process: {shown}; together {_size(memory.total)}")
     return lines
 
 
 def prepare_memory(model: nn.Module, frozen_dtype: torch.dtype | None, checkpointing: bool, where: str) -> None:
-    """Brings frozen weights to ``frozen_dtype`` and turns gradient checkpointing on, in place.
+    """Casts frozen weights to ``frozen_dtype`` and enables gradient checkpointing, in place.
 
     Modules that the model keeps in float32 stay so.
 
     Raises:
-        ValueError: the model cannot checkpoint; ``where`` says which setting asked for it.
+        ValueError: the model has no gradient checkpointing; ``where`` names the setting.
     """
     if frozen_dtype is not None:
         kept = tuple(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
@@ -150,7 +150,7 @@ def prepare_memory(model: nn.Module, frozen_dtype: torch.dtype | None, checkpoin
         enable = getattr(model, "activation_checkpointing_enable", None)
         enable = enable or getattr(model, "gradient_checkpointing_enable", None)
         if enable is None:
-            raise ValueError(f"{where}: this model cannot compute its blocks again")
+            raise ValueError(f"{where}: this model has no gradient checkpointing")
         enable()
 
 

@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside ``metrics.jsonl``: TensorBoard and Weights & Biases, both optional."""
+"""Optional trackers: TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in ``<folder>/tensorboard``; on resumption, steps behind the checkpoint are taken back.
+    """Event files in ``<folder>/tensorboard``; on resumption, steps after the checkpoint are removed.
 
     Args:
         folder: of the run.
@@ -40,12 +40,12 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Writes what is waiting."""
+        """Flushes and closes."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run on Weights & Biases; its files are in ``<folder>/wandb``, and a resumed run goes on there.
+    """A run on Weights & Biases; its files are in ``<folder>/wandb``, and a resumed run continues there.
 
     Args:
         folder: of the run; its path names the run.
@@ -74,7 +74,7 @@ class WeightsAndBiases:
 
 @contextmanager
 def open_trackers(names: Sequence[str], folder: Path, step: int, project: str) -> Iterator[list[Tracker]]:
-    """The trackers that a configuration names; they are closed when the block ends, however it does.
+    """Opens the named trackers; they are closed at the end of the block.
 
     Raises:
         ValueError: a package is missing; says which.

@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
             found = restore(tmp_path, model)
         assert found is not None and found[0].name == "checkpoint-1", name
         assert torch.equal(model.head.weight, first.head.weight)
-        assert "going on from checkpoint-1 instead" in caplog.records[-1].getMessage(), name
+        assert "resuming from checkpoint-1 instead" in caplog.records[-1].getMessage(), name
         assert "\n" not in caplog.records[-1].getMessage()
         assert (tmp_path / f"damaged-checkpoint-{step}").is_dir()
     assert latest(tmp_path) == tmp_path / "checkpoint-1"
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.parametrize("name", sorted(DAMAGES))
 def test_where_none_is_left_one_line_says_so(tmp_path: Path, name: str) -> None:
     DAMAGES[name](save(tmp_path, 1))
-    with pytest.raises(ValueError, match=r"cannot go on: .*checkpoint-1.*output_dir to begin anew") as caught:
+    with pytest.raises(ValueError, match=r"cannot resume: .*checkpoint-1.*output_dir to start anew") as caught:
         restore(tmp_path, TinyModel())
     assert "\n" not in str(caught.value)
     assert (tmp_path / "checkpoint-1").is_dir()

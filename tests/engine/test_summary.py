@@ -6,7 +6,7 @@ from torch import nn
 
 from instructseg.engine.optim import OptimConfig, build_optimizer, select_trainable
 from instructseg.engine.summary import (
-    Part,
+    ParameterCount,
     count_memory,
     count_parts,
     describe,
@@ -32,7 +32,7 @@ def test_counted_memory_is_what_a_step_holds() -> None:
     assert memory.weights == sum(p.nbytes for p in model.parameters())
     assert memory.gradients == memory.averages == sum(p.grad.nbytes for p in learning)
     moments = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
-    assert memory.optimiser == sum(moment.nbytes for moment in moments)
+    assert memory.optimizer == sum(moment.nbytes for moment in moments)
     halved = count_memory(model, ema=True, shards=2)
     assert halved.total == pytest.approx(memory.total / 2, abs=4)
 
@@ -42,14 +42,14 @@ def test_parts_and_lines() -> None:
         model = InstructSeg(preset("nano", **SMALL, lora=LORA))
     select_trainable(model, OptimConfig(trainable=("*.lora_*", "language.lm_head", "ovp")))
     parts = count_parts(model)
-    assert parts["language (LoRA)"] == Part(2 * 2 * 2 * 32, 0)
-    assert parts["language (lm_head)"] == Part(2048 * 32, 0)
-    assert parts["language (embed_tokens)"] == Part(0, 2048 * 32)
+    assert parts["language (LoRA)"] == ParameterCount(2 * 2 * 2 * 32, 0)
+    assert parts["language (lm_head)"] == ParameterCount(2048 * 32, 0)
+    assert parts["language (embed_tokens)"] == ParameterCount(0, 2048 * 32)
     assert parts["ovp"].frozen == parts["vision"].trainable == 0
     lines = describe(model, count_memory(model, ema=False))
     total = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert lines[0] == f"{learning:,} of {total:,} parameters learn"
+    assert lines[0] == f"{learning:,} of {total:,} parameters are trained"
     assert "vision" in lines[2] and "vision" not in lines[1] and "estimate" not in lines[3]
 
 
@@ -75,5 +75,5 @@ def test_frozen_weights_in_half_precision_and_checkpointing() -> None:
     assert ("vision", torch.bfloat16) in types and ("mask_decoder", torch.float32) in types
     assert {dtype for name, dtype in types if name == "pixel_decoder"} == {torch.float32}  # as the model asks
     assert model.language.model.layers[0].gradient_checkpointing
-    with pytest.raises(ValueError, match="here: this model cannot"):
+    with pytest.raises(ValueError, match="here: this model has no"):
         prepare_memory(nn.Linear(1, 1), None, True, "here")

@@ -102,7 +102,7 @@ def test_a_run_that_was_killed_at_its_first_measurement_goes_on(tmp_path: Path) 
 def test_best_needs_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs evaluations: set eval_every"):
         replace(CONFIG, best="giou")
-    with pytest.raises(ValueError, match="need the name of an evaluated number"):
+    with pytest.raises(ValueError, match="need the name of a metric"):
         replace(CONFIG, patience=3)
     with pytest.raises(ValueError, match="this run has no evaluation"):
         trainer(tmp_path, replace(CONFIG, best="giou", eval_every=1))
@@ -164,8 +164,8 @@ def test_a_run_begins_with_what_learns(tmp_path: Path, caplog: pytest.LogCapture
         trainer(tmp_path, replace(CONFIG, optim=OptimConfig(frozen=("backbone",)), max_steps=1)).train()
     told = [record.getMessage() for record in caplog.records]
     assert told[:3] == [
-        "56 of 72 parameters learn",
-        "learn: words 28, norm 8, head 20",
+        "56 of 72 parameters are trained",
+        "trained: words 28, norm 8, head 20",
         "frozen: backbone 16",
     ]
     assert told[3].startswith("memory of each process: weights 0.0 MiB")

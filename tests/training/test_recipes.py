@@ -10,7 +10,7 @@ import torch
 from instructseg.config import DatasetConfig, RunConfig, load_config
 from instructseg.data.catalog import find
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable
-from instructseg.engine.summary import Part, count_memory, count_parts, prepare_memory
+from instructseg.engine.summary import ParameterCount, count_memory, count_parts, prepare_memory
 from instructseg.model import InstructSeg, preset
 from instructseg.training.mixture_samples import open_dataset
 from recipes.nano.layouts.copies import write_copies
@@ -40,8 +40,10 @@ def test_what_learns(name: str) -> None:
     parts = count_parts(model)
     assert {part: counted.trainable for part, counted in parts.items() if counted.trainable} == EXPECTED[name]
     assert sum(part.trainable + part.frozen for part in parts.values()) == 3_437_579_352
-    assert parts["vision"] == Part(0, 397_745_440) and parts["backbone"] == Part(0, 86_880_376)
-    assert parts["language"] == Part(0, 2_517_488_640)
+    assert parts["vision"] == ParameterCount(0, 397_745_440) and parts["backbone"] == ParameterCount(
+        0, 86_880_376
+    )
+    assert parts["language"] == ParameterCount(0, 2_517_488_640)
     adapters = [name for name, p in model.named_parameters() if "lora_" in name and p.requires_grad]
     assert len(adapters) == 32 * 2 * 2 and all(".q_proj." in name or ".v_proj." in name for name in adapters)
     groups = build_optimizer(model, config.train.optim).param_groups
@@ -81,7 +83,7 @@ def test_counted_memory_fits_the_card() -> None:
     prepare_memory(model, torch.bfloat16, config.train.gradient_checkpointing, "")
     memory = count_memory(model, ema=False)
     learning = sum(EXPECTED["instructseg_3b_lora_24gb"].values())
-    assert memory.gradients == 4 * learning and memory.optimiser == 8 * learning and memory.averages == 0
+    assert memory.gradients == 4 * learning and memory.optimizer == 8 * learning and memory.averages == 0
     assert memory.weights == pytest.approx(
         2 * (3_437_579_352 - learning) + 4 * learning, rel=1e-3
     )  # and buffers

@@ -1,7 +1,7 @@
 """DeepSpeed ZeRO, as ``accelerate launch --use_deepspeed`` sets it up.
 
-DeepSpeed owns the weights' type, the averaging of gradients, the loss scale and the optimiser's parts. A
-checkpoint holds the whole weights as ever and DeepSpeed's parts in ``zero/``: go on with as many processes.
+DeepSpeed owns the weights' type, the averaging of gradients, the loss scale and the optimizer's parts. A
+checkpoint holds the whole weights and DeepSpeed's shards in ``zero/``: resume with as many processes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Zero(FullySharded):
         """Nothing: DeepSpeed moves the model when it is wrapped."""
 
     def wrap(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Model, torch.optim.Optimizer]:
-        """The engine and its optimiser."""
+        """The engine and its optimizer."""
         self.engine, optimizer = self.accelerator.prepare(model, optimizer)
         return self.engine, optimizer
 
@@ -104,6 +104,6 @@ class Zero(FullySharded):
         """
         if not (folder / PARTS).is_dir():
             raise ValueError(
-                f"{folder} was written without DeepSpeed: go on without, or start anew from its weights"
+                f"{folder} was written without DeepSpeed: resume without, or start anew from its weights"
             )
         self.engine.load_checkpoint(str(folder / PARTS), tag="state")

@@ -1,4 +1,4 @@
-"""What the launcher says about processes, and which way of sharing the weights follows."""
+"""Choice of data parallelism from the launcher's settings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def join_processes() -> None:
 
 
 def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
-    """As the launcher and ``config.sharding`` say; joins the processes (:func:`join_processes`).
+    """Chooses data parallelism from the launcher and ``config.sharding``; joins the processes.
 
     Returns:
         The ``Accelerator``, which knows devices and ranks, and how weights and gradients are kept.
 
     Raises:
-        ValueError: the launcher's settings do not fit; says what to change.
+        ValueError: the launcher's settings do not fit; states the change.
     """
     from accelerate import Accelerator, DistributedType
 
@@ -48,7 +48,7 @@ def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
             )
         if config.ema_decay or config.final == "best" or config.start_share:
             raise ValueError(
-                "DeepSpeed shares the weights out: set ema_decay and start_share to 0 and final to last"
+                "DeepSpeed shards the weights: set ema_decay and start_share to 0 and final to last"
             )
         return accelerator, Zero(accelerator, config.accumulate, config.optim.clip_norm)
     if kind is DistributedType.FSDP:
@@ -63,7 +63,7 @@ def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compiles the repeated blocks in place; names of parameters stay, and few graphs serve all layers."""
+    """Compiles the repeated blocks in place; parameter names stay, and few graphs serve all layers."""
     kinds = [type(block) for block in blocks(model)]
     repeated = [block for block in blocks(model) if kinds.count(type(block)) > 1]
     for block in repeated or [model]:

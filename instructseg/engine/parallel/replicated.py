@@ -1,4 +1,4 @@
-"""Where weights and gradients are when several processes train.
+"""Data parallelism: whole copies with averaged gradients, or FSDP2.
 
 A batch of one task uses some parts of the model and leaves others alone: a question of VQA never reaches the
 mask decoder. ``DistributedDataParallel`` must then search every graph for unused parameters. Here nothing is
@@ -59,7 +59,7 @@ class Replicated:
         """Raises ``ValueError`` where the processes' batches cannot go through the model together."""
 
     def wrap(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Model, torch.optim.Optimizer]:
-        """The model as it is to be called, and the optimiser."""
+        """The model as it is to be called, and the optimizer."""
         return model, optimizer
 
     def cast(self, inputs: ModelInputs) -> ModelInputs:
@@ -113,13 +113,13 @@ class Replicated:
         return None
 
     def read(self, folder: Path, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-        """Restores the optimiser from a checkpoint's folder and its state.
+        """Restores the optimizer from a checkpoint's folder and its state.
 
         Raises:
             ValueError: it belongs to other parameters, or was written with DeepSpeed.
         """
         if not state.get("optimizer"):
-            raise ValueError(f"{folder} was written with DeepSpeed: go on with DeepSpeed")
+            raise ValueError(f"{folder} was written with DeepSpeed: resume with DeepSpeed")
         restore_optimizer(optimizer, sharded_moments(optimizer, state["optimizer"]))
 
     def reduce(self, parameters: list[nn.Parameter]) -> None:
@@ -195,7 +195,7 @@ def average_gradients(parameters: list[nn.Parameter], device: torch.device) -> N
     """Averages gradients over the processes, in place.
 
     A parameter that some process used counts as zero in those that did not; one that nobody used keeps no
-    gradient, so that the optimiser passes it over.
+    gradient, so that the optimizer skips it.
 
     Args:
         parameters: the same ones, in the same order, in every process.

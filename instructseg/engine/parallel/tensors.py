@@ -1,4 +1,4 @@
-"""Sharded tensors in and out: a checkpoint holds whole ones, whoever wrote it."""
+"""Conversion of sharded tensors to whole ones, as checkpoints hold them, and back."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from instructseg import distributed
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The whole of a sharded tensor, which every process must ask for; other tensors as they are."""
+    """Gathers a sharded tensor (every process must call it); returns others unchanged."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def is_sharded(tensor: torch.Tensor) -> bool:
-    """Whether it is a ``DTensor``; asked this way, one process need not import them."""
+    """Whether it is a ``DTensor``, without the import."""
     return hasattr(tensor, "full_tensor")
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
-    """This process's part of a sharded tensor, sharing its memory; other tensors as they are."""
+    """Shard of this process, sharing memory; returns other tensors unchanged."""
     return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def sharded_like(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A whole tensor of ``like``'s shape, sharded as ``like`` is; every process must ask for it."""
+    """A whole tensor of ``like``'s shape, sharded as ``like`` is; every process must call it."""
     if not is_sharded(like) or tensor.shape != like.shape:
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -39,7 +39,7 @@ def sharded_like(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """The whole state of a model on the CPU, shared tensors once; empty in all processes but the first.
 
-    Every process must ask for it.
+    Every process must call it.
     """
     main, seen, state = distributed.is_main(), set(), {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -53,7 +53,7 @@ def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """``state_dict`` with whole moments, as one process would have it; every process must ask for it."""
+    """``state_dict`` with whole moments, as one process would have it; every process must call it."""
     saved = optimizer.state_dict()
     state = {
         key: {name: whole(value) if torch.is_tensor(value) else value for name, value in entry.items()}
@@ -63,7 +63,7 @@ def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def sharded_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """:func:`whole_optimizer` the other way: moments sharded as the optimiser's parameters are."""
+    """:func:`whole_optimizer` the other way: moments sharded as the optimizer's parameters are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
         key: {
@@ -77,7 +77,7 @@ def sharded_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
 
 @torch.no_grad()
 def fill_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Puts whole weights in their places, in the model's types; every process must call it."""
+    """Loads whole weights, cast to the model's types; every process must call it."""
     for name, tensor in model.state_dict().items():
         if name in weights:
             local(tensor).copy_(local(sharded_like(weights[name], tensor)))
