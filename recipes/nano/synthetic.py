@@ -41,6 +41,7 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
         "superlative": "crowd",
         "ordinal": "crowd",
         "question": "crowd",
+        "count": "crowd",
         "odd": "odd",
         "motion": "twins",
         "leading": "race",

@@ -75,6 +75,10 @@ def scene_batches(config: NanoDataConfig) -> SceneBatches:
     return SceneBatches(synthetic_dataset(config, "train", clips=False), clips, config.clip_share, counts)
 
 
+IN_WORDS = ("question", "count")
+"""Kinds that are answered in words."""
+
+
 def held_out(
     config: NanoDataConfig, processor: InstructSegProcessor, split: str = "val", scenes: int = 40
 ) -> Validation:
@@ -110,7 +114,7 @@ def held_out(
 def _names(name: str, kinds: Mapping[str, float]) -> set[str]:
     """What an evaluation on these kinds may give."""
     measured = [kind for kind in kinds if kind in (CLIP_KINDS if name == "clip" else IMAGE_KINDS)]
-    keys = {{"question": "question/accuracy"}.get(kind, f"{kind}/giou") for kind in measured}
+    keys = {f"{kind}/{'accuracy' if kind in IN_WORDS else 'giou'}" for kind in measured}
     keys |= {f"{kind}/n_acc" for kind in measured if kind in ("absent", "unknown")}
     keys -= {f"{kind}/giou" for kind in ("absent", "unknown")}
     joint = {"all/giou", "all/ciou"} if any(key.endswith("/giou") for key in keys) else set()
@@ -121,8 +125,8 @@ def _figures(found: Mapping[str, list[Outcome]]) -> dict[str, float]:
     values: dict[str, float] = {}
     masks = [one for outcomes in found.values() for one in outcomes if one.has_target]
     for kind, outcomes in found.items():
-        if kind == "question":
-            values["question/accuracy"] = mean(one.score for one in outcomes)
+        if kind in IN_WORDS:
+            values[f"{kind}/accuracy"] = mean(one.score for one in outcomes)
         elif kind in ("absent", "unknown"):
             if masks:
                 threshold = presence_threshold(masks)

@@ -25,7 +25,7 @@ from recipes.nano.language.motions import (
     speed_meanings,
 )
 from recipes.nano.language.phrasing import unseen_wordings, wordings
-from recipes.nano.language.questions import question_meanings
+from recipes.nano.language.questions import count_meanings, question_meanings
 from recipes.nano.language.relations import relation_meanings
 from recipes.nano.language.superlatives import ordinal_meanings, superlative_meanings
 from recipes.nano.language.unknown import unknown_meanings
@@ -108,6 +108,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "function": function_meanings,
         "odd": odd_meanings,
         "question": question_meanings,
+        "count": count_meanings,
         "motion": motion_meanings,
         "leading": leading_meanings,
         "leaving": leaving_meanings,
@@ -120,10 +121,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 """Name -> generator of all meanings of that kind."""
 
 IMAGE_KINDS = (
-    "attribute", "relation", "superlative", "ordinal", "knowledge", "function", "odd", "question", "absent",
-    "unknown",
+    "attribute", "relation", "superlative", "ordinal", "knowledge", "function", "odd", "question", "count",
+    "absent", "unknown",
 )  # fmt: skip
-"""What may be asked of an image."""
+"""What may be asked of an image; ``count`` is a part of ``question``, for training that dwells on it."""
 
 CLIP_KINDS = ("attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown")
 """What may be asked of a clip."""

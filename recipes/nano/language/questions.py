@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 from instructseg.structures import Task
@@ -64,6 +65,12 @@ def question_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
                 yield _question(
                     "exists", members, "yes" if members else "no", _EXISTS, _EXISTS_UNSEEN, b=things
                 )
+
+
+def count_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
+    """Of the same questions those for a number, and whether there is one."""
+    asked = question_meanings(scene, frame)
+    return (replace(one, kind="count") for one in asked if one.form in ("count", "exists"))
 
 
 def _what(seen: View) -> Iterator[Meaning]:
