@@ -80,8 +80,6 @@ FUNCTIONS: MappingProxyType[str, tuple[frozenset[str], tuple[str, ...], tuple[st
                 "which one here could be the wheel of a car?",
                 "what could you roll like a wheel?",
                 "which thing is round?",
-                "the round thing",
-                "the round one",
             ),
             ("which thing here would be a good wheel?",),
         ),

@@ -61,11 +61,9 @@ SUPERLATIVE_BODIES = MappingProxyType(
                      "{a} of the smallest size", "{a} smaller than any other one"),
         "leftmost": ("{a} at the far left", "{a} farthest to the left", "{a} nearest to the left edge",
                      "{a} left of all the others", "{a} that comes first on the left",
-                     "last {a} from the right", "{a} that is last from the right",
                      "{a} that is first from the left", "{a} that is the first one from the left"),
         "rightmost": ("{a} at the far right", "{a} farthest to the right", "{a} nearest to the right edge",
                       "{a} right of all the others", "{a} that comes first on the right",
-                      "last {a} from the left", "{a} that is last from the left",
                       "{a} that is first from the right", "{a} that is the first one from the right"),
         "topmost": ("{a} at the very top", "{a} farthest up", "{a} nearest to the top edge",
                     "{a} above all the others", "{a} higher than any other one",
@@ -76,9 +74,6 @@ SUPERLATIVE_BODIES = MappingProxyType(
     }
 )  # fmt: skip
 """Form -> further noun phrases that say it."""
-
-_ALONE = MappingProxyType({"largest": ("big one", "large one"), "smallest": ("small one",)})
-"""Form -> how it is said of all things of a scene without a noun."""
 
 RANKS = ("second", "third", "fourth")
 
@@ -94,7 +89,6 @@ _FORM_SEEN = {
     form: sentences(bodies, *(f"which one is the {body}?" for body in bodies))
     for form, bodies in SUPERLATIVE_BODIES.items()
 }
-_ALONE_SEEN = {form: sentences(bodies) for form, bodies in _ALONE.items()}
 _FROM_BODIES = ("{r} {a} {e}", "{a} that is {r} {e}", "{a} that is the {r} one {e}", "{a} at place {r} {e}")
 _FROM = sentences(_FROM_BODIES, "which {a} is {r} {e}?", "which {a} comes {r} when counted {e}?")
 _FROM_UNSEEN = unseen_sentences(_FROM_BODIES, ("{a} which comes {r} {e}",))
@@ -144,8 +138,7 @@ def superlative_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
         if clear:
             gaps = {"a": nouns(look), "s": SUPERLATIVES[form]}
             unseen = Phrases(unseen_sentences((), (UNSEEN_SUPERLATIVES[form],)), a=nouns(look))
-            alone = () if look else _ALONE_SEEN.get(form, ())
-            seen = Joined(Phrases(_SEEN, **gaps), Phrases(_FORM_SEEN[form], a=nouns(look)), alone)
+            seen = Joined(Phrases(_SEEN, **gaps), Phrases(_FORM_SEEN[form], a=nouns(look)))
             yield Meaning("superlative", form, (target,), seen, unseen)
 
 

@@ -22,6 +22,5 @@ SYNONYMS: tuple[tuple[str, str], ...] = (
     (r"\blozenge", "diamond"),
     (r"\bsymbol of\b", "sign of"),
     (r"\bsymbol", "shape"),
-    (r"\bin (a|the) row\b", "from the left"),
 )
 """Pattern in lower case -> what is read in its place, in this order; a shade is read as the nearest colour."""
