@@ -142,7 +142,7 @@ def format_instruction(task: Task, sentences: str | Iterable[str]) -> str:
         without ``(s)``; for VQA the text without ``<image>``; for reasoning in images the bare text.
 
     Raises:
-        ValueError: the instruction is empty.
+        ValueError: the instruction is empty, or is not Unicode (half of a surrogate pair).
     """
     stripped = [sentence.strip() for sentence in ([sentences] if isinstance(sentences, str) else sentences)]
     if task in (Task.RES, Task.RVOS):
@@ -156,4 +156,8 @@ def format_instruction(task: Task, sentences: str | Iterable[str]) -> str:
     text = text.strip()
     if not text:
         raise ValueError(f"the instruction of task '{task.value}' is empty: say what to look for")
+    try:
+        text.encode()  # tokenizers fail without a word on the cause
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the instruction {ascii(text)[:80]} is not Unicode: write it in UTF-8") from error
     return text

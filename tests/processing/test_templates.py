@@ -64,3 +64,9 @@ def test_other_words_keep_the_places_and_none_is_in_two_banks(task: Task) -> Non
 def test_an_explanation_is_asked_for_in_the_released_words() -> None:
     asked = {template(Task.REASON_SEG, True, wording, "why?") for wording in get_args(Wording)}
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("task", Task)
+def test_an_instruction_that_is_not_unicode_is_named(task: Task) -> None:
+    with pytest.raises(ValueError, match=r"the instruction 'caf\\udce9.*is not Unicode"):
+        format_instruction(task, "caf\udce9")
