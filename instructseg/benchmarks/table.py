@@ -32,7 +32,8 @@ from instructseg.benchmarks.text import (
 )
 from instructseg.benchmarks.videos import Davis, Expressions, expression_metrics, revos_metrics
 from instructseg.config import EvalConfig
-from instructseg.data.catalog import ALIASES, Evaluation, Options, complete_options, evaluations
+from instructseg.data.catalog import ALIASES, evaluations
+from instructseg.data.catalog_row import Evaluation, Options, complete_options
 from instructseg.inference.frame_window import REFERENCES
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.data.catalog import ALIASES, CATALOG, CatalogRow, complete_options, names_of
+from instructseg.data.catalog import ALIASES, CATALOG, names_of
+from instructseg.data.catalog_row import CatalogRow, complete_options
 from instructseg.data.dataset import Dataset, Sentences
 from instructseg.data.referring_videos import ReferringVideos
 from instructseg.interop.entries import Entry

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.cli.arguments import evaluate
 from instructseg.config import DatasetConfig
-from instructseg.data.catalog import CATALOG, CatalogRow, Evaluation, paper_figures
+from instructseg.data.catalog import CATALOG, paper_figures
+from instructseg.data.catalog_row import CatalogRow, Evaluation
 from instructseg.data.dataset import Dataset, read_image
 from instructseg.interop.splits import splits
 from instructseg.media import save_image
