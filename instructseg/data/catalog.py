@@ -122,10 +122,6 @@ def _excluding(options: Options) -> VideoSampling:
     return VideoSampling(exclude=options["exclude"])
 
 
-def _usual_first(usual: str, splits: Sequence[str]) -> tuple[str, ...]:
-    return usual, *(split for split in splits if split != usual)
-
-
 def _questions(name: str, title: str, *evaluations: Evaluation) -> CatalogRow:
     """A benchmark of questions in LLaVA's layout."""
     opener = vqa.BENCHMARKS[name]
@@ -154,7 +150,7 @@ CATALOG: dict[str, CatalogRow] = {
     "refcoco": CatalogRow(
         "RefCOCO, RefCOCO+ and RefCOCOg, original files",
         refcoco.open_split,
-        _usual_first("refcoco/unc/val", refcoco.ORIGINAL_SPLITS),
+        tuple(dict.fromkeys(("refcoco/unc/val", *refcoco.ORIGINAL_SPLITS))),
         _SENTENCES,
         _elsewhere(refcoco.check),
         (
@@ -188,7 +184,7 @@ CATALOG: dict[str, CatalogRow] = {
     "refcoco-converted": CatalogRow(
         "RefCOCO, RefCOCO+ and RefCOCOg as the released code reads them",
         refcoco.open_converted_split,
-        _usual_first("refcoco/val", refcoco.CONVERTED_SPLITS),
+        tuple(dict.fromkeys(("refcoco/val", *refcoco.CONVERTED_SPLITS))),
         _SENTENCES,
         _elsewhere(refcoco.check_converted),
     ),
