@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -109,7 +109,7 @@ class Trainer:
         self.watch = BestWatch(config.best, config.best_mode, config.patience)
         self._check_best()
         select_trainable(model, config.optim)
-        from_main(self._prepare_folder)
+        from_main(lambda: (check_writable(self.output_dir), clear_temporaries(self.output_dir)))
         # weights first: all that follows casts, shards or copies them
         checkpoint = restore(self.output_dir, model)
         if config.start_share:
@@ -146,13 +146,14 @@ class Trainer:
             OSError: ``output_dir`` cannot be written, or its disk is full.
         """
         config, stopped = self.config, False
+        trackers = config.trackers if is_main() else ()
         batches = self._batches()
         self.began = time.perf_counter() - self.seconds
         with (
             stop_requests() as stop,
             flushed_denormals(self.accelerator.device),
             Progress(config.max_steps, is_main()) as progress,
-            self._open_trackers() as self.trackers,
+            open_trackers(trackers, self.output_dir, self.step, config.project) as self.trackers,
         ):
             # the initial weights compete for the best: a run never exports anything worse
             if self.step == 0 and config.best is not None and self.watch.step is None and self._evaluate():
@@ -217,10 +218,6 @@ class Trainer:
         if names is not None:
             self.watch.check(names)
 
-    def _prepare_folder(self) -> None:
-        check_writable(self.output_dir)
-        clear_temporaries(self.output_dir)
-
     def _resume(self, folder: Path, averages: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         """Restores everything of a checkpoint but the weights; older ones lack some entries."""
         self.ema.load(averages)
@@ -234,10 +231,6 @@ class Trainer:
     def _stop(self) -> NoReturn:
         where = f"the same command with --resume resumes from {self.output_dir}"
         raise Interrupted(f"stopped after step {self.step}; {where}")
-
-    def _open_trackers(self) -> AbstractContextManager[list[Tracker]]:
-        names = self.config.trackers if is_main() else ()
-        return open_trackers(names, self.output_dir, self.step, self.config.project)
 
     def _due(self, every: int) -> bool:
         return self.share == 1 or (every > 0 and self.step % every == 0)
