@@ -109,7 +109,8 @@ class Trainer:
         self.watch = BestWatch(config.best, config.best_mode, config.patience)
         self._check_best()
         select_trainable(model, config.optim)
-        from_main(lambda: (check_writable(self.output_dir), clear_temporaries(self.output_dir)))
+        from_main(lambda: check_writable(self.output_dir))
+        from_main(lambda: clear_temporaries(self.output_dir))
         # weights first: all that follows casts, shards or copies them
         checkpoint = restore(self.output_dir, model)
         if config.start_share:
