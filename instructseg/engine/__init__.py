@@ -3,7 +3,7 @@
 from instructseg.engine.checkpoint import latest, load_weights
 from instructseg.engine.early_stopping import Validation
 from instructseg.engine.optim import OptimConfig
-from instructseg.engine.parallel.launch import join_processes
+from instructseg.engine.parallel.launch import join_processes, leave_processes
 from instructseg.engine.settings import TrainConfig
 from instructseg.engine.signals import Interrupted
 from instructseg.engine.source import BatchSource
@@ -18,5 +18,6 @@ __all__ = [
     "Validation",
     "join_processes",
     "latest",
+    "leave_processes",
     "load_weights",
 ]

@@ -11,7 +11,7 @@ import torch
 from instructseg.config import Run, RunConfig, load_config
 from instructseg.convert import export_official
 from instructseg.distributed import from_main, is_main
-from instructseg.engine import Trainer, join_processes
+from instructseg.engine import Trainer, join_processes, leave_processes
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.disk import check_writable, clear_temporaries
 from instructseg.engine.metrics import read_metrics
@@ -91,6 +91,7 @@ def train_run(config: Run, build_trainer: BuildTrainer[Run], resume: bool) -> Pa
     assert final is not None  # a plan has at least one stage
     weights = final
     from_main(lambda: export(config, weights))
+    leave_processes()
     return output / MODEL_FOLDER
 
 

@@ -19,6 +19,18 @@ def join_processes() -> None:
     PartialState()
 
 
+def leave_processes() -> None:
+    """Ends what :func:`join_processes` began, once all processes are here; does nothing for a single one.
+
+    A process that exits while another still listens to it may abort instead of ending.
+    """
+    from accelerate import PartialState
+
+    state = PartialState()
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
 def choose_parallel(config: TrainConfig) -> tuple[Any, Replicated]:
     """Chooses data parallelism from the launcher and ``config.sharding``; joins the processes.
 
