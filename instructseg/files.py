@@ -76,6 +76,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the block wrote nothing.
+        OSError: the disk is full, for example; names ``path``.
     """
     temporary = temporary_path(path)
     try:
@@ -83,6 +84,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if temporary.is_file():
             share(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a write knows its descriptor alone
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -107,3 +107,12 @@ def test_files_have_the_modes_that_the_umask_says(umask: int, mode: int, tmp_pat
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == mode
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "result.txt"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_path(target):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(target)
+    assert caught.value.errno == 28
+    assert list(tmp_path.iterdir()) == []

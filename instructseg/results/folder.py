@@ -190,10 +190,14 @@ def check_room(manifest: Manifest, contents: Mapping[Path, Content | None]) -> N
     for path, content in contents.items():
         if content is None:
             _check_file(path)
+            if path.exists() and not manifest.of(path).run:
+                raise ValueError(
+                    f"{path} exists, and no recorded run wrote it: move it away, or choose another --output"
+                )
             continue
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise ValueError(f"{path} is a link or a file, and would be a folder: choose another --output")
-        stranger = next(manifest.strangers(path, content), None)
+        stranger = next(manifest.strangers(path), None)
         if stranger is not None:
             raise ValueError(
                 f"{path} holds {stranger.relative_to(path)}, which no recorded run wrote: move it away, or "

@@ -144,9 +144,9 @@ class Manifest:
         """Recorded state of a target."""
         return self.targets.get(self.name(path), Target())
 
-    def strangers(self, folder: Path, coming: Content) -> Iterator[Path]:
-        """Files in a result folder outside of all recorded contents and of ``coming``."""
-        contents = [coming, *self.of(folder).contents]
+    def strangers(self, folder: Path) -> Iterator[Path]:
+        """Files in a result folder outside of all recorded contents, those of this run included once it began."""
+        contents = self.of(folder).contents
         for path in _files(folder):
             inside = path.relative_to(folder)
             if not any(content.owns(inside) for content in contents) and not is_abandoned(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,22 @@ def test_only_what_a_run_wrote_is_removed() -> None:
     assert Path("out/other").is_dir()
 
 
+@pytest.mark.parametrize("name", ["1_overlay.png", "1_masks/1-a-cat.png"])
+def test_a_file_of_the_user_by_the_name_of_a_result_is_kept(name: str) -> None:
+    mine = Path("out") / name
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(ValueError, match="no recorded run wrote"):
+        results(overwrite=True, prompts=("a cat", "dog"))
+    assert mine.read_bytes() == b"mine"
+    shutil.rmtree("out")
+    write(results(prompts=("a cat", "dog")))
+    before = mine.read_bytes()
+    mine.write_bytes(b"changed")
+    write(results(overwrite=True, prompts=("a cat", "dog")))  # a recorded result is replaced
+    assert mine.read_bytes() == before
+
+
 def test_frames_of_a_longer_video_do_not_stay() -> None:
     write(results("photos/1.jpg", video=True), frames=5)
     write(results("photos/1.jpg", video=True, overwrite=True), frames=2)
@@ -148,12 +165,12 @@ def test_a_record_that_is_missing_or_forged_removes_nothing(record: str) -> None
     Path("out/1_masks/notes.txt").write_text("mine")
     Path("out", NAME).write_text(record)
     before = tree()
-    with pytest.raises(ValueError, match=r"1_masks holds notes.txt"):
+    with pytest.raises(ValueError, match=r"no recorded run wrote"):
         results(overwrite=True)
     assert tree() == before
     Path("out/1_masks/notes.txt").unlink()
-    write(results(overwrite=True))  # the same names: replaced one by one
-    assert results().done == 3
+    with pytest.raises(ValueError, match=r"no recorded run wrote"):  # whose the results are, nobody knows
+        results(overwrite=True)
 
 
 def test_a_result_is_never_an_input() -> None:
