@@ -145,7 +145,7 @@ class Manifest:
         return self.targets.get(self.name(path), Target())
 
     def strangers(self, folder: Path) -> Iterator[Path]:
-        """Files in a result folder outside of all recorded contents, those of this run included once it began."""
+        """Files in a result folder outside of all recorded contents; those of this run count once it began."""
         contents = self.of(folder).contents
         for path in _files(folder):
             inside = path.relative_to(folder)
