@@ -214,7 +214,7 @@ class Palette(Format):
         return covered(self._shown, [self.info.instructions[place] for place in self.info.places])
 
 
-class RunLengths(Format):
+class RleJson(Format):
     """One JSON file of COCO run lengths, scores and text replies."""
 
     name, title = "rle", "run lengths"
@@ -249,7 +249,7 @@ class RunLengths(Format):
         write_json_atomic(self.target, record if info.fps is None else {**counts, **record})
 
 
-FORMATS: dict[str, type[Format]] = {one.name: one for one in (Overlay, Masks, Palette, RunLengths)}
+FORMATS: dict[str, type[Format]] = {one.name: one for one in (Overlay, Masks, Palette, RleJson)}
 """All output formats by name."""
 DEFAULT_FORMATS = ("overlay", "masks")
 
