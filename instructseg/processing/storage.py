@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _PARTS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model")
 """Keys of every ``tokenizer.json``, perhaps ``null``: without one, texts would be tokenised differently."""
 
@@ -53,7 +57,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             "(a predictor's save_pretrained writes them beside the weights)"
         )
     try:
-        return _read(folder, whole.is_file())
+        with _in_plain_utf8(folder) as readable:
+            return _read(readable, whole.is_file())
     except BaseException as error:  # the Rust library panics outside of Exception, and raises bare Exceptions
         panic = type(error).__name__ == "PanicException"
         if isinstance(error, MemoryError) or not (isinstance(error, Exception) or panic):
@@ -62,6 +67,24 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if "trust_remote_code" in str(error):
             reason = "it names code of its own, which is not run"
         raise ValueError(f"the tokenizer in {folder} is damaged or of an unknown kind: {reason}") from error
+
+
+@contextmanager
+def _in_plain_utf8(folder: Path) -> Iterator[Path]:
+    """The folder, or a copy of its tokenizer's files where one begins with a byte order mark.
+
+    Windows programs write such files, and the readers of transformers do not take them.
+    """
+    named = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt", *_SETTINGS))
+    files = {file: file.read_bytes() for file in named if file.is_file()}
+    if not any(content.startswith(_MARKS) for content in files.values()):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tokenizer-") as name:
+        for file, content in files.items():
+            text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+            (Path(name) / file.name).write_text(text, encoding="utf-8")
+        yield Path(name)
 
 
 def _read(folder: Path, whole: bool) -> PreTrainedTokenizerBase:

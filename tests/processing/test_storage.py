@@ -97,3 +97,14 @@ def test_two_tokens_of_one_number(phi: Path) -> None:
     file.write_text(json.dumps({**vocabulary, "l": vocabulary["m"]}))
     with pytest.raises(ValueError, match="two of its tokens have one number"):
         load_tokenizer(phi)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_files_with_a_byte_order_mark_give_the_same_tokenizer(whole: Path, name: str, encoding: str) -> None:
+    file = whole / name
+    plain = load_tokenizer(whole).encode("the red circle, moving left")
+    marked = file.read_text(encoding="utf-8").encode(encoding)
+    file.write_bytes(marked)
+    assert load_tokenizer(whole).encode("the red circle, moving left") == plain
+    assert file.read_bytes() == marked  # the user's file stays as it was
