@@ -1,4 +1,4 @@
-"""Pictures and video, in and out: everything becomes ``uint8[H, W, 3]`` RGB, one frame at a time."""
+"""Images and video, in and out: everything becomes ``uint8[H, W, 3]`` RGB, one frame at a time."""
 
 from instructseg.media.animations import frames_in
 from instructseg.media.images import MAX_PIXELS, ImageLike, image_size, load_image, save_image

@@ -306,7 +306,7 @@ class _Reading:
 
 
 def _video_stream(container: Any) -> Any:
-    """The first video of a file; the cover picture of a song is none. ``None`` where there is none."""
+    """The first video of a file; the cover image of a song is none. ``None`` where there is none."""
     from av.stream import Disposition
 
     streams = container.streams.video

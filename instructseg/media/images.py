@@ -1,4 +1,4 @@
-"""Any picture to ``uint8[H, W, 3]`` RGB, upright."""
+"""Any image to ``uint8[H, W, 3]`` RGB, upright."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ video give, and so many that reading takes less than 1 GB. A file of 20 KB can a
 
 
 def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a picture.
+    """Reads an image.
 
     A file or a Pillow image is turned upright by its EXIF orientation. Transparency is laid over white.
     16-bit grey is scaled to 8 bits, not clipped. An array is taken as it lies: grey ``[H, W]`` or
@@ -52,12 +52,12 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         check_pixels(source.size, max_pixels, "image")
         return pillow_to_rgb(source, "image")
     if not isinstance(source, str | Path):
-        raise TypeError(f"a picture is a path, an array or a Pillow image, got {type(source).__name__}")
+        raise TypeError(f"an image is a path, an array or a Pillow image, got {type(source).__name__}")
     path = Path(source)
     if not path.exists():
-        raise FileNotFoundError(f"no such picture: {path}")
+        raise FileNotFoundError(f"no such image: {path}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a picture")
+        raise ValueError(f"{path} is a folder, not an image")
     with path.open("rb") as file:
         image = open_pillow(file, path, max_pixels)
         try:
@@ -125,7 +125,7 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture file in pixels, as its header has them: ``(1, 1)`` where it has none.
+    """Height and width of an image file in pixels, as its header has them: ``(1, 1)`` where it has none.
 
     Its EXIF orientation is not looked at.
     """
@@ -142,13 +142,13 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
     """Writes ``uint8[H, W, 3]`` RGB; the suffix of ``path`` tells the format.
 
     Raises:
-        ValueError: the suffix names no format, or the array is no picture.
+        ValueError: the suffix names no format, or the array is no image.
     """
     from PIL import Image
 
     Image.init()
     if Image.EXTENSION.get(Path(path).suffix.lower()) not in Image.SAVE:
-        raise ValueError(f"{path}: the name must end in a picture format such as .png or .jpg")
+        raise ValueError(f"{path}: the name must end in an image format such as .png or .jpg")
     with atomic_path(path) as temporary:
         Image.fromarray(_array_to_rgb(image)).save(temporary)
 
@@ -182,17 +182,17 @@ def _wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
 def _array_to_rgb(array: np.ndarray) -> np.ndarray:
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
-        raise ValueError(f"a picture is [H, W], [H, W, 3] or [H, W, 4], got the shape {array.shape}")
+        raise ValueError(f"an image is [H, W], [H, W, 3] or [H, W, 4], got the shape {array.shape}")
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     elif pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif pixels.dtype.kind == "f":
         if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails, too
-            raise ValueError(f"a float picture lies in 0..1, got {pixels.min():g}..{pixels.max():g}")
+            raise ValueError(f"a float image lies in 0..1, got {pixels.min():g}..{pixels.max():g}")
         pixels = np.rint(pixels * 255).astype(np.uint8)
     elif pixels.dtype != np.uint8:
-        raise ValueError(f"a picture is bool, uint8, uint16 or float, got {pixels.dtype}")
+        raise ValueError(f"an image is bool, uint8, uint16 or float, got {pixels.dtype}")
     if pixels.shape[2] == 4:
         return _over_white(pixels)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)

@@ -1,4 +1,4 @@
-"""Any clip to frames, one at a time: a video file, a folder of frames, a picture, or frames in memory.
+"""Any video to frames, one at a time: a video file, a folder of frames, an image, or frames in memory.
 
 How a file becomes frames is told in :mod:`instructseg.media.decoding`.
 """
@@ -26,9 +26,9 @@ FRAME_SUFFIXES = FILE_SUFFIXES
 
 
 class VideoSource:
-    """A clip: iterate over it for its frames, ``uint8[H, W, 3]`` RGB each, decoded when asked for.
+    """A video: iterate over it for its frames, ``uint8[H, W, 3]`` RGB each, decoded when asked for.
 
-    Memory does not grow with the length. Every iteration starts at the first frame, unless the clip was made
+    Memory does not grow with the length. Every iteration starts at the first frame, unless the video was made
     from an iterator, which can be read once.
 
     Attributes:
@@ -78,7 +78,7 @@ class VideoSource:
 
         Raises:
             ValueError: a frame is of another size than the first.
-            TruncatedVideoError: after the last good frame of a damaged clip.
+            TruncatedVideoError: after the last good frame of a damaged video.
         """
         known, i = self._known, 0
         known.read = 0
@@ -127,7 +127,7 @@ class VideoSource:
         return self.length
 
     def __bool__(self) -> bool:
-        return True  # a clip has a frame, whether or not it tells how many
+        return True  # a video has a frame, whether or not it tells how many
 
     def _at(self, fps: float | None) -> VideoSource:
         """Itself, with even times where frames per second were asked for."""
@@ -138,15 +138,15 @@ class VideoSource:
         return self
 
     def passed_through(self, through: Callable[[VideoSource], Iterator[np.ndarray]]) -> VideoSource:
-        """The same clip, each iteration of which goes through a function, such as one that reads ahead."""
-        clip = copy(self)  # what is known of it is shared
-        clip._frames = lambda: through(self)
-        clip._countable, clip._own_times = self._own_times or self._countable, False
-        return clip
+        """The same video, each iteration of which goes through a function, such as one that reads ahead."""
+        video = copy(self)  # what is known of it is shared
+        video._frames = lambda: through(self)
+        video._countable, video._own_times = self._own_times or self._countable, False
+        return video
 
 
 class _Known:
-    """What reading a clip has shown: its times (8 bytes a frame), and how many frames there are."""
+    """What reading a video has shown: its times (8 bytes a frame), and how many frames there are."""
 
     def __init__(self, length: int | None) -> None:
         self.length = length
@@ -157,7 +157,7 @@ class _Known:
 def open_video(
     source: ImageLike | Iterable[ImageLike], fps: float | None = None, max_pixels: int = MAX_PIXELS
 ) -> VideoSource:
-    """Opens a clip.
+    """Opens a video.
 
     Args:
         source: a video file; a folder of frames (:data:`FRAME_SUFFIXES`), taken in natural order (``2.jpg``
@@ -171,7 +171,7 @@ def open_video(
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: the clip has no frames, or is none; ``fps`` is not positive.
+        ValueError: the video has no frames, or is none; ``fps`` is not positive.
     """
     from PIL import Image
 
@@ -180,33 +180,33 @@ def open_video(
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
-            raise FileNotFoundError(f"no such video, folder or picture: {path}")
+            raise FileNotFoundError(f"no such video, folder or image: {path}")
         if path.is_dir():
             return _open_folder(path, fps, max_pixels)
         return _open_animation(path, fps, max_pixels) or _open_file(path, fps, max_pixels)
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim < 4):
-        return _open_pictures([source], fps, "picture", max_pixels)
+        return _open_images([source], fps, "image", max_pixels)
     if isinstance(source, Iterable):
-        return _open_pictures(source, fps or getattr(source, "fps", None), "clip", max_pixels)
-    raise TypeError(f"a clip is a path, a picture or an iterable of pictures, got {type(source).__name__}")
+        return _open_images(source, fps or getattr(source, "fps", None), "video", max_pixels)
+    raise TypeError(f"a video is a path, an image or an iterable of images, got {type(source).__name__}")
 
 
-def _open_pictures(
-    pictures: Iterable[Any], fps: float | None, name: str, max_pixels: int = MAX_PIXELS
+def _open_images(
+    images: Iterable[Any], fps: float | None, name: str, max_pixels: int = MAX_PIXELS
 ) -> VideoSource:
-    iterator = iter(pictures)
+    iterator = iter(images)
     try:
         first = load_image(next(iterator), max_pixels)
     except StopIteration:
         raise ValueError(f"{name} has no frames") from None
-    length = len(pictures) if isinstance(pictures, Sized) else None
+    length = len(images) if isinstance(images, Sized) else None
     once = iter([itertools.chain([first], iterator)])
 
     def frames() -> Iterator[np.ndarray]:
-        again = iter(pictures) if iterator is not pictures else next(once, None)
+        again = iter(images) if iterator is not images else next(once, None)
         if again is None:
             raise ValueError(f"{name} was made from an iterator and has been read already")
-        return (load_image(picture, max_pixels) for picture in again)
+        return (load_image(image, max_pixels) for image in again)
 
     return VideoSource(frames, size=first.shape[:2], fps=fps, length=length, name=name)
 
@@ -263,7 +263,7 @@ def _open_animation(path: Path, fps: float | None, max_pixels: int) -> VideoSour
             own_times=True,
         )._at(fps)
     if is_image(path):
-        return _open_pictures([load_image(path, max_pixels)], fps, path.name)
+        return _open_images([load_image(path, max_pixels)], fps, path.name)
     return None
 
 

@@ -101,12 +101,12 @@ class VideoWriter:
             )
         height, width = self.size
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
+        image = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        picture.pts, picture.time_base = self._ticks(time), self._base
+        image.pts, image.time_base = self._ticks(time), self._base
         with self._disk_errors():
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._stream.encode(image))
         self.count += 1
 
     def _ticks(self, time: float | None) -> int:

@@ -29,7 +29,7 @@ def test_a_file_and_its_saved_copy(tmp_path: Path, pixels: np.ndarray) -> None:
         assert loaded.dtype == np.uint8
         assert loaded.flags.c_contiguous
         assert np.array_equal(loaded, pixels)
-    with pytest.raises(ValueError, match=r"a\.xyz: the name must end in a picture format"):
+    with pytest.raises(ValueError, match=r"a\.xyz: the name must end in an image format"):
         save_image(tmp_path / "a.xyz", pixels)
 
 
@@ -104,8 +104,8 @@ def test_arrays() -> None:
         (np.zeros((3, 8, 9), dtype=np.uint8), r"got the shape \(3, 8, 9\)"),
         (np.zeros((0, 9, 3), dtype=np.uint8), r"got the shape \(0, 9, 3\)"),
         (np.zeros(5, dtype=np.uint8), r"got the shape \(5,\)"),
-        (np.full((4, 4, 3), 200.0), r"a float picture lies in 0..1, got 200..200"),
-        (np.full((4, 4, 3), np.nan), r"a float picture lies in 0..1"),
+        (np.full((4, 4, 3), 200.0), r"a float image lies in 0..1, got 200..200"),
+        (np.full((4, 4, 3), np.nan), r"a float image lies in 0..1"),
         (np.zeros((4, 4, 3), dtype=np.int64), "got int64"),
     ],
 )
@@ -122,7 +122,7 @@ def test_the_given_array_is_not_modified(pixels: np.ndarray) -> None:
 
 
 def test_files_that_are_no_picture(tmp_path: Path, pixels: np.ndarray) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no such picture: .*absent\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"no such image: .*absent\.jpg"):
         load_image(tmp_path / "absent.jpg")
     with pytest.raises(ValueError, match="is a folder"):
         load_image(tmp_path)
@@ -149,7 +149,7 @@ def test_half_a_file(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.psd", "a.fits", "a.cur", "a.txt", "a"])
 def test_a_format_that_cannot_be_written(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
-    with pytest.raises(ValueError, match=r"must end in a picture format such as \.png"):
+    with pytest.raises(ValueError, match=r"must end in an image format such as \.png"):
         save_image(tmp_path / name, pixels)
 
 

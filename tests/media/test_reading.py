@@ -145,7 +145,7 @@ def test_sound_alone_is_no_video(tmp_path: Path, cover: bool) -> None:
 
 
 def test_files_that_are_no_video(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such video, folder or picture"):
+    with pytest.raises(FileNotFoundError, match="no such video, folder or image"):
         open_video(tmp_path / "absent.mp4")
     for content in (b"", b"hello"):
         (tmp_path / "a.mp4").write_bytes(content)
@@ -245,7 +245,7 @@ def test_an_iterator_is_read_once_and_lazily() -> None:
 
 @pytest.mark.parametrize("source", [[], iter([])])
 def test_no_frames_in_memory(source: Iterable[np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="clip has no frames"):
+    with pytest.raises(ValueError, match="video has no frames"):
         open_video(source)
 
 
