@@ -23,6 +23,7 @@ from instructseg.model import InstructSeg
 from instructseg.model.vmtf import masked_mean
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets
+from recipes.lesson import LessonOutput
 from recipes.mini.photographs import Photograph, Photographs
 from recipes.mini.views import View, draw_view
 from recipes.mini.words import GROUPS, MAIN, PURPOSES, SYNONYMS, UNCOUNTED, compatible, plural
@@ -149,9 +150,7 @@ class NamedSource:
         sources = list(self.weights)
         share = np.array([self.weights[source] for source in sources])
         picked = rng.choice(len(sources), self.count, p=share / share.sum())
-        places = {
-            source: [i for i, one in enumerate(images) if one.source == source] for source in set(sources)
-        }
+        places = self.photographs.by_source
         return [images[int(rng.choice(places[sources[number]]))] for number in picked]
 
     def _phrases(self, rng: np.random.Generator, views: Sequence[View]) -> list[int]:
@@ -184,24 +183,6 @@ class NamedSource:
         return 0.0 if known and not phrase.categories & view.cut else UNKNOWN
 
 
-@dataclass(frozen=True, eq=False)
-class NamesOutput:
-    """Losses by name and figures; a criterion's result for the trainer."""
-
-    losses: dict[str, torch.Tensor]
-    figures: dict[str, float]
-
-    @property
-    def total(self) -> torch.Tensor:
-        """The loss."""
-        return torch.stack(list(self.losses.values())).sum()
-
-    @property
-    def parts(self) -> dict[str, torch.Tensor | float]:
-        """Losses and figures, as they are logged."""
-        return {**self.losses, **self.figures}
-
-
 class NamesLesson(nn.Module):
     """Proposes every region of a view and compares each proposal with phrases."""
 
@@ -213,7 +194,7 @@ class NamesLesson(nn.Module):
         self.register_buffer("states", states, persistent=False)
         self.sampler = PointSampler(_POINTS, 3.0, 0.75)
 
-    def forward(self, batch: NamedViews, aux: bool = True) -> NamesOutput:
+    def forward(self, batch: NamedViews, aux: bool = True) -> LessonOutput:
         """Losses of a batch."""
         model, decoder = self.model, self.model.mask_decoder
         features = model.encode_frame(seg_pixels=batch.seg_pixels)
@@ -246,7 +227,7 @@ class NamesLesson(nn.Module):
             }
             sums = {name: value + new[name] for name, value in sums.items()}
             figures = _figures(scores, wanted, at, labels)
-        return NamesOutput(sums, figures)
+        return LessonOutput(sums, figures)
 
 
 def text_alone(model: InstructSeg, pooled: torch.Tensor) -> torch.Tensor:

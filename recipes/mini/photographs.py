@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,14 @@ class Photographs:
 
     def __iter__(self) -> Iterator[Photograph]:
         return iter(self.images)
+
+    @cached_property
+    def by_source(self) -> dict[str, list[int]]:
+        """Numbers of the photographs of each source."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for number, one in enumerate(self.images):
+            places[one.source].append(number)
+        return places
 
     def absent(self, photograph: Photograph) -> frozenset[str]:
         """Categories that are surely not in it."""

@@ -92,14 +92,7 @@ class InstructedSource:
         sources = list(self.weights)
         share = np.array([self.weights[source] for source in sources])
         source = sources[int(rng.choice(len(sources), p=share / share.sum()))]
-        return self.photographs.images[int(rng.choice(self._by_source[source]))]
-
-    @cached_property
-    def _by_source(self) -> dict[str, list[int]]:
-        places = defaultdict(list)
-        for number, one in enumerate(self.photographs):
-            places[one.source].append(number)
-        return places
+        return self.photographs.images[int(rng.choice(self.photographs.by_source[source]))]
 
     @cached_property
     def _several(self) -> list[int]:

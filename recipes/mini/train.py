@@ -14,8 +14,9 @@ from instructseg.engine.optim import OptimConfig
 from instructseg.engine.settings import TrainConfig
 from instructseg.log import setup_logging
 from instructseg.processing import InstructSegProcessor
+from recipes.lesson import own_losses
 from recipes.mini.build import start_model, start_processor
-from recipes.mini.names import NamedSource, NamesLesson, NamesOutput, all_phrases, phrase_states
+from recipes.mini.names import NamedSource, NamesLesson, all_phrases, phrase_states
 from recipes.mini.photographs import read_photographs
 
 WEIGHTS = {"coco": 4.0, "ccp": 2.0, "msrc": 1.5, "ecssd": 1.0, "people": 0.4, "horses": 0.3, "grabcut": 0.2}
@@ -60,13 +61,8 @@ def names_trainer(photos: Path, output: Path, steps: int, minutes: float | None,
             lr_scale={"model.backbone": 0.25},
         ),
     )
-    said: Any = _said
+    said: Any = own_losses
     return Trainer(lesson, said, source, config, output / "names", exported=model)
-
-
-def _said(output: NamesOutput, _targets: object, _labels: object) -> NamesOutput:
-    """A lesson computes its own losses."""
-    return output
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 
 from instructseg.model import InstructSeg, fusion
 from instructseg.structures import IGNORE_LABEL, Role
+from recipes.lesson import LessonOutput
 from recipes.nano.lessons.attention import entered, watched
 from recipes.nano.lessons.codes import CODE_DIM, FIELDS, PATCH_DIM
 from recipes.nano.lessons.guidance import Read, assign, ends, look, point, weighed
 from recipes.nano.lessons.packing import Packing, pack
 from recipes.nano.lessons.pages import Pages
-from recipes.nano.lessons.seeing import LessonOutput
 from recipes.nano.lessons.standing import STANDING_DIM
 
 NOISE = 0.1

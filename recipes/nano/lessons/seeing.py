@@ -9,7 +9,6 @@ be chosen among from the first joint step on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -20,6 +19,7 @@ from instructseg.criterion.matcher import Matches, match
 from instructseg.criterion.points import PointSampler, sample_points
 from instructseg.criterion.targets import TargetBatch
 from instructseg.model import InstructSeg
+from recipes.lesson import LessonOutput
 from recipes.nano.lessons.codes import CODE_DIM, FIELDS, NOTHING, PATCH_DIM
 from recipes.nano.lessons.pictures import Pictures
 
@@ -28,29 +28,6 @@ CLASS_WEIGHTS = {"colour": 1.0, "shape": 3.0, "size": 1.0, "texture": 1.0}
 _SHARPNESS = 8.0
 _MASK_WEIGHT = _DICE_WEIGHT = 2.0
 _POINTS = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class LessonOutput:
-    """What a lesson computed: losses by name, and figures for people; a criterion's result for the trainer.
-
-    Attributes:
-        losses: weighted, scalars.
-        figures: shares and errors that are only reported.
-    """
-
-    losses: dict[str, torch.Tensor]
-    figures: dict[str, float]
-
-    @property
-    def total(self) -> torch.Tensor:
-        """The loss."""
-        return torch.stack(list(self.losses.values())).sum()
-
-    @property
-    def parts(self) -> dict[str, torch.Tensor | float]:
-        """Losses and figures, as they are logged."""
-        return {**self.losses, **self.figures}
 
 
 class PatchLesson(nn.Module):

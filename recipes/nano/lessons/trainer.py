@@ -11,12 +11,13 @@ from torch import nn
 from instructseg.engine import Trainer
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
+from recipes.lesson import own_losses
 from recipes.nano.config import NanoRunConfig
 from recipes.nano.evaluation.held_out import scene_batches
 from recipes.nano.lessons.pages import PageSource
 from recipes.nano.lessons.pictures import PictureSource
 from recipes.nano.lessons.reading import ReadingLesson
-from recipes.nano.lessons.seeing import LessonOutput, MaskLesson, PatchLesson
+from recipes.nano.lessons.seeing import MaskLesson, PatchLesson
 
 
 def lesson_trainer(
@@ -39,10 +40,5 @@ def lesson_trainer(
     else:
         module = MaskLesson(model, propose=run.lesson == "masks")
     train = replace(run.train, best=None, patience=0, final="last", eval_every=0)
-    said: Any = _said
+    said: Any = own_losses
     return Trainer(module, said, source, train, folder, exported=model)
-
-
-def _said(output: LessonOutput, _targets: object, _labels: object) -> LessonOutput:
-    """A lesson computes its own losses."""
-    return output
