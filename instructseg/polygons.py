@@ -1,7 +1,8 @@
-"""Polygons to masks as COCO fills them, whatever their coordinates: time and memory depend on the image alone.
+"""Polygons to masks as COCO fills them, whatever their coordinates, and masks to polygons.
 
-COCO's own code walks along the outline in fifths of a pixel, outside the image too, so that one far corner
-takes gigabytes. Here only the crossings of the image's columns are computed, by the same arithmetic.
+Time and memory depend on the image alone. COCO's own code walks along the outline in fifths of a pixel, outside the
+image too, so that one far corner takes gigabytes. Here only the crossings of the image's columns are computed,
+by the same arithmetic.
 """
 
 from __future__ import annotations
@@ -117,3 +118,66 @@ def _before(step: np.ndarray, xs: np.ndarray, slope: np.ndarray, length: np.ndar
         passes = np.where(rising, (here == step) & (there == step + 1), (here == step + 1) & (there == step))
         found = np.where(passes, place, found)
     return found
+
+
+def mask_outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[list[np.ndarray]]:
+    """Outlines along the edges of the pixels of a mask, so that filling them gives the mask again.
+
+    Args:
+        mask: ``[H, W]``, true or non-zero inside.
+        tolerance: pixels by which a simplified outline may miss the exact one; 0 for the exact one.
+
+    Returns:
+        For each part (pixels that share a side), the largest first: its outer outline, then its holes, each
+        ``float64[n, 2]`` of x and y with n >= 4 corners (n >= 3 if simplified). Pixel ``(0, 0)`` has the corners
+        (0, 0) and (1, 1).
+    """
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask != 0).astype(np.uint8), connectivity=4)
+    found = []
+    for part in sorted(range(1, count), key=lambda i: -stats[i, cv2.CC_STAT_AREA]):
+        left, top, width, height, _ = stats[part]
+        inside = np.pad(labels[top : top + height, left : left + width] == part, 1)
+        # a hole may touch the outer outline in a corner, which no outline passes twice: valid by OGC's rules
+        gaps, gap_labels = cv2.connectedComponents((~inside).astype(np.uint8), connectivity=4)
+        regions = [inside, *(gap_labels == gap for gap in range(1, gaps) if gap != gap_labels[0, 0])]
+        traced = [_trace(region, tolerance) for region in regions]
+        found.append([line + (left - 1, top - 1) for line in traced if len(line) >= 3])
+    return [lines for lines in found if lines]
+
+
+def keyhole(outlines: list[list[np.ndarray]]) -> np.ndarray:
+    """One outline around all parts and holes of :func:`mask_outlines`, joined by bridges without width.
+
+    For formats that have one polygon per object.
+
+    Returns:
+        ``float64[n, 2]`` of x and y; no point without parts.
+    """
+    lines = [line for part in outlines for line in part]
+    if not lines:
+        return np.zeros((0, 2))
+    joined = lines[0]
+    for line in lines[1:]:
+        away = ((joined[:, None] - line[None]) ** 2).sum(-1)
+        here, there = np.unravel_index(int(away.argmin()), away.shape)
+        around = np.roll(line, -int(there), axis=0)
+        joined = np.concatenate([joined[: here + 1], around, around[:1], joined[here:]])
+    return joined
+
+
+def _trace(region: np.ndarray, tolerance: float) -> np.ndarray:
+    """Outer outline of a connected region ``bool[h, w]``, ``float64[n, 2]``."""
+    import cv2
+
+    # of pixels twice as large, the outermost ones lie on either side of every corner
+    doubled = np.repeat(np.repeat(region, 2, 0), 2, 1).astype(np.uint8)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    line = (max(contours, key=len)[:, 0] + 1) // 2
+    line = line[(line != np.roll(line, 1, 0)).any(1)]
+    before, after = line - np.roll(line, 1, 0), np.roll(line, -1, 0) - line
+    line = line[(before != after).any(1)]
+    if tolerance:
+        line = cv2.approxPolyDP(line.astype(np.int32)[:, None], tolerance, True)[:, 0]
+    return line.astype(np.float64)

@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco
 
 from instructseg.masks import draw_polygons_official, polygons_to_mask, whole_points
-from instructseg.polygons import clip_outline, fill_polygon
+from instructseg.polygons import clip_outline, fill_polygon, keyhole, mask_outlines
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of pycocotools
 
@@ -75,3 +75,44 @@ def test_an_outline_inside_is_not_touched_and_one_far_away_leaves_nothing() -> N
     halved = clip_outline(square * 4, 10)
     assert halved.tolist() == [[10, 0], [10, 10], [0, 10], [0, 0]] or {tuple(p) for p in halved.tolist()} == {
         (0, 0), (10, 0), (10, 10), (0, 10)}  # fmt: skip
+
+
+def filled(outline: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return polygons_to_mask([outline.reshape(-1)], *mask.shape)
+
+
+def test_outlines_give_the_mask_again() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        mask = rng.random(rng.integers(1, 14, 2)) < rng.random()
+        again, area = np.zeros_like(mask), 0.0
+        for outer, *holes in mask_outlines(mask):
+            part = filled(outer, mask)
+            for hole in holes:
+                part &= ~filled(hole, mask)
+            assert not (again & part).any()
+            again |= part
+        assert (again == mask).all()
+        joined = keyhole(mask_outlines(mask))
+        assert (filled(joined, mask) == mask).all() if mask.any() else joined.shape == (0, 2)
+
+
+def test_outlines_are_valid_polygons() -> None:
+    shapely = pytest.importorskip("shapely")
+    rng = np.random.default_rng(6)
+    for _ in range(100):
+        mask = rng.random(rng.integers(1, 20, 2)) < rng.random()
+        shapes = [shapely.Polygon(outer, holes) for outer, *holes in mask_outlines(mask)]
+        assert all(shape.is_valid for shape in shapes)
+        assert sum(shape.area for shape in shapes) == mask.sum()
+        assert [shape.area for shape in shapes] == sorted((shape.area for shape in shapes), reverse=True)
+
+
+def test_simplified_outlines_are_short_and_near() -> None:
+    rows, columns = np.mgrid[:300, :400]
+    away = np.hypot(rows - 140, columns - 190)
+    mask = (away < 120) & (away > 40)
+    ((outer, hole),) = mask_outlines(mask, tolerance=1.0)
+    assert len(outer) < 100 and len(hole) < 50
+    assert np.abs(np.hypot(*(outer - (190.5, 140.5)).T) - 120).max() < 2
+    assert (filled(keyhole([[outer, hole]]), mask) ^ mask).sum() < 0.02 * mask.sum()
