@@ -1,8 +1,8 @@
 """Polygons to masks as COCO fills them, whatever their coordinates, and masks to polygons.
 
-Time and memory depend on the image alone. COCO's own code walks along the outline in fifths of a pixel, outside the
-image too, so that one far corner takes gigabytes. Here only the crossings of the image's columns are computed,
-by the same arithmetic.
+Time and memory depend on the image alone. COCO's own code walks along the outline in fifths of a pixel,
+outside the image too, so that one far corner takes gigabytes. Here only the crossings of the image's columns
+are computed, by the same arithmetic.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def mask_outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[list[np.ndar
 
     Returns:
         For each part (pixels that share a side), the largest first: its outer outline, then its holes, each
-        ``float64[n, 2]`` of x and y with n >= 4 corners (n >= 3 if simplified). Pixel ``(0, 0)`` has the corners
+        ``float64[n, 2]`` of x and y, n >= 4 corners (n >= 3 if simplified). Pixel ``(0, 0)`` has the corners
         (0, 0) and (1, 1).
     """
     import cv2
@@ -143,7 +143,7 @@ def mask_outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[list[np.ndar
         gaps, gap_labels = cv2.connectedComponents((~inside).astype(np.uint8), connectivity=4)
         regions = [inside, *(gap_labels == gap for gap in range(1, gaps) if gap != gap_labels[0, 0])]
         traced = [_trace(region, tolerance) for region in regions]
-        found.append([line + (left - 1, top - 1) for line in traced if len(line) >= 3])
+        found.append([line + np.array([left - 1, top - 1]) for line in traced if len(line) >= 3])
     return [lines for lines in found if lines]
 
 

@@ -85,7 +85,7 @@ def test_outlines_give_the_mask_again() -> None:
     rng = np.random.default_rng(5)
     for _ in range(200):
         mask = rng.random(rng.integers(1, 14, 2)) < rng.random()
-        again, area = np.zeros_like(mask), 0.0
+        again = np.zeros_like(mask)
         for outer, *holes in mask_outlines(mask):
             part = filled(outer, mask)
             for hole in holes:
