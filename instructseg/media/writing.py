@@ -1,10 +1,11 @@
-"""Frames to an mp4 that plays everywhere."""
+"""Frames to a video: an mp4 that plays everywhere, or a WebM or MOV with transparency."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,23 +14,49 @@ from typing import Any
 import numpy as np
 
 from instructseg.files import temporary_path
+from instructseg.media.sound import SoundTrack
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Container and codec of a video; with ``alpha``, frames are RGBA."""
+
+    form: str
+    codec: str
+    pixels: str
+    alpha: bool
+    options: dict[str, str] = field(default_factory=dict)
+    container: dict[str, str] = field(default_factory=dict)
+
+
+_KINDS = {
+    # faststart: the index comes first, so that a browser plays while it loads
+    ".mp4": _Kind("mp4", "h264", "yuv420p", False, {"crf": "18"}, {"movflags": "faststart"}),
+    ".webm": _Kind(
+        "webm", "libvpx-vp9", "yuva420p", True, {"crf": "20", "b:v": "0", "deadline": "good", "cpu-used": "4"}
+    ),
+    ".mov": _Kind("mov", "prores_ks", "yuva444p10le", True, {"profile": "4444", "alpha_bits": "16"}),
+}
+"""Suffix -> kind of video."""
 
 
 class VideoWriter:
-    """Writes frames to an H.264 ``yuv420p`` mp4, through a temporary file beside it.
+    """Writes frames to a video, through a temporary file beside it.
 
-    H.264 in 4:2:0, which is what every player and browser shows, has even sizes only: an odd height or width
-    is made even by repeating its last row or column, so that no pixel is lost or moved.
+    ``.mp4`` is H.264 in ``yuv420p``, which every player and browser shows; ``.webm`` is VP9 and ``.mov`` ProRes
+    4444, both with transparency. 4:2:0 (mp4, WebM) has even sizes only: an odd height or width is made even by
+    repeating the last row or column, so that no pixel is lost or moved.
 
     Use it in a ``with`` block. When the block is left by an exception (Ctrl-C included), the frames so far
     become a video that plays, unless ``keep_partial`` is false or there is none. After an error of the
     disk there is no video and no temporary file.
 
     Args:
-        path: the ``.mp4`` to write; an older one is replaced at the end.
+        path: the ``.mp4``, ``.webm`` or ``.mov`` to write; an older one is replaced at the end.
         fps: frames per second; 23.976, 29.97, 59.94 .. become the exact 24000/1001, 30000/1001, 60000/1001.
         size: ``(height, width)`` of every frame.
         keep_partial: whether an interrupted video is kept.
+        sound: a file whose first sound track is written too; the times of frames are then by its clock.
 
     Raises:
         ValueError: the suffix, ``fps`` or ``size`` is wrong; in the end, when no frame was written.
@@ -37,18 +64,26 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, fps: float | Fraction, size: tuple[int, int], *, keep_partial: bool = True
+        self,
+        path: str | Path,
+        fps: float | Fraction,
+        size: tuple[int, int],
+        *,
+        keep_partial: bool = True,
+        sound: Path | None = None,
     ) -> None:
         self.path = Path(path)
         self.fps = exact_fps(fps)
         self.size = size
         self.count = 0
         """Frames written so far."""
-        if self.path.suffix.lower() != ".mp4":
-            raise ValueError(f"{self.path}: the video written is an mp4, let the name end in .mp4")
+        kind = _KINDS.get(self.path.suffix.lower())
+        if kind is None:
+            raise ValueError(f"{self.path}: the name of a video ends in {', '.join(_KINDS)}")
         if min(size) < 1:
             raise ValueError(f"{self.path}: a frame has at least one pixel, got a size of {size[0]}x{size[1]}")
-        self._keep_partial = keep_partial
+        self._kind, self._keep_partial, self._source = kind, keep_partial, sound
+        self._sound: SoundTrack | None = None
         # so fine that any time has its place, and frames of even times lie exactly
         self._base = Fraction(1, self.fps.numerator * max(1, math.ceil(90_000 / self.fps.numerator)))
         self._first: float | None = None
@@ -61,14 +96,12 @@ class VideoWriter:
         from av.video.reformatter import ColorRange, Colorspace
 
         self._temporary = temporary_path(self.path)
+        kind = self._kind
         with self._disk_errors():
-            # faststart: the index comes first, so that a browser plays while it loads
-            self._container = av.open(
-                str(self._temporary), "w", format="mp4", options={"movflags": "faststart"}
-            )
-        stream = self._container.add_stream("h264", rate=self.fps, options={"crf": "18"})
+            self._container = av.open(str(self._temporary), "w", format=kind.form, options=kind.container)
+        stream = self._container.add_stream(kind.codec, rate=self.fps, options=kind.options)
         stream.height, stream.width = (side + side % 2 for side in self.size)
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = kind.pixels
         stream.codec_context.time_base = self._base
         # players guess the colours of an untagged video by its size: say which they are
         stream.codec_context.color_range = ColorRange.MPEG
@@ -76,10 +109,17 @@ class VideoWriter:
         stream.codec_context.color_primaries = 1
         stream.codec_context.color_trc = 1
         self._stream = stream
+        if self._source is not None:
+            try:
+                self._sound = SoundTrack(self._source, self._container, kind.form)
+            except (OSError, ValueError):
+                self._failed = True
+                self.__exit__(ValueError, None, None)
+                raise
         return self
 
     def write(self, frame: np.ndarray, time: float | None = None) -> None:
-        """Appends ``uint8[H, W, 3]`` RGB.
+        """Appends ``uint8[H, W, 3]`` RGB, or ``uint8[H, W, 4]`` RGBA to a WebM or MOV.
 
         Args:
             frame: of the size that was announced.
@@ -94,20 +134,33 @@ class VideoWriter:
 
         if self._container is None:
             raise ValueError(f"{self.path} is not open: write within 'with VideoWriter(...)'")
-        if frame.shape != (*self.size, 3) or frame.dtype != np.uint8:
+        channels = 4 if self._kind.alpha and frame.shape[2:] == (4,) else 3
+        if frame.shape != (*self.size, channels) or frame.dtype != np.uint8:
             raise ValueError(
                 f"{self.path}: frame {self.count} is {frame.dtype}{list(frame.shape)}, "
                 f"announced was uint8{[*self.size, 3]}"
             )
         height, width = self.size
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        image = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
-            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+        image = av.VideoFrame.from_ndarray(even, format="rgba" if channels == 4 else "rgb24").reformat(
+            format=self._kind.pixels, dst_colorspace="ITU709", dst_color_range="MPEG"
         )
         image.pts, image.time_base = self._ticks(time), self._base
         with self._disk_errors():
             self._container.mux(self._stream.encode(image))
+            if self._sound is not None:
+                self._sound.copy(self._start, self._time)
         self.count += 1
+
+    @property
+    def _start(self) -> float:
+        """Time of the first frame by the clock of the source."""
+        return self._first or 0.0
+
+    @property
+    def _time(self) -> float:
+        """End of the last frame by the clock of the source."""
+        return self._start + float((self._last or 0) * self._base) + float(1 / self.fps)
 
     def _ticks(self, time: float | None) -> int:
         """The next frame's time in the units of the file."""
@@ -134,11 +187,15 @@ class VideoWriter:
         container, self._container = self._container, None
         try:
             if self._failed or not self.count or (kind is not None and not self._keep_partial):
+                if self._sound is not None:
+                    self._sound.abandon()
                 with suppress(av.error.FFmpegError):
                     container.close()
             else:
                 with self._disk_errors():
                     container.mux(self._stream.encode(None))
+                    if self._sound is not None:
+                        self._sound.close(self._start, self._time if kind is not None else math.inf)
                     container.close()
                     self._temporary.replace(self.path)
         finally:
