@@ -19,7 +19,7 @@ READERS = {
 }
 BOUNDARIES = {
     "json": {"files.py"},
-    "csv": {"data/delimited.py"},
+    "csv": {"data/data_files.py"},
     "pickle": {"safe_pickle.py", "convert/readers.py"},
     "torch": {"convert/readers.py", "engine/state.py"},
     "yaml": {"yaml_text.py"},

@@ -5,12 +5,12 @@ A new data set needs an adapter (a :class:`~instructseg.data.dataset.Dataset`) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from instructseg.data.catalog_row import CatalogRow, Checker, Evaluation, Options, Paper, complete_options
+from instructseg.data.catalog_row import CatalogRow, Evaluation, Options, Paper, complete_options
 from instructseg.data.custom import custom_images, custom_videos
 from instructseg.data.dataset import CheckReport, Concatenated, Dataset, check_parts
 from instructseg.data.datasets import (
@@ -25,7 +25,7 @@ from instructseg.data.datasets import (
     revos,
     vqa,
 )
-from instructseg.data.referring_videos import EveryFrame, ReferringVideos, VideoSampling
+from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 
 
@@ -39,7 +39,7 @@ def find(name: str) -> CatalogRow:
 
 
 def check(name: str, root: str | Path, deep: bool = False, options: Options | None = None) -> CheckReport:
-    """Checks a data set on disk; see :func:`~instructseg.data.dataset.check_parts`.
+    """Checks every part of a data set on disk; see :func:`~instructseg.data.dataset.check_parts`.
 
     Args:
         name: key of :data:`CATALOG`.
@@ -53,9 +53,9 @@ def check(name: str, root: str | Path, deep: bool = False, options: Options | No
     """
     row, root = find(name), _existing(root)
     given = complete_options(name, row.options, options or {})
-    if row.check is not None:
-        return row.check(root, deep, given)
-    parts = {split or name: partial(_open_whole, row, root, split, given) for split in row.splits or (None,)}
+    if row.parts is not None:
+        return check_parts(name, root, row.parts(root, given), deep)
+    parts = {split or name: partial(row.open, root, split, given) for split in row.splits or (None,)}
     return check_parts(name, root, parts, deep)
 
 
@@ -102,22 +102,6 @@ def _existing(root: str | Path) -> Path:
     return Path(root)
 
 
-def _open_whole(row: CatalogRow, root: Path, split: str | None, options: Options) -> Dataset:
-    """A split as a check reads it: of videos every frame."""
-    dataset = row.open(root, split, options)
-    return EveryFrame(dataset) if isinstance(dataset, ReferringVideos) else dataset
-
-
-def _simple(check: Callable[[Path, bool], CheckReport]) -> Checker:
-    """A check without options."""
-    return lambda root, deep, options: check(root, deep)
-
-
-def _elsewhere(check: Callable[[Path, bool, str | None], CheckReport]) -> Checker:
-    """A check of a data set whose images may lie outside its root."""
-    return lambda root, deep, options: check(root, deep, options["images"] or None)
-
-
 def _excluding(options: Options) -> VideoSampling:
     return VideoSampling(exclude=options["exclude"])
 
@@ -125,8 +109,7 @@ def _excluding(options: Options) -> VideoSampling:
 def _questions(name: str, title: str, *evaluations: Evaluation) -> CatalogRow:
     """A benchmark of questions in LLaVA's layout."""
     opener = vqa.BENCHMARKS[name]
-    check = _simple(partial(vqa.check, name))
-    return CatalogRow(title, lambda root, split, options: opener(root), (name,), {}, check, evaluations)
+    return CatalogRow(title, lambda root, split, options: opener(root), (name,), evaluations=evaluations)
 
 
 _SENTENCES: Options = {"sentences": "each", "images": ""}
@@ -152,7 +135,7 @@ CATALOG: dict[str, CatalogRow] = {
         refcoco.open_split,
         tuple(dict.fromkeys(("refcoco/unc/val", *refcoco.ORIGINAL_SPLITS))),
         _SENTENCES,
-        _elsewhere(refcoco.check),
+        refcoco.parts,
         (
             _refcoco(
                 "refcoco",
@@ -186,14 +169,14 @@ CATALOG: dict[str, CatalogRow] = {
         refcoco.open_converted_split,
         tuple(dict.fromkeys(("refcoco/val", *refcoco.CONVERTED_SPLITS))),
         _SENTENCES,
-        _elsewhere(refcoco.check_converted),
+        refcoco.converted_parts,
     ),
     "grefcoco": CatalogRow(
         "gRefCOCO",
         grefcoco.open_split,
         ("val", "train", "testA", "testB"),
         _SENTENCES,
-        _elsewhere(grefcoco.check),
+        grefcoco.parts,
         (Evaluation("grefcoco", "generalized", ("val", "testA", "testB", "train")),),
         "grefer_seg",
     ),
@@ -204,8 +187,7 @@ CATALOG: dict[str, CatalogRow] = {
         ),
         ("val", "train", "test"),
         {"official_ignore_as_background": False},
-        _simple(reasonseg.check),
-        (
+        evaluations=(
             Evaluation(
                 "reasonseg",
                 "reasoning",
@@ -213,14 +195,14 @@ CATALOG: dict[str, CatalogRow] = {
                 paper={"reasonseg_val": {"gIoU": 61.9, "cIoU": 65.2}},
             ),
         ),
-        "ReasonSeg",
+        folder="ReasonSeg",
     ),
     "refytvos": CatalogRow(
         "Ref-YouTube-VOS: 2021, 2020 or converted",
         refytvos.open_split,
         ("valid", "train", "converted/valid", "converted/train"),
         {"sentences": "each"},
-        _simple(refytvos.check),
+        refytvos.parts,
         (
             Evaluation(
                 "refytvos",
@@ -239,7 +221,7 @@ CATALOG: dict[str, CatalogRow] = {
         refdavis.open_split,
         ("valid", "train", "converted/valid"),
         {"sentences": "each"},
-        _simple(refdavis.check),
+        refdavis.parts,
         (
             Evaluation(
                 "refdavis",
@@ -258,7 +240,6 @@ CATALOG: dict[str, CatalogRow] = {
         "ReVOS",
         lambda root, split, options: revos.ReVos.open(root, str(split)),
         ("valid", "train"),
-        check=_simple(revos.check),
         evaluations=(
             Evaluation(
                 "revos",
@@ -282,14 +263,13 @@ CATALOG: dict[str, CatalogRow] = {
         lambda root, split, options: mevis.MeVis.open(root, str(split), sampling=_excluding(options)),
         ("valid_u", "train", "valid"),
         {"exclude": []},
-        _simple(mevis.check),
-        (Evaluation("mevis", "expressions", ("valid_u", "valid", "train"), submission="mevis"),),
-        "mevis",
+        evaluations=(Evaluation("mevis", "expressions", ("valid_u", "valid", "train"), submission="mevis"),),
+        folder="mevis",
     ),
     "llava": CatalogRow(
         "LLaVA-1.5 mix and LLaVA-Instruct-150k",
         lambda root, split, options: llava.Llava(root, split),
-        check=_simple(llava.check),
+        parts=llava.parts,
     ),
     "vqav2": _questions(
         "vqav2",
@@ -318,7 +298,7 @@ CATALOG: dict[str, CatalogRow] = {
     "mmbench": CatalogRow(
         "MMBench",
         lambda root, split, options: mmbench.MMBench(root, split or mmbench.FILE),
-        check=_simple(mmbench.check),
+        parts=mmbench.parts,
         evaluations=(
             Evaluation(
                 "mmbench",
@@ -335,7 +315,6 @@ CATALOG: dict[str, CatalogRow] = {
     "custom-images": CatalogRow(
         "Custom images",
         lambda root, split, options: custom_images.CustomImages(root, split),
-        check=_simple(custom_images.check),
         evaluations=(
             Evaluation(
                 "custom_images",
@@ -348,7 +327,6 @@ CATALOG: dict[str, CatalogRow] = {
     "custom-videos": CatalogRow(
         "Custom videos",
         lambda root, split, options: custom_videos.CustomVideos.open(root, split),
-        check=_simple(custom_videos.check),
         evaluations=(
             Evaluation(
                 "custom_videos",

@@ -8,15 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.dataset import CheckReport, Dataset
+from instructseg.data.dataset import Dataset, Parts
 
 Options = Mapping[str, Any]
 
 Opener = Callable[[Path, str | None, Options], Dataset]
 """Takes the root, the split (``None`` for all) and every option of the row."""
-
-Checker = Callable[[Path, bool, Options], CheckReport]
-"""Takes the root, whether to decode everything, and every option of the row."""
 
 Paper = Mapping[str, Mapping[str, float]]
 """Row of the result table -> metric -> percent."""
@@ -56,7 +53,7 @@ class CatalogRow:
         open: raises as the adapter.
         splits: the usual one first; empty where there is only one, or where the data decide.
         options: of ``open`` -> default value in checks and training.
-        check: ``None``: every split, see :func:`~instructseg.data.dataset.check_parts`.
+        parts: what a check opens, from the root and every option of the row; ``None``: every split.
         evaluations: of the data set or of its members.
         folder: below one root of all data sets, see :mod:`instructseg.interop.splits`; empty: none.
         public_name: of a split, in other frameworks; ``None``: name and split.
@@ -66,7 +63,7 @@ class CatalogRow:
     open: Opener
     splits: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
-    check: Checker | None = None
+    parts: Callable[[Path, Options], Parts] | None = None
     evaluations: tuple[Evaluation, ...] = ()
     folder: str = ""
     public_name: Callable[[str], str] | None = None

@@ -15,7 +15,8 @@ from typing import overload
 
 import numpy as np
 
-from instructseg.data.dataset import DataError, Fault, Problem, fit, missing_files, read_image
+from instructseg.data.data_files import fit, missing_files, read_image
+from instructseg.data.records import DataError, Fault, Problem
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class FrameFiles(Sequence[np.ndarray]):
     @overload
     def __getitem__(self, t: slice) -> FrameFiles: ...
     def __getitem__(self, t: int | slice) -> np.ndarray | FrameFiles:
-        """Frame ``t``; raises as :func:`~instructseg.data.dataset.read_image`."""
+        """Frame ``t``; raises as :func:`~instructseg.data.data_files.read_image`."""
         return replace(self, files=self.files[t]) if isinstance(t, slice) else read_image(self.path(t))
 
     def inspect(self) -> Iterator[Problem]:

@@ -13,19 +13,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from instructseg.data.dataset import (
+from instructseg.data.data_files import fit, missing_files, read_image, read_json
+from instructseg.data.dataset import Dataset, Sentences, check_sentences, locate
+from instructseg.data.records import (
     DataError,
-    Dataset,
     Fault,
+    Id,
     Problem,
-    Sentences,
-    check_sentences,
-    fit,
-    missing_files,
-    read_image,
-    read_json,
+    Record,
+    by_id,
+    fault,
+    file_name,
+    path_name,
+    shown,
 )
-from instructseg.data.records import Id, Record, by_id, fault, file_name, path_name, shown
 from instructseg.masks import draw_polygons_official, mask_size, numbers, segmentation_to_mask
 from instructseg.structures import Sample, Task
 
@@ -225,11 +226,10 @@ class ReferringImages(Dataset):
         lengths = [1 if sentences == "joined" else len(ref.sentences) for ref in refs]
         self._official_polygons = official_polygons
         self._joined = sentences == "joined"
-        self._ref = np.repeat(np.arange(len(refs)), lengths)
-        self._first = np.cumsum([0, *lengths])
+        self._ends = np.cumsum([0, *lengths])
 
     def __len__(self) -> int:
-        return len(self._ref)
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
         ref, sentence = self._locate(index)
@@ -284,10 +284,9 @@ class ReferringImages(Dataset):
 
     def _locate(self, index: int) -> tuple[Ref, int | None]:
         """The ref of a sample and the place of its sentence; ``None`` for all sentences."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
-        number = int(self._ref[index])
-        return self.refs[number], None if self._joined else index - int(self._first[number])
+        self.check_index(index)
+        number, sentence = locate(self._ends, index)
+        return self.refs[number], None if self._joined else sentence
 
     def _image(self, ref: Ref) -> CocoImage:
         if ref.image_id not in self.instances.images:

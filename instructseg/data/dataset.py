@@ -7,21 +7,16 @@ form; images are read and masks decoded when a sample is asked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from instructseg import files
-from instructseg.data.problems import DataError as DataError
-from instructseg.data.problems import Fault as Fault
-from instructseg.data.problems import MissingFile as MissingFile
-from instructseg.data.problems import Problem as Problem
-from instructseg.media import load_image
+from instructseg.data.data_files import read_json
+from instructseg.data.records import DataError, Fault, MissingFile, Problem
 from instructseg.structures import Sample
 
 Sentences = Literal["each", "joined"]
@@ -85,9 +80,23 @@ class Dataset(ABC):
         """Files of custom data, which may change; repeated files are possible."""
         return iter(())
 
+    def readers(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Place and reader of everything that a deep check reads, by default of every sample."""
+        for index in range(len(self)):
+            yield f"{self.name}, sample {index}", partial(self.__getitem__, index)
+
+    def check_index(self, index: int) -> None:
+        """Raises ``IndexError`` unless ``0 <= index < len(self)``."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+
     def describe(self) -> str:
         """One line for logs."""
         return f"{self.name}: " + ", ".join(f"{value:,} {what}" for what, value in self.counts().items())
+
+
+Parts = Mapping[str, Callable[[], Dataset]]
+"""Name of a part in a report -> its opener."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +119,7 @@ class CheckReport:
     problems: tuple[Problem, ...]
 
 
-def check_parts(
-    name: str, root: str | Path, parts: Mapping[str, Callable[[], Dataset]], deep: bool = False
-) -> CheckReport:
+def check_parts(name: str, root: str | Path, parts: Parts, deep: bool = False) -> CheckReport:
     """Opens the parts of a data set in turn and collects their problems.
 
     Args:
@@ -169,11 +176,11 @@ def local_counts(root: Path) -> Mapping[str, Mapping[str, int]] | None:
 
 
 def _decode_all(dataset: Dataset) -> Iterator[Problem]:
-    for index in range(len(dataset)):
+    for place, read in dataset.readers():
         try:
-            dataset[index]
+            read()
         except (OSError, ValueError) as error:
-            yield _problem(error, f"{dataset.name}, sample {index}")
+            yield _problem(error, place)
 
 
 def _problem(error: Exception, where: str) -> Problem:
@@ -181,126 +188,6 @@ def _problem(error: Exception, where: str) -> Problem:
         return error.problem
     fault = Fault.FILE if isinstance(error, FileNotFoundError) else Fault.RECORD
     return Problem(fault, where, str(error))
-
-
-def missing_files(files: Iterable[Path]) -> Iterator[Problem]:
-    """A problem per missing file; a missing folder is reported once, with its number of files.
-
-    Lists folders instead of asking for each file, which takes seconds for 100,000 files on a network disk.
-    """
-    by_folder: dict[Path, set[str]] = {}
-    for file in files:
-        by_folder.setdefault(file.parent, set()).add(file.name)
-    for folder, names in by_folder.items():
-        if not folder.is_dir():
-            yield Problem(
-                Fault.FILE, str(folder), f"the folder is missing; it should hold {len(names):,} files"
-            )
-            continue
-        present = {entry.name for entry in folder.iterdir()}
-        for name in sorted(names - present):
-            yield Problem(Fault.FILE, str(folder / name), "the file is missing")
-
-
-def require_file(path: Path) -> Path:
-    """Returns ``path``; raises :class:`MissingFile` if absent."""
-    if not path.is_file():
-        raise MissingFile(path)
-    return path
-
-
-def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The content of a JSON file.
-
-    Args:
-        path: as of :func:`instructseg.files.read_json`.
-        kind: what it must hold: ``list`` or ``dict``.
-        object_hook: applied to every object as it is parsed, so that it need not be kept as it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is not JSON, holds something else, or an object has two values for one key.
-    """
-
-    try:
-        value = files.read_json(require_file(path), pairs_hook=partial(_checked, path, object_hook))
-    except _Refused as refused:
-        raise refused.error from refused
-    except ValueError as error:
-        file_kind = str(error).removeprefix(f"{path} ").removeprefix("is ")
-        raise DataError(Fault.RECORD, path, f"{file_kind}; download it again") from error
-    if not isinstance(value, kind):
-        raise DataError(Fault.RECORD, path, f"holds a {type(value).__name__}, expected a {kind.__name__}")
-    return value
-
-
-def read_jsonl(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Location and content of each object of a JSON-lines file; skips empty lines.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: a line is not a JSON object; names the line.
-    """
-    entries = []
-    for number, line in enumerate(require_file(path).read_bytes().split(b"\n"), 1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            entry = files.parse_json(line, where, pairs_hook=partial(_checked, where, None))
-        except _Refused as refused:
-            raise refused.error from refused
-        except ValueError as error:
-            file_kind = str(error).removeprefix(f"{where} ")
-            raise DataError(Fault.RECORD, where, f"not a JSON object ({file_kind})") from error
-        if not isinstance(entry, dict):
-            raise DataError(Fault.RECORD, where, f"not a JSON object (a {type(entry).__name__})")
-        entries.append((where, entry))
-    return entries
-
-
-def _checked(where: str | Path, object_hook: Callable[[dict[str, Any]], Any] | None, pairs: list[Any]) -> Any:
-    """A JSON object without repeated keys, converted by the hook."""
-    entry = dict(pairs)
-    if len(entry) < len(pairs) and any(entry[key] != value for key, value in pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        message = f"an object has the key {twice[:60]!r} more than once: give each its own"
-        raise _Refused(DataError(Fault.ID, where, message))
-    try:
-        return entry if object_hook is None else object_hook(entry)
-    except DataError as error:
-        raise _Refused(error) from error
-
-
-class _Refused(Exception):
-    """Carries an error through the JSON reader, which takes a ``ValueError`` for its own."""
-
-    def __init__(self, error: DataError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def read_image(path: Path) -> np.ndarray:
-    """``uint8[H, W, 3]`` RGB.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it cannot be decoded.
-    """
-    try:
-        return load_image(require_file(path))
-    except ValueError as error:
-        raise DataError(Fault.IMAGE, path, str(error).removeprefix(f"{path} ")) from error
-
-
-def fit(mask: np.ndarray, image: np.ndarray, where: str | Path) -> np.ndarray:
-    """``mask`` ``[..., H, W]``; raises :class:`DataError` where the sizes differ from the image's."""
-    if mask.shape[-2:] != image.shape[:2]:
-        (h, w), (height, width) = mask.shape[-2:], image.shape[:2]
-        raise DataError(
-            Fault.MASK, where, f"a mask of {h} x {w} on an image of {height} x {width} (height x width)"
-        )
-    return mask
 
 
 def check_sentences(sentences: str) -> None:
@@ -322,7 +209,7 @@ class Concatenated(Dataset):
             raise ValueError(f"{name or 'Concatenated'}: nothing to concatenate")
         self.name = "+".join(part.name for part in parts) if name is None else name
         self.parts = tuple(parts)
-        self._ends = np.cumsum([len(part) for part in parts])
+        self._ends = np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -360,7 +247,12 @@ class Concatenated(Dataset):
             yield from part.sources()
 
     def _locate(self, index: int) -> tuple[Dataset, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
-        number = int(np.searchsorted(self._ends, index, side="right"))
-        return self.parts[number], index - int(self._ends[number]) + len(self.parts[number])
+        self.check_index(index)
+        number, inside = locate(self._ends, index)
+        return self.parts[number], inside
+
+
+def locate(ends: np.ndarray, index: int) -> tuple[int, int]:
+    """Group of an item and its place there; ``ends`` are 0 and the summed lengths of the groups up to each."""
+    group = int(np.searchsorted(ends, index, side="right")) - 1
+    return group, index - int(ends[group])

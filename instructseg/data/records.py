@@ -1,4 +1,4 @@
-"""Typed records of data files; errors name the file and the record.
+"""Typed records of data files, and the problems found in them; errors name the file and the record.
 
 Every adapter reads its records by these, so that the same content is judged by the same rule in each format.
 """
@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from instructseg.data.dataset import DataError, Fault
 from instructseg.files import name_fault
 from instructseg.masks import mask_size
 
@@ -22,7 +22,62 @@ T = TypeVar("T")
 Id = int | str
 """A number or a text: two records of a kind never share one."""
 
-_MISSING: Any = object()
+
+class Fault(str, Enum):
+    """Kinds of problems of a data set on disk."""
+
+    FILE = "missing file"
+    RECORD = "unreadable record"
+    ID = "id that does not join"
+    IMAGE = "undecodable image"
+    MASK = "mask that does not fit"
+    COUNT = "unexpected count"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    Attributes:
+        fault: the kind.
+        where: the exact path, followed by what in it (an id, a line) where that is known.
+        message: what is wrong and, where that helps, what to do.
+    """
+
+    fault: Fault
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        """One line that any terminal can print, whatever the names in it are."""
+        line = f"{self.where}: {self.message}"
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+
+
+class DataError(ValueError):
+    """A :class:`Problem` that stops the reader; its text is the problem in one line."""
+
+    def __init__(self, fault: Fault, where: str | Path, message: str) -> None:
+        self.problem = Problem(fault, str(where), message)
+        super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders with its loader worker
+        return type(self), (self.problem.fault, self.problem.where, self.problem.message)
+
+
+class MissingFile(FileNotFoundError):
+    """A file that should be there; its text is the problem in one line."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.problem = Problem(Fault.FILE, str(path), "the file is missing")
+        super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem.where,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression
-from instructseg.data.dataset import DataError, Dataset, Fault, Problem, fit, local_counts
+from instructseg.data.data_files import fit
+from instructseg.data.dataset import Dataset, local_counts
 from instructseg.data.frames import neighbour_references, training_frames
-from instructseg.data.records import once
+from instructseg.data.records import DataError, Fault, Problem, once
 from instructseg.files import name_fault
 from instructseg.structures import Sample, Task
 
@@ -142,12 +143,25 @@ class ReferringVideos(Dataset):
         for clip in self.clips:
             yield from clip.inspect()
 
+    def readers(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """See :meth:`Dataset.readers`; all frames with all targets, then all samples."""
+        for clip in self.clips:
+            for t, frame in enumerate(clip.frame_names):
+                place = f"{self.name}/{clip.name}, frame {frame}"
+                yield place, partial(self._read, clip, t, place)
+        yield from super().readers()  # tells what is visible in no frame
+
     def locate(self, index: int) -> tuple[Clip, Expression]:
         """The video and the expression of sample ``index``; raises ``IndexError``."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        self.check_index(index)
         c, e = self._items[index]
         return self.clips[c], self.clips[c].expressions[e]
+
+    def _read(self, clip: Clip, t: int, place: str) -> None:
+        """Frame ``t`` and the masks of everything that is meant; raises as :meth:`draw`."""
+        pixels, mask = clip.frames[t], clip.mask(Expression("", "", clip.meant), t)
+        if mask is not None:
+            fit(mask, pixels, place)
 
     def _choose(
         self, clip: Clip, expression: Expression, rng: np.random.Generator
@@ -237,55 +251,3 @@ def expected_count(root: Path, part: str, what: str, published: int) -> int | No
     """Expected number: as published, or as recorded by a generated copy at ``root``."""
     counts = local_counts(root)
     return published if counts is None else counts.get(part, {}).get(what)
-
-
-class EveryFrame(Dataset):
-    """All frames with all targets, then all samples, for a deep check.
-
-    Args:
-        videos: whose frames and samples.
-    """
-
-    def __init__(self, videos: ReferringVideos) -> None:
-        self.videos, self.name, self.published = videos, videos.name, videos.published
-        self._ends = np.cumsum([0, *(len(clip) for clip in videos.clips)])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) + len(self.videos)
-
-    def __getitem__(self, index: int) -> Sample:
-        if index >= self._ends[-1]:  # tells what is visible in no frame
-            return self.videos[index - int(self._ends[-1])]
-        clip, t = self._locate(index)
-        pixels = clip.frames[t]
-        where = f"{self.name}/{clip.name}, frame {clip.frame_names[t]}"
-        meant = Expression("", "everything that is meant", clip.meant)
-        mask = clip.mask(meant, t)
-        masks = None if mask is None else fit(mask[None], pixels, where)
-        return Sample(pixels, meant.text, self.videos.task, masks=masks, name=where)
-
-    def image_key(self, index: int) -> str:
-        """Names the frame or the sample."""
-        if index >= self._ends[-1]:
-            return self.videos.image_key(index - int(self._ends[-1]))
-        clip, t = self._locate(index)
-        return f"{clip.name}/{clip.frame_names[t]}"
-
-    def counts(self) -> dict[str, int]:
-        """Those of the videos."""
-        return self.videos.counts()
-
-    def inspect(self) -> Iterator[Problem]:
-        """What is wrong with the videos."""
-        return self.videos.inspect()
-
-    def _locate(self, index: int) -> tuple[Clip, int]:
-        if index < 0:
-            raise IndexError(f"frame {index} in {self.name}")
-        number = int(np.searchsorted(self._ends, index, side="right")) - 1
-        return self.videos.clips[number], index - int(self._ends[number])
-
-
-def every_frame(opener: Callable[..., ReferringVideos], *arguments: Any) -> Callable[[], Dataset]:
-    """Defers opening the :class:`EveryFrame` of ``opener(*arguments)``."""
-    return lambda: EveryFrame(opener(*arguments))

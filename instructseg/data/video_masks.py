@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from instructseg.data.clips import Clip, Truth
-from instructseg.data.dataset import DataError, Fault, Problem, missing_files, read_json, require_file
-from instructseg.data.records import shown
+from instructseg.data.data_files import missing_files, read_json, require_file
+from instructseg.data.records import DataError, Fault, Problem, shown
 from instructseg.masks import load_index_png, mask_size, mask_to_rle, polygons_to_mask, rle_to_mask
 
 ANY_OBJECT = "any"
@@ -30,7 +30,7 @@ Track = tuple["CompactRle | None", ...]
 
 
 def compact_rle(entry: dict[str, Any]) -> Any:
-    """Object hook of :func:`~instructseg.data.dataset.read_json`: RLE dictionaries become :class:`CompactRle`.
+    """Object hook of :func:`.read_json`: RLE dictionaries become :class:`CompactRle`.
 
     They take a third of the memory; uncompressed run lengths are compressed. What is no good RLE stays as it
     is, for the error of who knows its place.

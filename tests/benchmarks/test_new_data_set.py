@@ -13,7 +13,8 @@ from instructseg.cli.arguments import evaluate
 from instructseg.config import DatasetConfig
 from instructseg.data.catalog import CATALOG, paper_figures
 from instructseg.data.catalog_row import CatalogRow, Evaluation
-from instructseg.data.dataset import Dataset, read_image
+from instructseg.data.data_files import read_image
+from instructseg.data.dataset import Dataset
 from instructseg.interop.splits import splits
 from instructseg.media import save_image
 from instructseg.structures import Sample, Task

@@ -8,19 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import (
-    Concatenated,
-    DataError,
-    Dataset,
-    Fault,
-    MissingFile,
-    Problem,
-    check_parts,
-    fit,
-    missing_files,
-    read_image,
-    read_json,
-)
+from instructseg.data.data_files import fit, missing_files, read_image, read_json
+from instructseg.data.dataset import Concatenated, Dataset, check_parts
+from instructseg.data.records import DataError, Fault, MissingFile, Problem
 from instructseg.structures import Sample, Task
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from instructseg.benchmarks.submission import write_mask
-from instructseg.data.custom import custom_images, custom_videos
+from instructseg.data import catalog
 from instructseg.data.custom.custom_images import CustomImages
 from instructseg.data.custom.custom_videos import CustomVideos
 from instructseg.data.custom.ytvis import result_name
-from instructseg.data.dataset import DataError, Fault, read_json
-from instructseg.data.records import by_id
+from instructseg.data.data_files import read_json
+from instructseg.data.records import DataError, Fault, by_id
 from instructseg.files import name_fault, path_below
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
@@ -76,8 +76,8 @@ BAD = [
 @pytest.mark.parametrize("segmentation", BAD)
 def test_every_bad_segmentation_is_a_problem_in_one_line(tmp_path: Path, segmentation: Any) -> None:
     reports = [
-        custom_images.check(coco(tmp_path / "i", segmentation), deep=True),
-        custom_videos.check(ytvis(tmp_path / "v", segmentation), deep=True),
+        catalog.check("custom-images", coco(tmp_path / "i", segmentation), deep=True),
+        catalog.check("custom-videos", ytvis(tmp_path / "v", segmentation), deep=True),
     ]
     for report in reports:
         assert report.problems and all("\n" not in str(problem) for problem in report.problems)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
-from instructseg.data.dataset import DataError
+from instructseg.data.records import DataError
 from instructseg.data.referring_videos import (
     TRIALS,
-    EveryFrame,
     ReferringVideos,
     VideoSampling,
     joined,
@@ -118,9 +117,6 @@ def test_an_index_outside_is_refused(index):
     dataset = ReferringVideos("v", [clip_of(6, Drawn(range(6)))])
     with pytest.raises(IndexError, match=f"sample {index} of 1 in v"):
         dataset[index]
-    for outside in (-1, 7):
-        with pytest.raises(IndexError):
-            EveryFrame(dataset)[outside]
 
 
 def test_joined_keeps_different_objects_apart():
@@ -142,17 +138,20 @@ def test_patterns_leave_out_videos_and_expressions():
     assert dataset.published == {}
 
 
-def test_every_frame_is_gone_through_once_and_every_sample():
+def test_a_deep_check_reads_every_frame_then_every_sample():
     dataset = ReferringVideos("v", [clip_of(3, Drawn({1})), clip_of(2, Drawn({}), name="b")])
-    every = EveryFrame(dataset)
-    assert len(every) == 3 + 2 + 2
-    assert [int(every[i].masks.sum()) for i in range(6)] == [0, 1, 0, 0, 0, 1]
-    assert [every.image_key(i) for i in range(7)] == [
-        "clip/00000", "clip/00001", "clip/00002", "b/00000", "b/00001", "v/clip/0", "v/b/0",
-    ]  # fmt: skip
+    places, reads = zip(*dataset.readers(), strict=True)
+    assert places == (
+        "v/clip, frame 00000", "v/clip, frame 00001", "v/clip, frame 00002", "v/b, frame 00000",
+        "v/b, frame 00001", "v, sample 0", "v, sample 1",
+    )  # fmt: skip
+    for read in reads[:6]:
+        read()
     with pytest.raises(DataError, match="v/b/0: 'the pixel' is visible in no frame"):
-        every[6]
-    assert every.counts() == dataset.counts()
+        reads[6]()
+    for _, read in ReferringVideos("v", [clip_of(3, Drawn({1}, size=(5, 7)))]).readers():
+        with pytest.raises(DataError, match="a mask of 5 x 7"):
+            read()
 
 
 def test_frame_files_are_read_when_asked_for(tmp_path):

@@ -36,18 +36,9 @@ import numpy as np
 
 from instructseg.data.custom.mask_files import CocoFile, MaskFiles, MaskRef
 from instructseg.data.custom.tables import TRAIN, VAL, part_of, read_table, several
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Dataset,
-    Fault,
-    Problem,
-    check_parts,
-    fit,
-    missing_files,
-    read_image,
-)
-from instructseg.data.records import Id, path_name
+from instructseg.data.data_files import fit, missing_files, read_image
+from instructseg.data.dataset import Dataset
+from instructseg.data.records import DataError, Fault, Id, Problem, path_name
 from instructseg.structures import Sample, Task
 
 TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
@@ -101,8 +92,7 @@ class CustomImages(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        self.check_index(index)
         row = self.rows[index]
         pixels = read_image(row.image)
         return Sample(
@@ -249,13 +239,6 @@ def _refs(mask: Any, objects: Any, folder: Path, where: str) -> tuple[MaskRef, .
     names: list[str | None] = [*several(objects)] or [None]
     found = [folder / path_name(file, where, "mask") for file in files]
     return tuple(MaskRef(file, name) for file in found for name in names)
-
-
-def check(source: str | Path, deep: bool = False) -> CheckReport:
-    """Checks custom data; see :func:`~instructseg.data.dataset.check_parts`."""
-    source = Path(source)
-    root = source if source.is_dir() else source.parent
-    return check_parts("own images", root, {root.name: lambda: CustomImages(source)}, deep)
 
 
 def open_for_masks(source: Path, split: str | None) -> CustomImages:

@@ -42,18 +42,9 @@ import numpy as np
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.custom.tables import TRAIN, VAL, part_of, read_table, several
 from instructseg.data.custom.ytvis import YtvisFile, result_name
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Fault,
-    MissingFile,
-    Problem,
-    check_parts,
-    read_json,
-    require_file,
-)
-from instructseg.data.records import path_name, shown
-from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
+from instructseg.data.data_files import read_json, require_file
+from instructseg.data.records import DataError, Fault, MissingFile, Problem, path_name, shown
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import (
     ANY_OBJECT,
     PaletteTruth,
@@ -335,10 +326,3 @@ def _find(source: Path) -> Path:
         if (source / name).is_file():
             return source / name
     raise FileNotFoundError(f"{source} is missing, or holds none of {', '.join((*TABLES, YTVIS))}")
-
-
-def check(source: str | Path, deep: bool = False) -> CheckReport:
-    """Checks custom data; see :func:`~instructseg.data.dataset.check_parts`."""
-    source = Path(source)
-    root = source if source.is_dir() else source.parent
-    return check_parts("own videos", root, {root.name: every_frame(CustomVideos.open, source)}, deep)

@@ -33,9 +33,9 @@ from instructseg.data.coco_refs import (
     to_annotation,
     to_image,
 )
-from instructseg.data.dataset import DataError, Fault, Problem, read_json, require_file
+from instructseg.data.data_files import read_json, require_file
 from instructseg.data.datasets.reasonseg import draw_shapes
-from instructseg.data.records import Id, Record, by_id, fault, file_kind, text
+from instructseg.data.records import DataError, Fault, Id, Problem, Record, by_id, fault, file_kind, text
 from instructseg.masks import load_index_png, numbers, whole_points
 from instructseg.media import load_image
 

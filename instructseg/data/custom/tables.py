@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from instructseg.data.dataset import DataError, Fault, read_json, read_jsonl
-from instructseg.data.delimited import read_delimited
-from instructseg.data.records import identifier, text
+from instructseg.data.data_files import read_delimited, read_json, read_jsonl
+from instructseg.data.records import DataError, Fault, identifier, text
 
 TRAIN, VAL = "train", "val"
 """Splits of custom data that are made where the table names none."""

@@ -10,8 +10,7 @@ from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.custom.mask_files import NOTHING, instructions, named, read_categories
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.records import Id, Record, by_id, file_kind, once, path_name
+from instructseg.data.records import DataError, Fault, Id, Record, by_id, file_kind, once, path_name
 from instructseg.data.video_masks import RleTruth, Track, to_track
 from instructseg.files import name_fault
 

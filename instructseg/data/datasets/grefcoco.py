@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.data.coco_refs import Instances, Ref, ReferringImages, Sentences, read_instances
-from instructseg.data.dataset import CheckReport, DataError, Fault, check_parts, read_json
+from instructseg.data.data_files import read_json
+from instructseg.data.dataset import Parts
 from instructseg.data.datasets.refcoco import find_images, in_split, to_refs
+from instructseg.data.records import DataError, Fault
 from instructseg.safe_pickle import load_plain
 
 SPLITS = ("train", "val", "testA", "testB")
@@ -86,20 +88,14 @@ class GRefCoco(ReferringImages):
         return {**super().counts(), "multi-target sentences": several, "no-target sentences": none}
 
 
-def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Checks the four splits; see :func:`~instructseg.data.dataset.check_parts`.
-
-    ``images`` as of :meth:`GRefCoco.open`.
-    """
-    root = Path(root)
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """The four splits; the files are read once."""
     files = cache(partial(_read, root))
 
     def opened(split: str) -> GRefCoco:
-        return GRefCoco.of_split(*files(), find_images(root, images), split, "joined")
+        return GRefCoco.of_split(*files(), find_images(root, options["images"] or None), split, "joined")
 
-    return check_parts(
-        "grefcoco", root, {f"grefcoco/unc/{split}": partial(opened, split) for split in SPLITS}, deep
-    )
+    return {f"grefcoco/unc/{split}": partial(opened, split) for split in SPLITS}
 
 
 def _read(root: Path) -> tuple[list[Ref], Instances]:

@@ -17,7 +17,7 @@ There is one split. In the Instruct file ``image`` is the bare name of an image 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from instructseg.data.dataset import (
-    CheckReport,
-    Dataset,
-    Problem,
-    check_parts,
-    missing_files,
-    read_image,
-    read_json,
-)
-from instructseg.data.records import Record, fault, file_kind, file_name, shown, text
+from instructseg.data.data_files import missing_files, read_image, read_json
+from instructseg.data.dataset import Dataset, Parts, locate
+from instructseg.data.records import Problem, Record, fault, file_kind, file_name, shown, text
 from instructseg.structures import Sample, Task
 
 FILES = (
@@ -76,18 +69,17 @@ class Llava(Dataset):
         self, root: str | Path, file: str | Path | None = None, coco: str | Path | None = None
     ) -> None:
         self.root = Path(root)
-        names = [name for name in FILES if (self.root / name).is_file()] or [FILES[0]]
-        self.file = self.root / (names[0] if file is None else file)
+        self.file = self.root / (_present(self.root)[0] if file is None else file)
         self._coco = self.root if coco is None else Path(coco)
         self.name = f"llava/{self.file.stem}"
         self.published = PUBLISHED.get(self.file.name, {})
         self._entries = 0
         self.conversations = self._read()
-        self._ends = np.cumsum([len(found.rounds) for found in self.conversations], dtype=np.int64)
+        self._ends = np.cumsum([0, *(len(found.rounds) for found in self.conversations)], dtype=np.int64)
         self._folders: dict[str, Path] = {}
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
         found, turn = self._locate(index)
@@ -152,11 +144,9 @@ class Llava(Dataset):
         return [entry for entry in found if entry is not None]
 
     def _locate(self, index: int) -> tuple[Conversation, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
-        number = int(np.searchsorted(self._ends, index, side="right"))
-        found = self.conversations[number]
-        return found, index - int(self._ends[number]) + len(found.rounds)
+        self.check_index(index)
+        number, turn = locate(self._ends, index)
+        return self.conversations[number], turn
 
 
 class _Turn(NamedTuple):
@@ -181,10 +171,10 @@ def _conversation(entry: Record) -> Conversation:
     return Conversation(str(entry.id("id")), image, rounds)
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks every file of :data:`FILES` in ``root``; the first is required if no other exists.
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Every file of :data:`FILES` in ``root``; the first is required if no other exists."""
+    return {f"llava/{Path(name).stem}": partial(Llava, root, name) for name in _present(root)}
 
-    See :func:`~instructseg.data.dataset.check_parts`.
-    """
-    present = [name for name in FILES if (Path(root) / name).is_file()] or [FILES[0]]
-    return check_parts("llava", root, {f"llava/{Path(n).stem}": partial(Llava, root, n) for n in present}, deep)
+
+def _present(root: Path) -> list[str]:
+    return [name for name in FILES if (root / name).is_file()] or [FILES[0]]

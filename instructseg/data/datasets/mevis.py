@@ -19,10 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
-from instructseg.data.dataset import CheckReport, check_parts
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
 from instructseg.data.records import Record, file_kind, identifier
-from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import RleTruth, read_tracks
 
 SPLITS = ("train", "valid_u", "valid")
@@ -99,9 +98,3 @@ def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalize
         expressions.append(Expression(number, said, _objects(entry)))
     files = FrameFiles.named(folder / "JPEGImages" / name, frames)
     return Clip(name, files, frames, tuple(expressions), truth)
-
-
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
-    parts = {split: every_frame(MeVis.open, root, split) for split in SPLITS}
-    return check_parts("mevis", root, parts, deep)

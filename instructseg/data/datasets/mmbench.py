@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.data.dataset import CheckReport, DataError, Fault, Problem, check_parts, require_file
+from instructseg.data.data_files import read_delimited, require_file
+from instructseg.data.dataset import Parts
 from instructseg.data.datasets.vqa import LETTER_ANSWER, Question, Questions
-from instructseg.data.delimited import read_delimited
-from instructseg.data.records import by_id, shown, text
+from instructseg.data.records import DataError, Fault, Problem, by_id, shown, text
 from instructseg.media import load_image
 
 FILE = "mmbench_dev_20230712.tsv"
@@ -141,12 +141,10 @@ def _given(value: str | None) -> bool:
     return value is not None and value.lower() not in ("", "nan", "none")
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks every ``.tsv`` in ``<root>/mmbench``; see :func:`~instructseg.data.dataset.check_parts`."""
-    names = sorted(path.name for path in (Path(root) / "mmbench").glob("*.tsv")) or [FILE]
-    return check_parts(
-        "mmbench", root, {f"mmbench/{Path(name).stem}": partial(MMBench, root, name) for name in names}, deep
-    )
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Every ``.tsv`` in ``<root>/mmbench``."""
+    names = sorted(path.name for path in (root / "mmbench").glob("*.tsv")) or [FILE]
+    return {f"mmbench/{Path(name).stem}": partial(MMBench, root, name) for name in names}
 
 
 def evaluation_suffix(options: Mapping[str, Any]) -> str:

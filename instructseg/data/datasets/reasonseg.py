@@ -20,25 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from instructseg import files
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Dataset,
-    Fault,
-    Problem,
-    check_parts,
-    missing_files,
-    read_image,
-    read_json,
-    require_file,
-)
-from instructseg.data.records import Record, file_kind
+from instructseg.data.data_files import missing_files, read_image, read_json, require_file
+from instructseg.data.dataset import Dataset
+from instructseg.data.records import DataError, Fault, Problem, Record, file_kind
 from instructseg.masks import numbers, whole_points
 from instructseg.structures import IGNORE_PIXEL, Sample, Task
 
@@ -94,8 +83,7 @@ class ReasonSeg(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        self.check_index(index)
         record, image = self.records[index], self.files[index].with_suffix(".jpg")
         pixels = read_image(image)
         height, width = pixels.shape[:2]
@@ -219,9 +207,3 @@ def _read_explanations(root: Path) -> list[tuple[str, str]]:
     with file_kind(file, "not a list of explanations"):
         entries = [Record.of(entry, f"{file}, entry {i}") for i, entry in enumerate(read_json(file, list))]
         return [(entry.text("image"), entry.string("outputs")) for entry in entries]
-
-
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks the three splits; see :func:`~instructseg.data.dataset.check_parts`."""
-    parts = {f"reasonseg/{split}": partial(ReasonSeg, root, split) for split in SPLITS}
-    return check_parts("reasonseg", root, parts, deep)

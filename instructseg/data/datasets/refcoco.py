@@ -45,15 +45,9 @@ from instructseg.data.coco_refs import (
     to_annotation,
     to_image,
 )
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Fault,
-    check_parts,
-    read_json,
-    require_file,
-)
-from instructseg.data.records import Record, by_id, identifier, shown
+from instructseg.data.data_files import read_json, require_file
+from instructseg.data.dataset import Dataset, Parts
+from instructseg.data.records import DataError, Fault, Record, by_id, identifier, shown
 from instructseg.safe_pickle import load_plain
 
 SPLITS: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
@@ -305,35 +299,29 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
     )
 
 
-def check(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Checks every split of every ``refs(*).p`` below ``root``; the default ones are required.
-
-    See :func:`~instructseg.data.dataset.check_parts`; ``images`` as of :meth:`RefCoco.open`.
-    """
-    root = Path(root)
-    parts = {}
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Every split of every ``refs(*).p`` below ``root``, each read once; the default ones are required."""
+    found: dict[str, Callable[[], Dataset]] = {}
     for (name, split_by), splits in SPLITS.items():
         if split_by == default_split_by(name) or (root / name / f"refs({split_by}).p").is_file():
-            files = cache(partial(_Original, root, name, split_by, images))
+            files = cache(partial(_Original, root, name, split_by, options["images"] or None))
             for split in splits:
-                parts[f"{name}/{split_by}/{split}"] = partial(_open_split, files, split)
-    return check_parts("refcoco", root, parts, deep)
+                found[f"{name}/{split_by}/{split}"] = partial(_open_joined, files, split)
+    return found
 
 
-def check_converted(root: str | Path, deep: bool = False, images: str | Path | None = None) -> CheckReport:
-    """Checks the converted files; see :meth:`RefCoco.open_converted` and ``check_parts``."""
-    images = converted_images(Path(root), images)
-    parts = {
-        f"{name}/converted/{split}": partial(RefCoco.open_converted, root, name, split, images, "joined")
-        for (name, split_by), splits in SPLITS.items()
-        if split_by == default_split_by(name)
-        for split in splits
-    }
-    return check_parts("refcoco-converted", root, parts, deep)
-
-
-def _open_split(files: Callable[[], _Original], split: str) -> RefCoco:
+def _open_joined(files: Callable[[], _Original], split: str) -> RefCoco:
     return files().split(split, "joined")
+
+
+def converted_parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Every converted file."""
+    return {
+        split.replace("/", "/converted/"): partial(
+            open_converted_split, root, split, {**options, "sentences": "joined"}
+        )
+        for split in CONVERTED_SPLITS
+    }
 
 
 def converted_images(root: Path, images: str | Path | None) -> Path:

@@ -29,26 +29,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Dataset,
-    Fault,
-    Sentences,
-    check_parts,
-    check_sentences,
-    read_json,
-    require_file,
-)
+from instructseg.data.data_files import read_json, require_file
+from instructseg.data.dataset import Dataset, Parts, Sentences, check_sentences
 from instructseg.data.datasets.refytvos import check_split, meta_file, read_videos
 from instructseg.data.datasets.refytvos import read_expressions as read_records
-from instructseg.data.records import Record, by_id, file_kind, file_name, text, whole
-from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame, joined
+from instructseg.data.records import DataError, Fault, Record, by_id, file_kind, file_name, text, whole
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, joined
 from instructseg.data.video_masks import PaletteTruth
 
 SETS = (
@@ -278,19 +270,15 @@ def _converted(folder: Path, name: str, video: Record) -> Clip:
     return Clip(name, frames, frames.names, tuple(expressions), truth, video.size())
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks both splits, and the converted file if present.
-
-    See :func:`~instructseg.data.dataset.check_parts`.
-    """
-    root = Path(root)
-    parts: dict[str, Callable[[], Dataset]] = {}
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Both splits, and the converted file if present."""
+    found: dict[str, Callable[[], Dataset]] = {}
     converted = (root / CONVERTED).is_file()
     if not converted or (root / "DAVIS").is_dir() or (root / "meta_expressions").is_dir():
-        parts |= {split: every_frame(RefDavis.open, root, split) for split in ("train", "valid")}
+        found |= {split: partial(RefDavis.open, root, split) for split in ("train", "valid")}
     if converted:
-        parts["converted/valid"] = every_frame(RefDavis.open_converted, root)
-    return check_parts("refdavis", root, parts, deep)
+        found["converted/valid"] = partial(RefDavis.open_converted, root)
+    return found
 
 
 def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefDavis:

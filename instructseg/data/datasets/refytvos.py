@@ -31,27 +31,18 @@ The converted files of UNINEXT and InstructSeg (``RefYtVos.open_converted``)::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
-from instructseg.data.dataset import (
-    CheckReport,
-    DataError,
-    Dataset,
-    Fault,
-    Problem,
-    Sentences,
-    check_parts,
-    check_sentences,
-    read_json,
-)
-from instructseg.data.records import Record, by_id, file_kind, file_name, shown, text
+from instructseg.data.data_files import read_json
+from instructseg.data.dataset import Parts, Sentences, check_sentences
+from instructseg.data.records import DataError, Fault, Problem, Record, by_id, file_kind, file_name, shown, text
 from instructseg.data.referring_videos import (
     ReferringVideos,
     VideoSampling,
-    every_frame,
     expected_count,
     joined,
 )
@@ -352,20 +343,14 @@ def _converted_frames(video: Record, folders: Mapping[str, Path | None]) -> Fram
     return FrameFiles(folder, tuple(file_name(file, where, "file_names") for file in inside))
 
 
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks both splits, as original or converted files.
-
-    See :func:`~instructseg.data.dataset.check_parts`.
-    """
-    root = Path(root)
-    parts: dict[str, Callable[[], Dataset]] = {}
+def parts(root: Path, options: Mapping[str, Any]) -> Parts:
+    """Both splits, as original or converted files."""
     converted = [split for split, place in CONVERTED.items() if (root / place).is_file()]
-    if not converted or (root / "meta_expressions").is_dir():
-        for split in ("train", "valid"):
-            parts[split] = every_frame(RefYtVos.open, root, split)
-    for split in converted:
-        parts[f"converted/{split}"] = every_frame(RefYtVos.open_converted, root, split)
-    return check_parts("refytvos", root, parts, deep)
+    is_original = not converted or (root / "meta_expressions").is_dir()
+    return {
+        **({split: partial(RefYtVos.open, root, split) for split in ("train", "valid")} if is_original else {}),
+        **{f"converted/{split}": partial(RefYtVos.open_converted, root, split) for split in converted},
+    }
 
 
 def open_split(root: Path, split: str | None, options: Mapping[str, Any]) -> RefYtVos:

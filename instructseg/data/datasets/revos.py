@@ -24,10 +24,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
-from instructseg.data.dataset import CheckReport, check_parts, read_json
+from instructseg.data.data_files import read_json
 from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
 from instructseg.data.records import Record, file_kind, identifier
-from instructseg.data.referring_videos import ReferringVideos, VideoSampling, every_frame
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
 from instructseg.structures import Task
 
@@ -101,9 +101,3 @@ def _read_foreground(file: Path, names: set[str]) -> dict[str, Track]:
         found = read_json(file, dict, compact_rle)
         entries = {n: Record.of(value, f"{file}, video {n}") for n, value in found.items() if n in names}
         return {name: to_rles(entry.list("masks_rle"), entry.where) for name, entry in entries.items()}
-
-
-def check(root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks both splits; see :func:`~instructseg.data.dataset.check_parts`."""
-    parts = {split: every_frame(ReVos.open, root, split) for split in ("train", "valid")}
-    return check_parts("revos", root, parts, deep)

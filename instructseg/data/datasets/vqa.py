@@ -22,26 +22,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from instructseg.data.dataset import (
-    CheckReport,
+from instructseg.data.data_files import missing_files, read_image, read_json, read_jsonl
+from instructseg.data.dataset import Dataset
+from instructseg.data.records import (
     DataError,
-    Dataset,
     Fault,
+    Id,
     Problem,
-    check_parts,
-    missing_files,
-    read_image,
-    read_json,
-    read_jsonl,
+    Record,
+    by_id,
+    fault,
+    file_kind,
+    file_name,
+    shown,
+    text,
 )
-from instructseg.data.records import Id, Record, by_id, fault, file_kind, file_name, shown, text
 from instructseg.structures import Sample, Task
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
@@ -88,8 +89,7 @@ class Questions(Dataset):
         return len(self.questions)
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.name}")
+        self.check_index(index)
         question = self.questions[index]
         return Sample(
             key_frame=self._pixels(question),
@@ -281,8 +281,3 @@ BENCHMARKS: Mapping[str, Callable[[str | Path], Questions]] = MappingProxyType(
     {"vqav2": vqav2, "vqav2_val": vqav2_val, "gqa": gqa, "pope": pope, "scienceqa": scienceqa}
 )
 """Name -> opener, which takes the root; all raise as :func:`read_questions`."""
-
-
-def check(name: str, root: str | Path, deep: bool = False) -> CheckReport:
-    """Checks one of :data:`BENCHMARKS`; see :func:`~instructseg.data.dataset.check_parts`."""
-    return check_parts(name, root, {name: partial(BENCHMARKS[name], root)}, deep)

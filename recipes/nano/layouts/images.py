@@ -11,16 +11,16 @@ import json
 import pickle
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from instructseg.data.custom import custom_images
-from instructseg.data.dataset import COUNTS_FILE, CheckReport, Fault
-from instructseg.data.datasets import grefcoco, llava, mmbench, reasonseg, refcoco, vqa
+from instructseg.data.catalog import check
+from instructseg.data.dataset import COUNTS_FILE, CheckReport
+from instructseg.data.datasets import grefcoco, reasonseg, refcoco, vqa
+from instructseg.data.records import Fault
 from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
@@ -54,12 +54,12 @@ def write_image_layouts(
     if pictures < 1:
         raise ValueError(f"pictures must be at least 1, got {pictures}")
     roots = {}
-    for name, (place, writer, check) in WRITERS.items():
+    for name, (place, writer) in WRITERS.items():
         if names and name not in names:
             continue
         roots[name] = root = Path(folder) / place
         writer(root, pictures, seed)
-        _write_counts(root, check(root))
+        _write_counts(root, check(name, root))
     return roots
 
 
@@ -102,7 +102,8 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
                 chosen = [ref for ref in refs if ref["split"] == split]
                 file = root / "RES" / name / f"{name}_{split}.json"
                 write_json_atomic(file, converted_json(chosen, instances_json(everything)))
-    _write_counts(root / "RES", refcoco.check_converted(root / "RES", images=root / refcoco.IMAGES[0]))
+    options = {"images": str(root / refcoco.IMAGES[0])}
+    _write_counts(root / "RES", check("refcoco-converted", root / "RES", options=options))
 
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
@@ -280,17 +281,16 @@ def write_python2_pickle(path: Path, content: Any) -> None:
 
 
 Writer = Callable[[Path, int, int], None]
-Checker = Callable[[Path], CheckReport]
 
-WRITERS: Mapping[str, tuple[str, Writer, Checker]] = MappingProxyType(
+WRITERS: Mapping[str, tuple[str, Writer]] = MappingProxyType(
     {
-        "refcoco": ("refer_seg", write_refcoco, refcoco.check),
-        "grefcoco": ("grefer_seg", write_grefcoco, grefcoco.check),
-        "reasonseg": ("ReasonSeg", write_reasonseg, reasonseg.check),
-        "llava": ("llava_dataset", write_llava, llava.check),
-        **{name: ("eval", write_vqa[name], partial(vqa.check, name)) for name in vqa.BENCHMARKS},
-        "mmbench": ("eval", write_mmbench, mmbench.check),
-        "custom-images": ("custom-images", write_own, custom_images.check),
+        "refcoco": ("refer_seg", write_refcoco),
+        "grefcoco": ("grefer_seg", write_grefcoco),
+        "reasonseg": ("ReasonSeg", write_reasonseg),
+        "llava": ("llava_dataset", write_llava),
+        **{name: ("eval", write_vqa[name]) for name in vqa.BENCHMARKS},
+        "mmbench": ("eval", write_mmbench),
+        "custom-images": ("custom-images", write_own),
     }
 )
-"""Name -> folder below the root of all, writer of ``(root, pictures per split, seed)``, and its check."""
+"""Name -> folder below the root of all, and writer of ``(root, images per split, seed)``."""

@@ -181,7 +181,7 @@ def write_custom_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([("video", "instruction", "mask", "object"), *rows])
     write_text_atomic(root / "instructions.csv", table.getvalue())
-    write_counts(root, {root.name: (len(clips), len(rows))})
+    write_counts(root, {"custom-videos": (len(clips), len(rows))})
 
 
 def write_custom_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
@@ -197,7 +197,7 @@ def write_custom_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
             entry["instruction"] = list(clip.said[i])
         asked += len(entry.get("instruction", [""]))
     write_json_atomic(root / "annotations.json", content)
-    write_counts(root, {root.name: (len(clips), asked)})
+    write_counts(root, {"custom-videos": (len(clips), asked)})
 
 
 def _ytvis(clips: Sequence[DrawnClip]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.data.custom import custom_images
+from instructseg.data import catalog
 from instructseg.data.custom.custom_images import CustomImages
-from instructseg.data.dataset import DataError, Fault
+from instructseg.data.records import DataError, Fault
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import save_image
 from instructseg.structures import Task
@@ -41,7 +41,7 @@ def test_the_generated_table(tmp_path: Path) -> None:
         assert unknown is None
         index += 4
     assert index == len(part)
-    assert not custom_images.check(tmp_path, deep=True).problems
+    assert not catalog.check("custom-images", tmp_path, deep=True).problems
 
 
 def own(root: Path, rows: Any, name: str = "instructions.json") -> Path:
@@ -303,5 +303,5 @@ def test_check(tmp_path: Path) -> None:
     rows = [
         {"image": f"{n}.png", "instruction": "x", "mask": m} for n, m in (("a", "ids.png"), ("b", "no.png"))
     ]
-    report = custom_images.check(own(tmp_path, rows))
+    report = catalog.check("custom-images", own(tmp_path, rows))
     assert [Path(problem.where).name for problem in report.problems] == ["b.png", "no.png"]

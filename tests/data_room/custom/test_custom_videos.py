@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from instructseg.data.custom.custom_videos import CustomVideos, VideoFrames, check, open_frames
-from instructseg.data.dataset import DataError, Fault
+from instructseg.data import catalog
+from instructseg.data.custom.custom_videos import CustomVideos, VideoFrames, open_frames
+from instructseg.data.records import DataError, Fault
 from instructseg.media import open_video, save_image
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import draw_clips
@@ -52,7 +53,7 @@ def test_a_table_of_folders_a_video_file_and_tracks(root):
     assert_same_masks(street, DRAWN[0], two, [0, 1])
     assert_same_masks(street, DRAWN[0], nothing, [])
     assert len(two.objects) == 2 and nothing.objects == ()
-    report = check(root, deep=True)
+    report = catalog.check("custom-videos", root, deep=True)
     assert not report.problems and report.counts[0].expected == 3
 
 
@@ -66,7 +67,7 @@ def test_a_ytvis_file(ytvis):
         for expression in clip.expressions[:-1]:
             assert_same_masks(clip, drawn, expression, meant_by(drawn, expression))
         assert_same_masks(clip, drawn, clip.expressions[-1], [last])
-    assert not check(ytvis / "annotations.json", deep=True).problems
+    assert not catalog.check("custom-videos", ytvis / "annotations.json", deep=True).problems
 
 
 def test_the_same_category_in_a_video_means_all_of_it(ytvis):
@@ -209,7 +210,7 @@ def test_an_object_that_does_not_join_is_found(root):
     row = ("videos/yard", "a dog", "tracks.json")
     write_table(root / "instructions.csv", (*row, "99"))
     (root / "counts.json").unlink()
-    (problem,) = check(root).problems
+    (problem,) = catalog.check("custom-videos", root).problems
     assert problem.fault is Fault.ID and "tracks.json, object 99: is not there" in str(problem)
     write_table(root / "instructions.csv", ("videos/street", "a dog", "masks/street", "red"))
     with pytest.raises(DataError, match="object 'red' is not a number of 1 to 255"):

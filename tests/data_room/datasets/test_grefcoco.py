@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets import grefcoco
+from instructseg.data import catalog
 from instructseg.data.datasets.grefcoco import SPLITS, GRefCoco
+from instructseg.data.records import DataError, Fault
 from recipes.nano.layouts.images import write_grefcoco, write_python2_pickle
 from recipes.nano.layouts.scenes import draw_pictures
 
@@ -83,5 +83,5 @@ def test_errors(root: Path, tmp_path: Path) -> None:
 
 def test_check(root: Path) -> None:
     next((root / "images" / "train2014").glob("*.jpg")).unlink()
-    report = grefcoco.check(root)
+    report = catalog.check("grefcoco", root)
     assert {problem.fault for problem in report.problems} == {Fault.COUNT, Fault.FILE}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets import llava
+from instructseg.data import catalog
 from instructseg.data.datasets.llava import Llava
+from instructseg.data.records import DataError, Fault
 from instructseg.structures import Task
 from recipes.nano.layouts.scenes import draw_pictures
 from recipes.nano.layouts.text import facts, write_llava
@@ -88,9 +88,9 @@ def test_errors(tmp_path: Path, root: Path) -> None:
 
 
 def test_check(root: Path) -> None:
-    report = llava.check(root, deep=True)
+    report = catalog.check("llava", root, deep=True)
     assert {problem.fault for problem in report.problems} == {Fault.COUNT}
     assert {count.part for count in report.counts} == {"llava/llava_v1_5_mix665k", "llava/llava_instruct_150k"}
     (root / "gqa" / "images" / "000000000002.jpg").unlink()
-    missing = [problem for problem in llava.check(root).problems if problem.fault is Fault.FILE]
+    missing = [problem for problem in catalog.check("llava", root).problems if problem.fault is Fault.FILE]
     assert [problem.where for problem in missing] == [str(root / "gqa" / "images" / "000000000002.jpg")]

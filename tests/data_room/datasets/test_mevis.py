@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError
-from instructseg.data.datasets.mevis import PUBLISHED, MeVis, check
+from instructseg.data import catalog
+from instructseg.data.datasets.mevis import PUBLISHED, MeVis
+from instructseg.data.records import DataError
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import draw_clips
 from recipes.nano.layouts.videos import write_mevis
@@ -37,7 +38,7 @@ def test_videos_are_those_that_were_written(root, split):
             assert_same_masks(clip, drawn, expression, meant_by(drawn, expression))
         assert everything.text == "everything that is shown"
         assert_same_masks(clip, drawn, everything, drawn.objects)
-    assert not check(root, deep=True).problems
+    assert not catalog.check("mevis", root, deep=True).problems
 
 
 def test_the_truth_of_valid_is_not_public(root):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets import mmbench
+from instructseg.data import catalog
 from instructseg.data.datasets.mmbench import FILE, MMBench
 from instructseg.data.datasets.vqa import LETTER_ANSWER
+from instructseg.data.records import DataError, Fault
 from recipes.nano.layouts.scenes import draw_pictures
 from recipes.nano.layouts.text import colour_choice, write_mmbench
 
@@ -54,5 +54,8 @@ def test_errors(root: Path, tmp_path: Path) -> None:
         part[0]
     with pytest.raises(DataError, match="index 2: the image cannot be decoded"):
         part[1]
-    assert [problem.fault for problem in mmbench.check(root).problems] == [Fault.ID]
-    assert [problem.fault for problem in mmbench.check(root, deep=True).problems] == [Fault.ID, Fault.IMAGE]
+    assert [problem.fault for problem in catalog.check("mmbench", root).problems] == [Fault.ID]
+    assert [problem.fault for problem in catalog.check("mmbench", root, deep=True).problems] == [
+        Fault.ID,
+        Fault.IMAGE,
+    ]

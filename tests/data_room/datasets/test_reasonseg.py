@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructseg.data.dataset import DataError, Fault
+from instructseg.data import catalog
 from instructseg.data.datasets import reasonseg
 from instructseg.data.datasets.reasonseg import ReasonSeg, draw_shapes
+from instructseg.data.records import DataError, Fault
 from instructseg.media import save_image
 from instructseg.structures import Task
 from recipes.nano.layouts.images import write_reasonseg
@@ -138,13 +139,13 @@ def test_errors(root: Path, tmp_path: Path) -> None:
 
 
 def test_check(root: Path) -> None:
-    assert {problem.fault for problem in reasonseg.check(root, deep=True).problems} == {Fault.COUNT}
+    assert {problem.fault for problem in catalog.check("reasonseg", root, deep=True).problems} == {Fault.COUNT}
     (root / "val" / "extra.jpg").write_bytes(b"")
     file = root / "explanatory" / "train.json"
     file.write_text(json.dumps([{"image": "nobody.jpg", "query": "", "outputs": ""}]))
-    problems = [p for p in reasonseg.check(root).problems if p.fault is not Fault.COUNT]
-    assert [p.fault for p in problems] == [Fault.ID, Fault.FILE]
-    assert problems[1].where == str(root / "val" / "extra.json")
+    problems = [p for p in catalog.check("reasonseg", root).problems if p.fault is not Fault.COUNT]
+    assert [p.fault for p in problems] == [Fault.FILE, Fault.ID]
+    assert problems[0].where == str(root / "val" / "extra.json")
 
 
 def test_two_explanations_of_one_image_are_counted(root: Path) -> None:
@@ -155,4 +156,4 @@ def test_two_explanations_of_one_image_are_counted(root: Path) -> None:
     assert dataset.explanations[entries[0]["image"]] == "the later one"
     what = "skipped: earlier explanations of an image"
     assert dataset.counts()[what] == 1 and dataset.counts()["explanations"] == len(entries)
-    assert what in {count.what for count in reasonseg.check(root).counts}
+    assert what in {count.what for count in catalog.check("reasonseg", root).counts}

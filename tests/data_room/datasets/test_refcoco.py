@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import Concatenated, DataError, Fault
+from instructseg.data import catalog
+from instructseg.data.dataset import Concatenated
 from instructseg.data.datasets import refcoco
 from instructseg.data.datasets.refcoco import PUBLISHED, SPLITS, RefCoco, in_split
+from instructseg.data.records import DataError, Fault
 from instructseg.masks import mask_to_rle, polygons_to_mask
 from instructseg.media import save_image
 from instructseg.structures import Task
@@ -228,12 +230,14 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 
 
 def test_check(root: Path, tmp_path: Path) -> None:
-    report = refcoco.check(root, deep=True)
+    report = catalog.check("refcoco", root, deep=True)
     assert {problem.fault for problem in report.problems} == {Fault.COUNT}  # a small copy without counts.json
     assert len({count.part for count in report.counts}) == sum(len(splits) for splits in SPLITS.values())
-    converted = refcoco.check_converted(root / "RES", images=root / refcoco.IMAGES[0], deep=True)
+    converted = catalog.check(
+        "refcoco-converted", root / "RES", True, {"images": str(root / refcoco.IMAGES[0])}
+    )
     assert not converted.problems
-    empty = refcoco.check(tmp_path)
+    empty = catalog.check("refcoco", tmp_path)
     missing = [f"{tmp_path}/{name}/refs({by}).p" for name, by in SPLITS if by != "google"]
     assert [problem.where for problem in empty.problems] == missing
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets.refdavis import CONVERTED, SETS, RefDavis, check, read_expressions
+from instructseg.data import catalog
+from instructseg.data.datasets.refdavis import CONVERTED, SETS, RefDavis, read_expressions
+from instructseg.data.records import DataError, Fault
 from recipes.nano.layouts.clips import draw_clips
 from recipes.nano.layouts.videos import (
     SAID_BY,
@@ -48,7 +49,7 @@ def test_videos_are_those_that_were_written(root, split):
         assert [e.id for e in clip.expressions] == [str(n) for n in range(len(said))]
         for expression in clip.expressions:
             assert_same_masks(clip, drawn, expression, meant_by(drawn, expression))
-    assert not check(root, deep=True).problems
+    assert not catalog.check("refdavis", root, deep=True).problems
 
 
 @pytest.mark.parametrize("annotation", range(4))
@@ -108,7 +109,7 @@ def test_the_file_that_the_released_code_evaluates(tmp_path):
     ]
     for expression, i in zip(clip.expressions, drawn.objects, strict=True):
         assert_same_masks(clip, drawn, expression, [i])
-    report = check(tmp_path, deep=True)
+    report = catalog.check("refdavis", tmp_path, deep=True)
     assert not report.problems and {count.part for count in report.counts} == {"converted/valid"}
 
 
@@ -146,5 +147,5 @@ def test_an_unknown_set_is_refused(root):
 def test_a_mask_that_is_missing_is_found(original):
     path = original / "DAVIS/Annotations_unsupervised/480p/goat/00004.png"
     path.unlink()
-    (problem,) = check(original).problems
+    (problem,) = catalog.check("refdavis", original).problems
     assert (problem.fault, problem.where) == (Fault.FILE, str(path))

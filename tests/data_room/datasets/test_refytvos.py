@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets.refytvos import CONVERTED, RefYtVos, check
+from instructseg.data import catalog
+from instructseg.data.datasets.refytvos import CONVERTED, RefYtVos
+from instructseg.data.records import DataError, Fault
 from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
@@ -66,7 +67,7 @@ def test_valid_without_local_masks_has_no_truth(root):
     assert clip.mask(clip.expressions[0], 0) is None and clip.foreground(0) is None
     assert len(dataset) == len(clip.expressions)
     assert dataset[0].masks is None
-    assert not check(root).problems
+    assert not catalog.check("refytvos", root).problems
 
 
 def test_the_test_videos_are_taken_out_of_valid(root):
@@ -109,7 +110,7 @@ def test_the_2020_files(tmp_path, first_frame):
             assert [e.text for e in clip.expressions] == said
             for expression in clip.expressions:
                 assert_same_masks(clip, drawn, expression, meant_by(drawn, expression))
-    assert not check(tmp_path, deep=True).problems
+    assert not catalog.check("refytvos", tmp_path, deep=True).problems
 
 
 def converted_pairs(dataset):
@@ -210,7 +211,7 @@ def test_a_missing_frame_and_a_missing_mask_are_found(root):
     mask = root / "train/Annotations/0043f083b5/00015.png"
     frame.unlink()
     mask.unlink()
-    problems = check(root).problems
+    problems = catalog.check("refytvos", root).problems
     assert {(p.fault, p.where) for p in problems} == {(Fault.FILE, str(frame)), (Fault.FILE, str(mask))}
     clip = RefYtVos.open(root, "train").clips[1]
     with pytest.raises(FileNotFoundError, match=str(mask)):
@@ -223,7 +224,7 @@ def test_a_mask_of_another_size_is_found(root):
     path = root / "train/Annotations/003234408d/00000.png"
     save_palette_png(path, np.zeros((5, 7), np.uint8))
     height, width = SPLITS["train"][0].size
-    (problem,) = check(root, deep=True).problems
+    (problem,) = catalog.check("refytvos", root, deep=True).problems
     assert problem.fault is Fault.MASK
     assert str(problem) == f"{path}: a mask of 5 x 7 for frames of {height} x {width} (height x width)"
 
@@ -243,7 +244,7 @@ def test_a_coloured_mask_and_a_broken_one_are_distinguished(root):
 
 def test_an_object_that_the_meta_file_does_not_know_is_found(root):
     edit(root / "train/meta.json", lambda content: content["videos"]["003234408d"]["objects"].pop("2"))
-    problems = check(root).problems
+    problems = catalog.check("refytvos", root).problems
     assert {p.fault for p in problems} == {Fault.ID}
     assert "video 003234408d: no object 2, which expression" in str(problems[0])
 
@@ -273,11 +274,11 @@ def test_wrong_arguments_are_refused(root, arguments, message):
 
 def test_counts_and_publication(root):
     assert RefYtVos.open(root, "train").published == {"videos": 3471}
-    report = check(root, deep=True)
+    report = catalog.check("refytvos", root, deep=True)
     assert not report.problems
     assert all(count.found == count.expected for count in report.counts)
     (root / "counts.json").write_text(json.dumps({"train": {"videos": 9}, "valid": {"videos": 1}}))
-    (problem,) = check(root).problems
+    (problem,) = catalog.check("refytvos", root).problems
     assert problem.fault is Fault.COUNT and "2 videos, expected 9" in str(problem)
 
 

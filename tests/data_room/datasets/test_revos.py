@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
-from instructseg.data.datasets.revos import ReVos, check
+from instructseg.data import catalog
+from instructseg.data.datasets.revos import ReVos
+from instructseg.data.records import DataError, Fault
 from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
@@ -48,7 +49,7 @@ def test_videos_are_those_that_were_written(tmp_path, split, folder):
         assert_same_masks(clip, drawn, everything, drawn.objects)
         assert nothing.type == "no target" and nothing.objects == ()
         assert_same_masks(clip, drawn, nothing, [])
-    assert not check(tmp_path, deep=True).problems
+    assert not catalog.check("revos", tmp_path, deep=True).problems
 
 
 def test_foreground_is_the_recorded_one_or_the_union(root):
@@ -86,7 +87,7 @@ def test_videos_are_left_out_by_pattern(root):
 
 def test_an_id_that_does_not_join_is_named(root):
     edit(root / "mask_dict.json", lambda content: content.pop("0"))
-    problems = check(root).problems
+    problems = catalog.check("revos", root).problems
     assert {p.fault for p in problems} == {Fault.ID}
     assert str(problems[0]).endswith(
         "mask_dict.json, object 0: is not there, but UVO/all/2E4T5NCywcE speaks of it"
@@ -100,7 +101,7 @@ def test_an_object_that_is_never_visible_is_skipped(root):
     edit(root / "mask_dict.json", lambda content: content.update({"0": [None] * 8}))
     dataset = ReVos.open(root, "train")
     assert dataset.counts()["skipped: never visible"] == len(SPLITS["train"][0].said[0])
-    assert not check(root).problems
+    assert not catalog.check("revos", root).problems
 
 
 def test_masks_of_another_size_and_tracks_of_another_length_are_found(root):
@@ -111,7 +112,7 @@ def test_masks_of_another_size_and_tracks_of_another_length_are_found(root):
         content["1"] = content["1"][:-1]
 
     edit(root / "mask_dict.json", damage)
-    texts = [str(problem) for problem in check(root).problems]
+    texts = [str(problem) for problem in catalog.check("revos", root).problems]
     name, file = "UVO/all/2E4T5NCywcE", root / "mask_dict.json"
     assert texts == [
         f"{file}, object 0: a mask of 9 x 11 for {name} of {height} x {width} (height x width)",

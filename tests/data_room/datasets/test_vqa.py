@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from instructseg.data.dataset import DataError, Fault
+from instructseg.data import catalog
 from instructseg.data.datasets import vqa
 from instructseg.data.datasets.vqa import BENCHMARKS, LETTER_ANSWER, SHORT_ANSWER
+from instructseg.data.records import DataError, Fault
 from instructseg.structures import Task
 from recipes.nano.layouts.scenes import draw_pictures
 from recipes.nano.layouts.text import colour_choice, facts, write_vqa
@@ -114,10 +115,10 @@ def test_answers_that_do_not_join(root: Path) -> None:
 
 def test_check(root: Path) -> None:
     for name in BENCHMARKS:
-        assert {problem.fault for problem in vqa.check(name, root, deep=True).problems} == {Fault.COUNT}
+        assert {problem.fault for problem in catalog.check(name, root, deep=True).problems} == {Fault.COUNT}
     next((root / "gqa" / "data" / "images").iterdir()).write_bytes(b"no image")
-    assert Fault.IMAGE not in {problem.fault for problem in vqa.check("gqa", root).problems}
-    assert Fault.IMAGE in {problem.fault for problem in vqa.check("gqa", root, deep=True).problems}
+    assert Fault.IMAGE not in {problem.fault for problem in catalog.check("gqa", root).problems}
+    assert Fault.IMAGE in {problem.fault for problem in catalog.check("gqa", root, deep=True).problems}
 
 
 def test_label_files_as_published(tmp_path: Path) -> None:

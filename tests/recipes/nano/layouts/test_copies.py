@@ -34,7 +34,7 @@ def test_copies_are_written_into_an_empty_folder_only(tmp_path: Path) -> None:
 
 
 def test_every_layout_belongs_to_a_data_set() -> None:
-    written = {place for place, _, _ in WRITERS.values()} | set(video_layouts())
+    written = {place for place, _ in WRITERS.values()} | set(video_layouts())
     assert {place for places in COPIES.values() for place in places} == written | {"refer_seg/RES"}
     assert list(COPIES) == list(CATALOG)
     assert set(WRITERS) < set(COPIES)

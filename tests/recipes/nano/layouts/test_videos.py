@@ -6,24 +6,14 @@ import pickle
 import numpy as np
 import pytest
 
-from instructseg.data.custom import custom_videos
-from instructseg.data.datasets import mevis, refdavis, refytvos, revos
+from instructseg.data.catalog import check
+from instructseg.data.datasets import mevis, refytvos, revos
 from instructseg.data.mixture import Mixture
 from recipes.nano.layouts.clips import HIDDEN, draw_clips
+from recipes.nano.layouts.copies import COPIES
 from recipes.nano.layouts.videos import video_layouts, write_video_layouts
 
-CHECKS = {
-    "ref-youtube-vos": refytvos.check,
-    "ref-youtube-vos-2020": refytvos.check,
-    "rvos/YouTube": refytvos.check,
-    "ref-davis": refdavis.check,
-    "ref-davis-referformer": refdavis.check,
-    "rvos/DAVIS": refdavis.check,
-    "ReVOS": revos.check,
-    "mevis": mevis.check,
-    "custom-videos": custom_videos.check,
-    "custom-videos-ytvis": custom_videos.check,
-}
+DATASETS = {place: name for name, places in COPIES.items() for place in places}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +25,14 @@ def root(tmp_path_factory):
 
 @pytest.mark.parametrize("name", video_layouts())
 def test_every_copy_passes_its_thorough_check(root, name):
-    report = CHECKS[name](root / name, deep=True)
+    report = check(DATASETS[name], root / name, deep=True)
     assert not report.problems
     assert all(count.found == count.expected for count in report.counts if not count.what.startswith("skipped"))
     assert {"videos", "expressions"} <= {count.what for count in report.counts}
 
 
-def test_there_is_a_check_for_every_layout():
-    assert set(CHECKS) == set(video_layouts())
+def test_every_layout_is_that_of_a_data_set():
+    assert set(video_layouts()) <= set(DATASETS)
 
 
 @pytest.mark.parametrize("name", video_layouts())
@@ -51,7 +41,7 @@ def test_a_file_that_is_taken_away_is_found(tmp_path, name):
     write(tmp_path / "copy", clips)
     frame = sorted((tmp_path / "copy").rglob("*.jpg"))[0]
     frame.unlink()
-    problems = CHECKS[name](tmp_path / "copy").problems
+    problems = check(DATASETS[name], tmp_path / "copy").problems
     if name == "custom-videos":  # the frames of a folder are those that are there
         assert not problems
     else:
