@@ -281,8 +281,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Any]
     """Reads a configuration file.
 
     Args:
-        path: YAML with the fields of :class:`RunConfig`. ``_base_`` inherits from another file, and
-            ``stages.<name>: null`` drops an inherited stage.
+        path: YAML with the fields of :class:`RunConfig`, or the name of a shipped one. ``_base_`` inherits from
+            another file, and ``stages.<name>: null`` drops an inherited stage.
         overrides: ``dotted.key=value``; applies to every stage, unless the key starts with
             ``stages.<name>``. The command line has the last word.
         kind: what is made of it; a recipe has fields of its own.

@@ -1,7 +1,7 @@
 """Strict parsing of YAML files and command-line words to nested dataclasses.
 
-A file may inherit from another by ``_base_: other.yaml`` (relative to itself) and may use the
-interpolations of omegaconf. An error names the file, the full dotted key and the closest valid key.
+A file may inherit from another by ``_base_: other.yaml`` (relative to itself, or of the package) and may use
+the interpolations of omegaconf. An error names the file, the full dotted key and the closest valid key.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from instructseg.shipped import find_config
 from instructseg.yaml_text import DEEPEST, fill, parse, read_text
 
 LARGEST = 1 << 63
@@ -40,13 +41,13 @@ class Origins:
 
 
 def read_tree(path: Path, origins: Origins) -> Tree:
-    """Reads a file over its bases; interpolations stay as they are.
+    """Reads a file, or the shipped one of that name, over its bases; interpolations stay as they are.
 
     Raises:
         FileNotFoundError: when the file or a base of it is missing.
         ValueError: when it is no YAML mapping, or inherits from itself.
     """
-    return _read(path, origins, ())
+    return _read(find_config(path), origins, ())
 
 
 def read_words(words: Sequence[str], origins: Origins) -> Tree:
@@ -184,18 +185,7 @@ class _Builder:
         return ValueError(": ".join(part for part in (self.origins.of(key), key, message) if part))
 
 
-def _where_to_look(path: Path, above: tuple[Path, ...]) -> str:
-    """End of the error about a missing file; an installed package has no ``configs/``."""
-    if above:
-        return f", the base of {above[-1]}"
-    if path.parts[:1] == ("configs",):
-        return ": configs/ is part of the repository, not of the package: run in a clone, or give a path"
-    return ""
-
-
 def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration file {path}" + _where_to_look(path, above))
     if path.resolve() in [file.resolve() for file in above]:
         raise ValueError(f"{path}: inherits from itself, by way of {above[-1]}: take a _base_ out")
     if len(above) >= DEEPEST:
@@ -207,9 +197,18 @@ def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:
     base = tree.pop("_base_", None)
     if not (base is None or isinstance(base, str)):
         raise ValueError(f"{path}: _base_: expected the name of a file, got {_short(base)}")
-    below = _read(path.parent / base, origins, (*above, path)) if base else {}
+    below = _read(_base_of(path, base), origins, (*above, path)) if base else {}
     origins.note(tree, str(path))
     return merge(below, tree)
+
+
+def _base_of(path: Path, base: str) -> Path:
+    """The file that ``path`` inherits from: beside it, or of the package."""
+    beside = path.parent / base
+    try:
+        return beside if beside.is_file() else find_config(base.lstrip("./"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no configuration file {beside}, the base of {path}") from None
 
 
 def _check_values(value: Any, path: Path | str, key: str) -> None:

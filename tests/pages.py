@@ -78,6 +78,8 @@ def of_this_project(words: list[str]) -> list[str]:
         return words[1:]
     if words[:2] == ["python", "-m"] and words[2].startswith(("recipes.", "perf.")):
         return words[1:]
+    if "instructseg" in words and words[words.index("instructseg") - 1] == "-m":
+        return words[words.index("instructseg") + 1 :]
     script = next((word for word in words if word.endswith(".py")), None)
     if script and words[0] in ("python", *LAUNCHERS):
         return words[words.index(script) :]

@@ -37,6 +37,7 @@ RANKS = {
     "yaml_text": 0,
     "files": 0,
     "hub": 0,
+    "shipped": 0,
     "devices": 0,
     "out_of_memory": 0,
     "masks": 1,

@@ -87,9 +87,12 @@ def problem(words: list[str]) -> str | None:
 def check_configuration(words: list[str]) -> None:
     """Loads the YAML file that a command names, with the fields that the command changes."""
     changed = [word for word in words if re.match(r"[a-z_]+(\.\w+)*=", word)]
-    for file in [word for word in words if word.endswith(".yaml")]:
-        recipe = recipe_of(ROOT / file, changed)
-        (load_nano if recipe else load_config)(ROOT / file, changed)
+    named = [word for word in words if word.endswith(".yaml")]
+    if words[:1] in (["train"], ["eval"]):
+        named = words[1:2]
+    for file in named:
+        recipe = recipe_of(file, changed)
+        (load_nano if recipe else load_config)(file, changed)
 
 
 def check_python(text: str) -> None:
@@ -215,7 +218,11 @@ REASON = "\n# not run by the tests: needs a camera"
     ("fence", "text", "expected"),
     [
         ("bash", "instructseg image none.jpg 'the red circle'", "none.jpg"),
-        ("bash", "python train_net.py --config-file configs/tune.yaml train.max_step=3" + REASON, "max_steps"),
+        (
+            "bash",
+            "python train_net.py --config-file configs/nano/tune.yaml train.max_step=3" + REASON,
+            "max_steps",
+        ),
         ("bash", "curl example.org", "say why"),
         ("python", "from instructseg import ImagePredictr", "ImagePredictr"),
         ("python", "from instructseg import ImagePredictr" + REASON, "ImagePredictr"),

@@ -19,6 +19,7 @@ from instructseg.cli.inputs import read_prompts, split_words
 from instructseg.cli.job import Job, with_job
 from instructseg.cli.run_summary import show, show_all
 from instructseg.cli.segment import segment_images, segment_video, segment_videos
+from instructseg.cli.show_config import config_app
 from instructseg.version import __version__
 
 
@@ -37,10 +38,10 @@ app = typer.Typer(
     cls=_Commands,
     name="instructseg",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
@@ -128,7 +129,7 @@ def demo_command(
         show(summary, job.json)
 
 
-Config = Annotated[str, typer.Argument(help="YAML file, see configs/.")]
+Config = Annotated[str, typer.Argument(help="YAML file, or a name of 'instructseg config list'.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Override config fields.")]
 
 

@@ -51,7 +51,9 @@ def run_command(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     given: dict[str, Any] = {"required": True} if config_file is None else {"default": config_file}
-    parser.add_argument("--config-file", **given, metavar="FILE", help="YAML, see configs/")
+    parser.add_argument(
+        "--config-file", **given, metavar="FILE", help="YAML file, or a name of 'instructseg config list'"
+    )
     parser.add_argument("--resume", action="store_true", help="resume the run in output_dir")
     parser.add_argument(
         "--eval-only", action="store_true", help="evaluate the configured model without training"

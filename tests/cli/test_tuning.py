@@ -46,7 +46,6 @@ def test_the_page_runs_from_folder_to_model(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
     for words in page_commands():
         ours = words[0] == "instructseg"
@@ -93,7 +92,7 @@ def test_a_written_split_counts(tmp_path: Path, split: str) -> None:
 
 
 def test_one_word_moves_both_splits_to_another_folder() -> None:
-    run = load_config(ROOT / "configs/tune.yaml", ["eval.root=elsewhere"])
+    run = load_config("nano-tune", ["eval.root=elsewhere"])
     assert [part.root for part in (*run.data.mixture, *run.data.val)] == ["elsewhere"] * 2
     assert [part.split for part in (*run.data.mixture, *run.data.val)] == ["train", "val"]
     assert run.train.final == "best" and run.train.patience and run.train.best == "mean/giou"

@@ -31,7 +31,7 @@ def test_a_file_is_handed_to_its_owner(file: str, words: list[str], owner: objec
 
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(ValueError, match="recipe: there is no 'nono'; there is nano"):
-        train_net.choose(str(ROOT / "configs" / "tune.yaml"), ["recipe=nono"])
+        train_net.choose(str(ROOT / "configs" / "nano" / "tune.yaml"), ["recipe=nono"])
 
 
 def test_the_command_line_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
