@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[3]
     [
         ("nano.yaml", [], nano),
         ("nano/test.yaml", ["drawn.instructions=3"], nano),
-        ("tune.yaml", [], None),
-        ("tune.yaml", ["recipe=nano"], nano),
+        ("nano/tune.yaml", [], None),
+        ("nano/tune.yaml", ["recipe=nano"], nano),
         ("eval/refcoco.yaml", [], None),
     ],
 )
