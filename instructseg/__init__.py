@@ -12,22 +12,16 @@ from instructseg.version import __version__
 
 if TYPE_CHECKING:
     from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, is_bundled
-    from instructseg.inference import (
-        FrameResult,
-        ImagePredictor,
-        Predictor,
-        Stride,
-        VideoPredictor,
-        VideoSession,
-    )
+    from instructseg.inference import ImagePredictor, Predictor, Stride, VideoPredictor, VideoSession
     from instructseg.inference.postprocess import postprocess
     from instructseg.loading import from_pretrained, load
     from instructseg.media import VideoWriter, image_size, load_image, open_video
     from instructseg.model import InstructSeg, InstructSegConfig, preset
+    from instructseg.prediction import FrameResult, MaskPrediction, Prediction, to_supervision
     from instructseg.processing import InstructSegProcessor
     from instructseg.questions import wants_words
     from instructseg.results import save_results
-    from instructseg.structures import MaskPrediction, Prediction, Sample, Task
+    from instructseg.structures import Sample, Task
     from instructseg.visualization import draw_predictions
 
 __all__ = [
@@ -58,6 +52,7 @@ __all__ = [
     "postprocess",
     "preset",
     "save_results",
+    "to_supervision",
     "wants_words",
 ]
 
@@ -65,15 +60,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     value: Any
     match name:
-        case (
-            "FrameResult"
-            | "ImagePredictor"
-            | "Predictor"
-            | "Stride"
-            | "VideoPredictor"
-            | "VideoSession"
-            | "postprocess"
-        ):
+        case "ImagePredictor" | "Predictor" | "Stride" | "VideoPredictor" | "VideoSession" | "postprocess":
             from instructseg import inference
 
             value = getattr(inference, name)
@@ -83,7 +70,11 @@ def __getattr__(name: str) -> Any:
             value = getattr(model, name)
         case "InstructSegProcessor":
             from instructseg.processing import InstructSegProcessor as value
-        case "MaskPrediction" | "Prediction" | "Sample" | "Task":
+        case "FrameResult" | "MaskPrediction" | "Prediction" | "to_supervision":
+            from instructseg import prediction
+
+            value = getattr(prediction, name)
+        case "Sample" | "Task":
             from instructseg import structures
 
             value = getattr(structures, name)

@@ -181,3 +181,17 @@ def _trace(region: np.ndarray, tolerance: float) -> np.ndarray:
     if tolerance:
         line = cv2.approxPolyDP(line.astype(np.int32)[:, None], tolerance, True)[:, 0]
     return line.astype(np.float64)
+
+
+def resample_outline(outline: np.ndarray, points: int) -> np.ndarray:
+    """An outline ``float64[n, 2]`` with a given number of points, evenly spaced, from its first corner on.
+
+    Raises:
+        ValueError: fewer than 3 points.
+    """
+    if points < 3:
+        raise ValueError(f"a polygon has at least 3 points, got {points}")
+    closed = np.concatenate([outline, outline[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+    places = np.linspace(0, along[-1], points, endpoint=False)
+    return np.stack([np.interp(places, along, closed[:, axis]) for axis in (0, 1)], axis=1)

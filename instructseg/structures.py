@@ -2,7 +2,7 @@
 
 ``data`` or the user makes a :class:`Sample`; ``processing`` turns it into :class:`ModelInputs`; the model
 answers with a :class:`SegOutput`; ``criterion`` and ``inference`` read that, and ``inference`` returns a
-:class:`Prediction`.
+``Prediction`` (:mod:`instructseg.prediction`).
 
 Letters used in every shape of this package::
 
@@ -199,35 +199,3 @@ class MaskTargets:
     masks: torch.Tensor
     is_answer: torch.Tensor | None = None
     ignore: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The answer to one instruction on one frame.
-
-    Attributes:
-        mask: ``bool[H, W]`` at the frame's own size.
-        score: 0..1, similarity with the instruction times the mean probability inside the mask; the
-            official ranking score.
-        presence: 0..1, the largest similarity of any query with the instruction; low where nothing in
-            the frame matches.
-        instruction: as given.
-        probability: ``float32[H, W]``, the soft mask, 0..1; only on request.
-        answer: generated text; only on request.
-    """
-
-    mask: np.ndarray
-    score: float
-    presence: float
-    instruction: str = ""
-    probability: np.ndarray | None = None
-    answer: str | None = None
-
-    @property
-    def found(self) -> bool:
-        """Whether the mask has a pixel; false where ``presence`` was below the threshold."""
-        return bool(self.mask.any())
-
-
-MaskPrediction = Prediction
-"""Earlier name of :class:`Prediction`."""

@@ -27,8 +27,9 @@ from instructseg.inference.postprocess import all_masks
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.pixel_decoder import DeformableAttention
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Role, SegOutput, Task
+from instructseg.structures import Role, SegOutput, Task
 from perf.workload import Clock
 
 REFERENCES = 4

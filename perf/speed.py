@@ -25,8 +25,8 @@ import torch
 
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction
 from perf.official_procedure import OfficialProcedure
 from perf.workload import INSTRUCTIONS, SIZES, build, configuration, pictures, save, seconds
 

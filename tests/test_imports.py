@@ -45,6 +45,7 @@ RANKS = {
     "model": 2,
     "criterion": 2,
     "processing": 3,
+    "prediction": 3,
     "data": 2,
     "evaluation": 2,
     "visualization": 2,

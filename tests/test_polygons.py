@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco
 
 from instructseg.masks import draw_polygons_official, polygons_to_mask, whole_points
-from instructseg.polygons import clip_outline, fill_polygon, keyhole, mask_outlines
+from instructseg.polygons import clip_outline, fill_polygon, keyhole, mask_outlines, resample_outline
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of pycocotools
 
@@ -116,3 +116,11 @@ def test_simplified_outlines_are_short_and_near() -> None:
     assert len(outer) < 100 and len(hole) < 50
     assert np.abs(np.hypot(*(outer - (190.5, 140.5)).T) - 120).max() < 2
     assert (filled(keyhole([[outer, hole]]), mask) ^ mask).sum() < 0.02 * mask.sum()
+
+
+def test_resampled_outlines_keep_a_square() -> None:
+    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]], float)
+    assert np.array_equal(resample_outline(square, 4), square)
+    assert resample_outline(square, 8)[1].tolist() == [2, 0]
+    with pytest.raises(ValueError, match="at least 3"):
+        resample_outline(square, 2)

@@ -11,7 +11,8 @@ from instructseg.data.dataset import Dataset
 from instructseg.evaluation.generalized import GeneralizedSums
 from instructseg.evaluation.iou import IouSums, at_lavt_size, intersection_union
 from instructseg.inference import ImagePredictor
-from instructseg.structures import Prediction, Sample
+from instructseg.prediction import Prediction
+from instructseg.structures import Sample
 from instructseg.visualization import contact_sheet, draw_masks
 
 LAVT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -47,7 +48,7 @@ class Segmentation(Benchmark):
                 "name": sample.name,
                 "instruction": sample.instruction,
                 "presence": found.presence,
-                **({} if found.answer is None else {"answer": found.answer}),
+                **({} if found.text is None else {"answer": found.text}),
             }
             if sample.masks is not None:
                 record |= compare(found.mask, sample.masks)

@@ -37,7 +37,8 @@ from instructseg.inference import VideoPredictor
 from instructseg.inference.frame_window import REFERENCES
 from instructseg.log import get_logger
 from instructseg.masks import load_index_png
-from instructseg.structures import IGNORE_PIXEL, Prediction
+from instructseg.prediction import Prediction
+from instructseg.structures import IGNORE_PIXEL
 from instructseg.visualization import contact_sheet, draw_masks
 
 logger = get_logger(__name__)

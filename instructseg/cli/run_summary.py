@@ -11,7 +11,7 @@ import typer
 
 from instructseg.cli import checks
 from instructseg.cli.errors import BAD_INPUT
-from instructseg.structures import Prediction
+from instructseg.prediction import Prediction
 
 
 @dataclass
@@ -48,8 +48,8 @@ class Summary:
                 mean = entry.get(name, 0.0)
                 entry[name] = mean + (value - mean) / self.frames
             entry["found"] = entry["found"] or found.found
-            if found.answer is not None:
-                entry["answer"] = found.answer
+            if found.text is not None:
+                entry["answer"] = found.text
 
     def reply(self, prompts: Sequence[str], replies: Mapping[int, str]) -> None:
         """Inserts text replies at their places among the prompts."""

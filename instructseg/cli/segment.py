@@ -18,6 +18,7 @@ from instructseg.cli.job import Job, checked
 from instructseg.cli.run_summary import Summary
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
+from instructseg.prediction import FrameResult
 from instructseg.progress import progress
 from instructseg.questions import wants_words
 from instructseg.results import (
@@ -222,8 +223,6 @@ def _segment_image(
     summary: Summary,
 ) -> None:
     """Segments an image and writes the results."""
-    from instructseg.inference import FrameResult
-
     prompts = results.instructions
     predictor.set_image(frame)
     replies = {place: predictor.answer(prompts[place]) for place in _questions(prompts, job)}
@@ -240,7 +239,7 @@ def _segment_image(
     summary.reply(prompts, replies)
     results.finish(step)
     summary.notes += writer.notes()
-    if job.explain and not any((one.answer or "").strip() for one in found):
+    if job.explain and not any((one.text or "").strip() for one in found):
         summary.notes.append("these weights have not learned to explain: they wrote no text")
 
 

@@ -4,9 +4,9 @@ from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.postprocess import postprocess
 from instructseg.inference.predictor import Predictor
-from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.session import StreamOptions, VideoSession
 from instructseg.inference.stride import Stride
-from instructseg.inference.video import FrameResult, VideoPredictor
+from instructseg.inference.video import VideoPredictor
 from instructseg.loading import load
 from instructseg.questions import wants_words
 
@@ -14,11 +14,9 @@ __all__ = [
     "BUNDLED",
     "DEFAULT_MODEL",
     "PUBLISHED",
-    "FrameResult",
     "ImagePredictor",
     "Predictor",
     "StreamOptions",
-    "StreamResult",
     "Stride",
     "VideoPredictor",
     "VideoSession",

@@ -20,8 +20,9 @@ from instructseg.inference.postprocess import predictions
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory_error
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Geometry, ModelInputs, Prediction, Task
+from instructseg.structures import Geometry, ModelInputs, Task
 
 BATCH_SIZE = 16
 """Instructions per batch of the language model."""
@@ -170,7 +171,8 @@ class Encoder:
             first = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
             output = self.model.decode(maps.features, states, first)
             texts, geometry = [row.text for row, _ in batch], [maps.geometry] * len(batch)
-            found.extend(predictions(output, geometry, texts, threshold=threshold, soft=soft))
+            numbers = [row.number for row, _ in batch]
+            found.extend(predictions(output, geometry, texts, numbers=numbers, threshold=threshold, soft=soft))
 
         self._in_batches(rows, run, "instructions")
         return found

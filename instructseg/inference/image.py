@@ -14,8 +14,9 @@ from instructseg.inference.predictor import PretrainedPredictor, check_task
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Task
+from instructseg.structures import Task
 
 MAX_NEW_TOKENS = 64
 """Longest generated text, in tokens."""
@@ -104,16 +105,19 @@ class ImagePredictor(PretrainedPredictor):
         given, threshold = take_instructions(instructions), self.threshold(threshold)
         encoder = self.encoder(batch_size)
         size, found = encoder.batch_size, list[Prediction]()
-        for group in (given[i : i + size] for i in range(0, len(given), size)):
+        for start in range(0, len(given), size):
+            group = given[start : start + size]
             written: Sequence[str | None] = [None] * len(group)
             if answer:
                 written = encoder.write_text(current, group, task, max_new_tokens)
             rows = [
                 Instruction(number, text, task, self.processor, 0, explanation)
-                for number, (text, explanation) in enumerate(zip(group, written, strict=True))
+                for number, (text, explanation) in enumerate(zip(group, written, strict=True), start)
             ]
             masks = _segment(encoder, current, rows, threshold, soft)
-            found += [replace(mask, answer=text) for mask, text in zip(masks, written, strict=True)]
+            found += [
+                replace(mask, text=text, image=current.frame) for mask, text in zip(masks, written, strict=True)
+            ]
         if batch_size is None:
             self.batch_size = encoder.batch_size  # smaller after memory ran out
         return found
@@ -166,7 +170,7 @@ def _segment(
     encoder: Encoder, image: CachedFrame, rows: Sequence[Instruction], threshold: float, soft: bool
 ) -> list[Prediction]:
     """Predictions on an image, its own reference."""
-    # a cache of its own: instruction numbers begin again with every group
+    # a cache of its own: instruction numbers begin again with every call
     frame = CachedFrame(image.frame, image.tokens, maps=image.maps)
     states = encoder.reason([Pair(row, frame) for row in rows])
     return encoder.decode(frame, list(zip(rows, states, strict=True)), threshold, soft)

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from instructseg.structures import Geometry, ModelInputs, Prediction, SegOutput
+from instructseg.prediction import Prediction
+from instructseg.structures import Geometry, ModelInputs, SegOutput
 
 QUERIES_AT_ONCE = 2
 """Queries of a row enlarged together."""
@@ -133,6 +134,7 @@ def predictions(
     geometry: Sequence[Geometry],
     instructions: Sequence[str] | None = None,
     *,
+    numbers: Sequence[int] | None = None,
     threshold: float | None = None,
     soft: bool = False,
 ) -> list[Prediction]:
@@ -142,6 +144,7 @@ def predictions(
         output: of the model.
         geometry: one per row of ``output.mask_logits``.
         instructions: likewise; written into the predictions.
+        numbers: likewise, their ids; ``None`` for their places.
         threshold: 0..1; a row of lower presence gets an empty mask, and probability 0. ``None`` for a mask in
             any case, as released.
         soft: whether predictions carry ``probability``.
@@ -154,7 +157,7 @@ def predictions(
     if output.mask_logits is None or output.seg_logits is None:
         return []
     assert len(geometry) == len(output.mask_logits)
-    texts = instructions or [""] * len(geometry)
+    texts, numbers = instructions or [""] * len(geometry), numbers or range(len(geometry))
     presence = output.seg_logits.float().sigmoid().amax(1).tolist()
     found: dict[int, Prediction] = {}
     for rows in _together(geometry):
@@ -164,7 +167,10 @@ def predictions(
         for row, mask, score, chance in zip(rows, masks, best.score.tolist(), probability, strict=True):
             if threshold is not None and presence[row] < threshold:
                 mask, chance = np.zeros_like(mask), None if chance is None else np.zeros_like(chance)
-            found[row] = Prediction(mask, score, presence[row], texts[row], chance)
+            number = numbers[row]
+            found[row] = Prediction(
+                mask, score, presence[row], texts[row], chance, id=number + 1, instruction_id=number
+            )
     return [found[row] for row in range(len(geometry))]
 
 

@@ -14,8 +14,9 @@ from instructseg.inference.memory import Workload, plan_checkpoint
 from instructseg.loading import load
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Task
+from instructseg.structures import Task
 
 LENGTH_MULTIPLE = 32
 """Step, in positions, between the lengths of compiled language sequences."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
@@ -19,8 +19,9 @@ from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_image
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
+from instructseg.prediction import FrameResult, Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Task
+from instructseg.structures import Task
 
 
 @dataclass(frozen=True)
@@ -78,23 +79,6 @@ class StreamOptions:
         return self.llm_stride
 
 
-@dataclass(frozen=True, eq=False)
-class StreamResult:
-    """Predictions on one frame of a session.
-
-    Attributes:
-        index: of the frame in the session, from 0.
-        frame: ``uint8[H, W, 3]`` RGB, a copy.
-        predictions: by id of the instruction.
-        keys: key frame of the language model, by id; equal to ``index`` without a stride.
-    """
-
-    index: int
-    frame: np.ndarray
-    predictions: dict[int, Prediction]
-    keys: dict[int, int]
-
-
 class VideoSession(PretrainedPredictor):
     """Segments a stream, frame by frame.
 
@@ -110,7 +94,7 @@ class VideoSession(PretrainedPredictor):
         circle = session.add("the red circle")
         for frame in camera:
             for result in session.push(frame):
-                print(result.index, result.predictions[circle].score)
+                print(result.index, result.of(circle)[0].score)
         last = session.flush()
 
     Results computed before an error are returned by the next call, or by :meth:`take`.
@@ -134,7 +118,7 @@ class VideoSession(PretrainedPredictor):
         self._start = 0  # index of the first frame of the current video
         self._window = options.window()
         self._size: tuple[int, int] | None = None
-        self._done: list[StreamResult] = []
+        self._done: list[FrameResult] = []
         self._turn = threading.RLock()  # held by the thread that is inside
 
     @property
@@ -152,7 +136,7 @@ class VideoSession(PretrainedPredictor):
         """Adds an instruction, effective from the next emitted frame.
 
         Returns:
-            Its id, a key of :attr:`StreamResult.predictions`; never reused.
+            Its id, for :meth:`FrameResult.of`; never reused.
 
         Raises:
             ValueError: the instruction is empty or too long, or the session is closed.
@@ -182,7 +166,7 @@ class VideoSession(PretrainedPredictor):
             del self._instructions[number]
             self._window.forget(number)
 
-    def push(self, frame: ImageLike) -> list[StreamResult]:
+    def push(self, frame: ImageLike) -> list[FrameResult]:
         """Adds the next frame.
 
         Args:
@@ -200,7 +184,7 @@ class VideoSession(PretrainedPredictor):
         return self.extend([frame])
 
     @torch.inference_mode()
-    def extend(self, frames: Iterable[ImageLike]) -> list[StreamResult]:
+    def extend(self, frames: Iterable[ImageLike]) -> list[FrameResult]:
         """Adds several frames, encoded ``chunk`` at a time; otherwise as :meth:`push`.
 
         All of them are held until their results are emitted: give few at a time.
@@ -213,13 +197,13 @@ class VideoSession(PretrainedPredictor):
                 self._window.append(self._fitting(take_image(frame)))
             return self._advance()
 
-    def take(self) -> list[StreamResult]:
+    def take(self) -> list[FrameResult]:
         """Returns results computed before an error interrupted the last call."""
         done, self._done = self._done, []
         return done
 
     @torch.inference_mode()
-    def flush(self) -> list[StreamResult]:
+    def flush(self) -> list[FrameResult]:
         """Ends the video: returns the results that waited for more frames.
 
         The next frame, of any size, begins another video with references of its own; indices continue and
@@ -235,7 +219,7 @@ class VideoSession(PretrainedPredictor):
                 row.forget()
             return results
 
-    def close(self) -> list[StreamResult]:
+    def close(self) -> list[FrameResult]:
         """Flushes and closes the session; a second call returns nothing."""
         if self.closed:
             return []
@@ -284,7 +268,7 @@ class VideoSession(PretrainedPredictor):
         self._size = size
         return frame
 
-    def _advance(self) -> list[StreamResult]:
+    def _advance(self) -> list[FrameResult]:
         """Computes all results that are ready."""
         window, stride, encoder = self._window, self.options.stride, self._encoder
         encoder.length_multiple = self.length_multiple
@@ -298,7 +282,8 @@ class VideoSession(PretrainedPredictor):
                 answer = self._adaptive if stride.adaptive else self._planned
                 found, keys = answer(t, active) if active else ({}, {})
                 shown = window[t].frame.copy()  # drawing on it must not change a later reference
-                self._done.append(StreamResult(self._start + t, shown, found, keys))
+                masks = [replace(one, image=shown) for one in found.values()]
+                self._done.append(FrameResult(self._start + t, shown, masks, keys=keys))
                 window.advance()
         return self.take()
 

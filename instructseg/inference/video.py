@@ -9,7 +9,7 @@ The numbers are those of one forward per frame. The work is done by
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -17,33 +17,17 @@ import numpy as np
 from instructseg.inference.frame_window import REFERENCES, spacing_of
 from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.predictor import PretrainedPredictor
-from instructseg.inference.session import StreamOptions, StreamResult, VideoSession
+from instructseg.inference.session import StreamOptions, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_instructions, take_video
 from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
+from instructseg.prediction import FrameResult
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Task
+from instructseg.structures import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-@dataclass(frozen=True, eq=False)
-class FrameResult:
-    """Predictions on one frame.
-
-    Attributes:
-        index: of the frame, from 0.
-        frame: ``uint8[H, W, 3]`` RGB.
-        predictions: one per instruction, in order.
-        time: of the frame, in seconds by the clock of its source; ``None`` for an image.
-    """
-
-    index: int
-    frame: np.ndarray
-    predictions: list[Prediction]
-    time: float | None = None
 
 
 class PredictOptions(TypedDict, total=False):
@@ -183,6 +167,6 @@ def _until_failure(frames: Iterable[np.ndarray], failure: list[Exception]) -> It
         failure.append(error)
 
 
-def _listed(video: VideoSource, results: Iterable[StreamResult]) -> Iterator[FrameResult]:
+def _listed(video: VideoSource, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
     for one in results:
-        yield FrameResult(one.index, one.frame, list(one.predictions.values()), video.time(one.index))
+        yield replace(one, time=video.time(one.index))

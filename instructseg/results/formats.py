@@ -20,18 +20,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import VideoWriter, save_image
+from instructseg.prediction import FrameResult, Prediction
 from instructseg.results.manifest import Content
-from instructseg.structures import Prediction
-
-if TYPE_CHECKING:
-    from instructseg.inference import FrameResult
 
 MAX_PALETTE = 255
 """Largest number of prompts in a palette image."""
@@ -312,7 +309,7 @@ def _row(found: Prediction) -> dict[str, Any]:
         "found": found.found,
         "rle": mask_to_rle(found.mask),
     }
-    return values if found.answer is None else {**values, "answer": found.answer}
+    return values if found.text is None else {**values, "answer": found.text}
 
 
 def _frame_file(result: FrameResult) -> str:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instructseg.prediction import FrameResult, Prediction
 from instructseg.results.folder import check_room
 from instructseg.results.formats import DEFAULT_FORMATS, FORMATS, ResultInfo, parse_formats
 from instructseg.results.manifest import Manifest
 from instructseg.results.writer import ResultPaths, ResultWriter, check_folder_name, check_free, plan_paths
-from instructseg.structures import Prediction
-
-if TYPE_CHECKING:
-    from instructseg.inference import FrameResult
 
 
 def save_results(
@@ -107,8 +103,6 @@ def _write(results: Iterable[FrameResult], places: ResultPaths, info: ResultInfo
 
 def _as_frames(given: Iterable[Prediction | FrameResult], image: np.ndarray | None) -> Iterator[FrameResult]:
     """Results by frame; predictions on an image are those of its only frame."""
-    from instructseg.inference import FrameResult
-
     items = iter(given)
     first = next(items)
     if not isinstance(first, Prediction):

@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from instructseg.prediction import FrameResult
 from instructseg.results.formats import FORMATS, Format, ResultInfo
 from instructseg.results.manifest import Content
-
-if TYPE_CHECKING:
-    from instructseg.inference import FrameResult
 
 _OTHER_SUFFIXES = (
     ".gif", ".webp", ".apng", ".avif", ".bmp", ".tif", ".tiff", ".jp2", ".heic", ".heif", ".svg", ".pdf",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-
-from instructseg.structures import Prediction
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
@@ -43,15 +41,39 @@ def colour(index: int) -> Colour:
     return red, green, blue
 
 
-def draw_predictions(frame: np.ndarray, predictions: Sequence[Prediction], *, below: bool = True) -> np.ndarray:
-    """Paints predictions over their frame, with a caption of instructions and scores.
+class Drawable(Protocol):
+    """Parts of a :class:`~instructseg.prediction.Prediction` that are drawn."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """``bool[H, W]``."""
+
+    @property
+    def found(self) -> bool:
+        """Whether the mask has a pixel."""
+
+    @property
+    def score(self) -> float:
+        """0..1."""
+
+    @property
+    def label(self) -> str:
+        """The caption."""
+
+    @property
+    def id(self) -> int:
+        """Of the object, from 1, which chooses its colour; 0 for none."""
+
+
+def draw_predictions(frame: np.ndarray, predictions: Sequence[Drawable], *, below: bool = True) -> np.ndarray:
+    """Paints predictions over their frame, with a caption of labels and scores.
 
     The caption marks predictions without a mask as not found, without a colour, and masks hidden by later ones
     (two instructions for the same object) as covered.
 
     Args:
         frame: ``uint8[H, W, 3]`` RGB; not modified.
-        predictions: in the order of their colours.
+        predictions: an object has the colour of its id, one without an id that of its place.
         below: whether the caption stands below the image and hides nothing.
 
     Returns:
@@ -64,11 +86,12 @@ def draw_predictions(frame: np.ndarray, predictions: Sequence[Prediction], *, be
         NOT_FOUND if not one.found else f"{one.score:.2f}, {COVERED}" if place in hidden else f"{one.score:.2f}"
         for place, one in enumerate(predictions)
     ]
-    painted = _paint(frame, masks, 0.5, [colour(i) for i in range(len(masks))])
+    colours = [colour(one.id - 1 if one.id else place) for place, one in enumerate(predictions)]
+    painted = _paint(frame, masks, 0.5, colours)
     if not predictions:
         return painted
-    tints = [colour(place) if one.found else None for place, one in enumerate(predictions)]
-    texts = [_plain(one.instruction) for one in predictions]
+    tints = [tint if one.found else None for tint, one in zip(colours, predictions, strict=True)]
+    texts = [_plain(one.label) for one in predictions]
     return _caption(painted, texts, notes, (f"{_WIDEST}, {COVERED}", NOT_FOUND), tints, below)
 
 

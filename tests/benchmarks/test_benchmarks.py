@@ -16,7 +16,7 @@ from instructseg.benchmarks.table import METRICS, options_of, splits_of
 from instructseg.benchmarks.text import SUBMISSIONS, circular_accuracy, pope_metrics
 from instructseg.benchmarks.videos import merge_hard, merge_soft, shown_frames
 from instructseg.data.catalog import evaluations
-from instructseg.structures import Prediction
+from instructseg.prediction import Prediction
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "evaluation.md"
 

@@ -14,8 +14,9 @@ from instructseg.inference import ImagePredictor
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.postprocess import postprocess
 from instructseg.model import InstructSeg
+from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Prediction, Sample, Task
+from instructseg.structures import Sample, Task
 from tests.inference.conftest import make_model
 
 TEXTS = ["the red circle", "big blue square", "moving left"]
@@ -148,7 +149,7 @@ def test_an_explanation_stands_before_the_mask(
     predictor = ImagePredictor(model, processor)
     predictor.set_image(frames(1)[0])
     found = predictor.predict(TEXTS[:2], Task.REASON_SEG, answer=True)
-    assert [one.answer for one in found] == ["the red circle", ""]
+    assert [one.text for one in found] == ["the red circle", ""]
     assert told == [(processor.seg_token_id,)]
     row = Instruction(0, TEXTS[0], Task.REASON_SEG, processor, 0, "the red circle")
     words = processor.tokenizer.encode("the red circle")

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from instructseg.data.frames import neighbour_references
-from instructseg.inference import StreamOptions, StreamResult, VideoPredictor, VideoSession
+from instructseg.inference import StreamOptions, VideoPredictor, VideoSession
 from instructseg.inference.postprocess import postprocess
 from instructseg.model import InstructSeg
+from instructseg.prediction import FrameResult
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Sample, Task
 from tests.inference.conftest import make_model
@@ -24,11 +25,11 @@ Frames = Callable[[int], list[np.ndarray]]
 
 
 @torch.no_grad()
-def check(nano: Nano, clip: list[np.ndarray], result: StreamResult, t: int, references: list[int]) -> None:
+def check(nano: Nano, clip: list[np.ndarray], result: FrameResult, t: int, references: list[int]) -> None:
     """A result against the model's forward on the frame and its references."""
     model, processor = nano
     seen = tuple(clip[i] for i in references)
-    for found in result.predictions.values():
+    for found in result.predictions:
         inputs = processor([Sample(clip[t], found.instruction, Task.RVOS, seen)])
         (expected,) = postprocess(model(inputs), inputs, soft=True)
         same(found, expected)
@@ -49,7 +50,7 @@ def test_equals_the_plain_forward(nano: Nano, frames: Frames, length: int) -> No
     assert [result.index for result in results] == list(range(length))
     for t, result in enumerate(results):
         np.testing.assert_array_equal(result.frame, clip[t])
-        assert {number: found.instruction for number, found in result.predictions.items()} == dict(
+        assert {found.instruction_id: found.instruction for found in result.predictions} == dict(
             zip(numbers, TEXTS, strict=True)
         )
         check(nano, clip, result, t, neighbour_references(t, length))
@@ -110,10 +111,10 @@ def test_instructions_come_and_go(nano: Nano, frames: Frames, stride: int) -> No
             session.drop(first)
         results += session.push(frame)
     results += session.close()
-    asked = [set(result.predictions) for result in results]
+    asked = [{one.instruction_id for one in result.predictions} for result in results]
     assert asked == [{first}] * 3 + [{first, last}] * 2 + [{last}] * 3
     for t, result in enumerate(results):
-        if stride == 1 or result.keys == dict.fromkeys(result.predictions, t):
+        if stride == 1 or result.keys == dict.fromkeys((one.instruction_id for one in result.predictions), t):
             check(nano, clip, result, t, neighbour_references(t, 8))
     if stride == 3:
         assert [result.keys.get(last) for result in results] == [None, None, None, 3, 3, 3, 6, 6]
@@ -157,7 +158,7 @@ def test_an_instruction_that_comes_in_a_chunk_never_looks_ahead(
 def test_frames_are_not_shared_with_whoever_draws_on_them(
     nano: Nano, frames: Frames, options: dict[str, object]
 ) -> None:
-    def run(spoil: bool) -> list[StreamResult]:
+    def run(spoil: bool) -> list[FrameResult]:
         session, buffer = session_of(nano, **options), np.empty_like(frames(1)[0])
         session.add(TEXTS[0])
         results = []
@@ -170,8 +171,8 @@ def test_frames_are_not_shared_with_whoever_draws_on_them(
         return results + session.close()
 
     for one, other in zip(run(False), run(True), strict=True):
-        for number, found in one.predictions.items():
-            same(found, other.predictions[number])
+        for found, expected in zip(one.predictions, other.predictions, strict=True):
+            same(found, expected)
 
 
 def test_features_are_shared(nano: Nano, frames: Frames) -> None:
@@ -190,7 +191,7 @@ def test_without_instructions_nothing_is_computed(nano: Nano, frames: Frames) ->
     session = session_of(nano)
     with counted(nano[0]) as calls:
         results = [result for frame in frames(8) for result in session.push(frame)] + session.flush()
-    assert not calls and [result.predictions for result in results] == [{}] * 8
+    assert not calls and [result.predictions for result in results] == [[]] * 8
 
 
 def test_chunks_change_nothing(nano: Nano, frames: Frames) -> None:

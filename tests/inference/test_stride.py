@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.inference import StreamOptions, StreamResult, Stride, VideoPredictor, VideoSession
+from instructseg.inference import StreamOptions, Stride, VideoPredictor, VideoSession
 from instructseg.inference.stride import feature_distance
 from instructseg.model import InstructSeg
+from instructseg.prediction import FrameResult
 from instructseg.processing import InstructSegProcessor
 from tests.inference.test_image import TEXTS
 
@@ -45,15 +46,15 @@ def counted(model: InstructSeg) -> Iterator[Counter[str]]:
         hook.remove()
 
 
-def stream(nano: Nano, clip: list[np.ndarray], texts: list[str], **options: object) -> list[StreamResult]:
+def stream(nano: Nano, clip: list[np.ndarray], texts: list[str], **options: object) -> list[FrameResult]:
     session = VideoSession(*nano, StreamOptions(soft=True, **options))
     for text in texts:
         session.add(text)
     return [result for frame in clip for result in session.push(frame)] + session.close()
 
 
-def probabilities(results: list[StreamResult]) -> np.ndarray:
-    found = [one.probability for result in results for one in result.predictions.values()]
+def probabilities(results: list[FrameResult]) -> np.ndarray:
+    found = [one.probability for result in results for one in result.predictions]
     return np.stack([one for one in found if one is not None])
 
 

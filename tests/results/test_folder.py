@@ -17,11 +17,10 @@ from PIL import Image
 from instructseg.cli.inputs import find_images
 from instructseg.cli.job import Job
 from instructseg.files import host, remove_abandoned, temporary_path
-from instructseg.inference import FrameResult
+from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultFolder, ResultInfo, ResultPaths, ResultWriter, format_of_file, plan_paths
 from instructseg.results.formats import covered
 from instructseg.results.manifest import NAME, Manifest
-from instructseg.structures import Prediction
 
 ALL = ("overlay", "masks", "palette", "rle")
 PROMPTS = ("the cat", "dog")

@@ -15,7 +15,7 @@ from instructseg.results.formats import mask_names
 from tests.cli.conftest import bundled, checkpoint, clip_frames, nano, workspace
 
 if TYPE_CHECKING:
-    from instructseg.inference import FrameResult
+    from instructseg.prediction import FrameResult
 
 __all__ = ["bundled", "checkpoint", "clip_frames", "nano", "workspace"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructseg.structures import Prediction
+from instructseg.prediction import Prediction
 from instructseg.visualization import colour, covered, draw_masks, draw_predictions
 from instructseg.visualization.overlay import CAPTION_SHARE
 

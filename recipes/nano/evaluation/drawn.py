@@ -17,7 +17,8 @@ from instructseg.evaluation.sums import mean
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.postprocess import postprocess
-from instructseg.structures import Prediction, Sample
+from instructseg.prediction import Prediction
+from instructseg.structures import Sample
 from recipes.nano.evaluation.plain_drawings import Drawing, PlainDrawings
 from recipes.nano.synthetic import DrawnScene, SyntheticDataset
 
