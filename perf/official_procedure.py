@@ -169,4 +169,4 @@ def _best(output: SegOutput, key: FrameMaps, text: str) -> Prediction:
     logits, scores = all_masks(output.mask_logits[0], output.seg_logits[0], key.geometry)
     best = int(scores.argmax())
     presence = float(output.seg_logits.float().sigmoid().amax())
-    return Prediction((logits[best] > 0).numpy(), float(scores[best]), presence, text)
+    return Prediction((logits[best] > 0).cpu().numpy(), float(scores[best]), presence, text)

@@ -138,9 +138,13 @@ def stage_cases(model: InstructSeg, processor: InstructSegProcessor) -> dict[str
     maps = model.backbone(pixels)
     levels, mask_features = model.pixel_decoder(maps)
     features = FrameFeatures(None, model.vmtf.encode_visual(maps), levels, mask_features)
-    embeds = {name: torch.randn(*one.roles.shape, width) for name, one in (("video", video), ("image", image))}
-    drawn = torch.randn(1, model.config.num_queries + 8, width)
-    read = LanguageStates(drawn, drawn[:, 8:], drawn[:, :8], torch.ones(1, 8, dtype=torch.bool))
+    placed: Any = {"device": model.device, "dtype": model.dtype}
+    embeds = {
+        name: torch.randn(*one.roles.shape, width, **placed)
+        for name, one in (("video", video), ("image", image))
+    }
+    drawn = torch.randn(1, model.config.num_queries + 8, width, **placed)
+    read = LanguageStates(drawn, drawn[:, 8:], drawn[:, :8], drawn[:, :8, 0].isfinite())
     output = model.decode(features, read)
     assert output.mask_logits is not None and output.seg_logits is not None
     masks, scores = output.mask_logits, output.seg_logits

@@ -103,15 +103,26 @@ def configuration(size: str, depths: Mapping[str, Any] | None = None) -> Instruc
     )
 
 
-def build(config: InstructSegConfig, seed: int = 0) -> tuple[InstructSeg, InstructSegProcessor]:
-    """A model with random weights and its processor; large ones are filled from one drawn block."""
+def build(
+    config: InstructSegConfig,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[InstructSeg, InstructSegProcessor]:
+    """A model with random weights and its processor; large ones are filled from one drawn block.
+
+    Weights are made on ``device``; those that a loaded model keeps in float32 stay so, and so do buffers.
+    """
     torch.manual_seed(seed)
     large = config.text_config.hidden_size >= _LARGE
-    with initialization.no_init_weights() if large else nullcontext():  # drawing them takes longer than a run
+    with torch.device(device), initialization.no_init_weights() if large else nullcontext():  # drawing is slow
         model = InstructSeg(config).eval()
-    block = torch.randn(_CHUNK)
+        block = torch.randn(_CHUNK)
+    kept = tuple(InstructSeg._keep_in_fp32_modules_strict or ())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if not name.startswith(kept):
+                parameter.data = parameter.data.to(dtype)
             if parameter.ndim == 1 or "norm" in name:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
