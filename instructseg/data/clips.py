@@ -169,19 +169,12 @@ class Clip:
         """
         if self.truth is None:
             return None
-        masks = np.zeros((len(expression.objects), *self.size), np.uint8)
-        for mask, obj in zip(masks, expression.objects, strict=True):
-            self._add(mask, self.truth, obj, t)
-        return masks
+        masks = [self._union(self.truth, (obj,), t) for obj in expression.objects]
+        return np.stack(masks) if masks else np.zeros((0, *self.size), np.uint8)
 
     def mask(self, expression: Expression, t: int) -> np.ndarray | None:
         """``uint8[H, W]``, the union of all targets; otherwise as :meth:`masks`."""
-        if self.truth is None:
-            return None
-        mask = np.zeros(self.size, np.uint8)
-        for obj in expression.objects:
-            self._add(mask, self.truth, obj, t)
-        return mask
+        return None if self.truth is None else self._union(self.truth, expression.objects, t)
 
     def foreground(self, t: int) -> np.ndarray | None:
         """``uint8[H, W]``, the union of all possible targets; otherwise as :meth:`masks`.
@@ -190,25 +183,19 @@ class Clip:
         """
         recorded = self.foreground_truth
         truth, objects = (self.truth, self.meant) if recorded is None else (recorded, ("",))
-        if truth is None:
-            return None
-        mask = np.zeros(self.size, np.uint8)
-        for obj in objects:
-            self._add(mask, truth, obj, t)
-        return mask
+        return None if truth is None else self._union(truth, objects, t)
 
-    def _add(self, canvas: np.ndarray, truth: Truth, obj: str, t: int) -> None:
-        mask = truth.mask(obj, t)
-        if mask is None:
-            return
-        if mask.shape != canvas.shape:
-            (h, w), (height, width) = mask.shape, canvas.shape
-            raise DataError(
-                Fault.MASK,
-                truth.where(obj, t),
-                f"a mask of {h} x {w} for frames of {height} x {width} (height x width)",
-            )
-        canvas |= mask
+    def _union(self, truth: Truth, objects: Sequence[str], t: int) -> np.ndarray:
+        union = np.zeros(self.size, np.uint8)
+        for obj in objects:
+            mask = truth.mask(obj, t)
+            if mask is not None and mask.shape != union.shape:
+                (h, w), (height, width) = mask.shape, union.shape
+                message = f"a mask of {h} x {w} for frames of {height} x {width} (height x width)"
+                raise DataError(Fault.MASK, truth.where(obj, t), message)
+            if mask is not None:
+                union |= mask
+        return union
 
     def inspect(self) -> Iterator[Problem]:
         """Missing files, and problems in the records of the ground truth."""

@@ -83,12 +83,7 @@ class Instances:
 
 
 def read_instances(path: Path, keep: Container[Id]) -> Instances:
-    """Reads a COCO file; annotations outside ``keep`` are dropped while parsing.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is not a COCO file.
-    """
+    """Reads a COCO file without the annotations outside ``keep``; raises as :func:`.read_json`."""
 
     def compact(entry: dict[str, Any]) -> Any:
         if "segmentation" in entry:
@@ -136,11 +131,7 @@ def _plain(annotation: Annotation) -> Any:
 
 
 def to_image(entry: Record, anywhere: bool = False) -> CocoImage:
-    """From a record of ``images``; ``anywhere`` allows paths outside the folder, for custom data.
-
-    Raises:
-        DataError: it lacks something.
-    """
+    """From a record of ``images``; ``anywhere`` allows paths outside the folder, for custom data."""
     name = entry.get("file_name")
     checked = path_name if anywhere else file_name
     return CocoImage(entry.id("id"), checked(name, entry.where, "file_name"), *entry.size())

@@ -152,19 +152,13 @@ def check_parts(name: str, root: str | Path, parts: Parts, deep: bool = False) -
         for what, found in dataset.counts().items():
             counts.append(Count(part, what, found, expected.get(what)))
             if expected.get(what, found) != found:
-                message = (
-                    f"{found:,} {what}, expected {expected[what]:,}: a file is incomplete or another version"
-                )
-                problems[Problem(Fault.COUNT, part, message)] = None
+                message = f"{found:,} {what}, expected {expected[what]:,}: a file is incomplete or another"
+                problems[Problem(Fault.COUNT, part, f"{message} version")] = None
     return CheckReport(name, root, tuple(counts), tuple(problems))
 
 
 def local_counts(root: Path) -> Mapping[str, Mapping[str, int]] | None:
-    """Counts by part of a generated copy; ``None`` for any other ``root``.
-
-    Raises:
-        DataError: the file holds something else.
-    """
+    """Counts by part of a generated copy; ``None`` for any other ``root``; raises as :func:`.read_json`."""
     file = root / COUNTS_FILE
     if not file.is_file():
         return None

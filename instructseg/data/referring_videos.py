@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression
 from instructseg.data.data_files import fit
-from instructseg.data.dataset import Dataset, local_counts
+from instructseg.data.dataset import Dataset
 from instructseg.data.frames import neighbour_references, training_frames
 from instructseg.data.records import DataError, Fault, Problem, once
 from instructseg.files import name_fault
@@ -77,9 +76,8 @@ class ReferringVideos(Dataset):
         references, exclude = chosen.references, chosen.exclude
         reverse = reverse if chosen.reverse is None else chosen.reverse
         if references < 0 or not 0 <= reverse <= 1:
-            raise ValueError(
-                f"references must not be negative and reverse be 0..1, got {references} and {reverse}"
-            )
+            given = f"got {references} and {reverse}"
+            raise ValueError(f"references must not be negative and reverse be 0..1, {given}")
         self.name, self.task = name, task
         self.references, self.reverse = references, reverse
         self.clips = tuple(without(clips, exclude))
@@ -181,11 +179,7 @@ class ReferringVideos(Dataset):
 
 
 def check_result_names(name: str, clips: Sequence[Clip]) -> None:
-    """Raises for names of results ``<clip>/<expression>/<frame>`` that repeat or leave the folder.
-
-    Raises:
-        DataError: a name leads elsewhere, or comes twice.
-    """
+    """Raises ``DataError`` for names of results that come twice or leave their folder."""
     for clip in clips:
         where = f"{name}, video {clip.name}"
         once(tuple(expression.id for expression in clip.expressions), where, "the expression id")
@@ -245,9 +239,3 @@ def without(clips: Iterable[Clip], exclude: Sequence[str]) -> list[Clip]:
 
 def _sentences(clips: Iterable[Clip]) -> int:
     return sum(len(clip.expressions) for clip in clips)
-
-
-def expected_count(root: Path, part: str, what: str, published: int) -> int | None:
-    """Expected number: as published, or as recorded by a generated copy at ``root``."""
-    counts = local_counts(root)
-    return published if counts is None else counts.get(part, {}).get(what)

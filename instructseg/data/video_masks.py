@@ -142,10 +142,8 @@ class RleTruth(Truth):
             sizes = {rle.size for rle in track if rle is not None}
             expected = clip.recorded_size or next(iter(sizes), (0, 0))
             for h, w in sorted(sizes - {expected}):
-                message = (
-                    f"a mask of {h} x {w} for {clip.name} of {expected[0]} x {expected[1]} (height x width)"
-                )
-                yield Problem(Fault.MASK, where, message)
+                size = f"{expected[0]} x {expected[1]} (height x width)"
+                yield Problem(Fault.MASK, where, f"a mask of {h} x {w} for {clip.name} of {size}")
 
     def files(self) -> Iterator[Path]:
         """See :meth:`Truth.files`."""
@@ -153,9 +151,8 @@ class RleTruth(Truth):
 
     def _track(self, obj: str) -> Track:
         if obj not in self.tracks:
-            raise DataError(
-                Fault.ID, f"{self.file}, object {obj}", "is not there, but an expression speaks of it"
-            )
+            where = f"{self.file}, object {obj}"
+            raise DataError(Fault.ID, where, "is not there, but an expression speaks of it")
         return self.tracks[obj]
 
 
@@ -222,8 +219,7 @@ def read_palette(path: Path) -> np.ndarray:
     """``uint8[H, W]``, the object numbers in an image of one channel, with a palette or without.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it cannot be decoded, or has colours instead of numbers.
+        FileNotFoundError, DataError: it is missing or damaged, or has colours instead of numbers.
     """
     try:
         return load_index_png(require_file(path))
@@ -238,9 +234,7 @@ def read_tracks(path: Path, wanted: set[str]) -> dict[str, Track]:
         path: the file.
         wanted: ids to keep; the rest of the file is dropped.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is damaged, or holds something else.
+    Raises as :func:`.read_json`, and for a track that is none.
     """
     found = read_json(path, dict, compact_rle)
     return {obj: to_rles(track, f"{path}, object {obj}") for obj, track in found.items() if obj in wanted}

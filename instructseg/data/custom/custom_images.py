@@ -35,15 +35,13 @@ from typing import Any
 import numpy as np
 
 from instructseg.data.custom.mask_files import CocoFile, MaskFiles, MaskRef
-from instructseg.data.custom.tables import TRAIN, VAL, part_of, read_table, several
+from instructseg.data.custom.tables import TRAIN, VAL, find_source, part_of, read_table, several
 from instructseg.data.data_files import fit, missing_files, read_image
 from instructseg.data.dataset import Dataset
 from instructseg.data.records import DataError, Fault, Id, Problem, path_name
 from instructseg.structures import Sample, Task
 
-TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
-COCO = "annotations.json"
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 COLUMNS = ("image", "instruction", "mask", "object", "answer", "task", "name", "split")
 
 
@@ -77,16 +75,17 @@ class CustomImages(Dataset):
     """
 
     def __init__(self, source: str | Path, split: str | None = None) -> None:
-        self.source = _find(Path(source))
+        self.source = find_source(Path(source))
+        if not self.source.exists():
+            raise FileNotFoundError(f"{source} is missing: give a table, a COCO file or a folder")
         self._files = MaskFiles()
         rows = self._read()
         self.rows = rows if split is None else self._part(rows, split)
         stem = self.source.parent.name if self.source.is_file() else self.source.name
         self.name = stem if split is None else f"{stem}/{split}"
         if not self.rows:
-            raise DataError(
-                Fault.RECORD, self.source, f"no row of split {split!r}" if rows else "no instructions"
-            )
+            message = f"no row of split {split!r}" if rows else "no instructions"
+            raise DataError(Fault.RECORD, self.source, message)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,7 +161,7 @@ class CustomImages(Dataset):
 
     def _read_labelme(self) -> list[Row]:
         rows = []
-        for image in sorted(path for path in self.source.iterdir() if path.suffix.lower() in PICTURES):
+        for image in sorted(path for path in self.source.iterdir() if path.suffix.lower() in SUFFIXES):
             file = image.with_suffix(".json")
             if not file.is_file():
                 continue
@@ -195,18 +194,6 @@ def _is_object(file: Path) -> bool:
     with file.open("rb") as opened:
         start = opened.read(256)
     return start.decode(json.detect_encoding(start), "ignore").lstrip("\ufeff \t\r\n")[:1] == "{"
-
-
-def _find(source: Path) -> Path:
-    """The file to read, or the folder without table or COCO file."""
-    if source.is_file():
-        return source
-    if not source.is_dir():
-        raise FileNotFoundError(f"{source} is missing: give a table, a COCO file or a folder")
-    for name in (*TABLES, COCO):
-        if (source / name).is_file():
-            return source / name
-    return source
 
 
 def _below(folder: Path, image: str) -> Path:

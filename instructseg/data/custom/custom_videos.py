@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,25 +39,17 @@ from typing import Any, overload
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
-from instructseg.data.custom.tables import TRAIN, VAL, part_of, read_table, several
+from instructseg.data.custom.tables import SOURCES, TRAIN, VAL, find_source, part_of, read_table, several
 from instructseg.data.custom.ytvis import YtvisFile, result_name
 from instructseg.data.data_files import read_json, require_file
 from instructseg.data.records import DataError, Fault, MissingFile, Problem, path_name, shown
-from instructseg.data.referring_videos import ReferringVideos, VideoSampling
-from instructseg.data.video_masks import (
-    ANY_OBJECT,
-    PaletteTruth,
-    RleTruth,
-    compact_rle,
-)
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, check_result_names
+from instructseg.data.video_masks import ANY_OBJECT, PaletteTruth, RleTruth, compact_rle
 from instructseg.files import name_fault
 from instructseg.media import open_video
 from instructseg.media.random_access import read_frame
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.structures import Task
-
-TABLES = ("instructions.csv", "instructions.json", "instructions.jsonl")
-YTVIS = "annotations.json"
 
 COLUMNS = ("video", "instruction", "mask", "object", "id", "split")
 
@@ -95,7 +86,9 @@ class CustomVideos(ReferringVideos):
             DataError: an entry lacks something, has an unknown column, or an id does not join; or results of
                 two videos or instructions would be stored under the same name.
         """
-        file = _find(Path(source))
+        file = find_source(Path(source))
+        if not file.is_file():
+            raise FileNotFoundError(f"{source} is missing, or holds none of {', '.join(SOURCES)}")
         if file.suffix.lower() == ".json" and isinstance(content := read_json(file, object, compact_rle), dict):
             clips, made = YtvisFile(file, content).clips(), True
         else:
@@ -112,7 +105,7 @@ class CustomVideos(ReferringVideos):
             raise DataError(
                 Fault.RECORD, file, f"no instructions{'' if split is None else f' of split {split!r}'}"
             )
-        _check_names(file, clips)
+        check_result_names(str(file), clips)  # here, so that the file is named
         found = cls(name, clips, task, sampling)
         found.source = file
         return found
@@ -304,25 +297,3 @@ def _open_masks(path: Path, names: tuple[str, ...], tracks: dict[Path, YtvisFile
     if path not in tracks:
         tracks[path] = YtvisFile(path, read_json(path, dict, compact_rle))
     return RleTruth(path, tracks[path].tracks)
-
-
-def _check_names(file: Path, clips: Sequence[Clip]) -> None:
-    """Raises for repeated names, below which results are stored."""
-    for name, count in Counter(clip.name for clip in clips).items():
-        if count > 1:
-            message = f"{count} videos would have their results under {name!r}: rename one"
-            raise DataError(Fault.ID, file, message)
-    for clip in clips:
-        for number, count in Counter(expression.id for expression in clip.expressions).items():
-            if count > 1:
-                message = f"{clip.name} has {count} instructions with the id {number!r}: give each its own"
-                raise DataError(Fault.ID, file, message)
-
-
-def _find(source: Path) -> Path:
-    if source.is_file():
-        return source
-    for name in (*TABLES, YTVIS):
-        if (source / name).is_file():
-            return source / name
-    raise FileNotFoundError(f"{source} is missing, or holds none of {', '.join((*TABLES, YTVIS))}")

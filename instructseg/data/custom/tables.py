@@ -10,6 +10,9 @@ from typing import Any
 from instructseg.data.data_files import read_delimited, read_json, read_jsonl
 from instructseg.data.records import DataError, Fault, identifier, text
 
+SOURCES = ("instructions.csv", "instructions.json", "instructions.jsonl", "annotations.json")
+"""Files of custom data that are looked for in a folder: a table, or a COCO or YTVIS file."""
+
 TRAIN, VAL = "train", "val"
 """Splits of custom data that are made where the table names none."""
 
@@ -19,6 +22,11 @@ _NOT_THERE: Any = object()
 
 HELD_OUT = 5
 """One in so many images or videos is in ``val``, rounded up."""
+
+
+def find_source(source: Path) -> Path:
+    """The file to read: ``source``, or the first of :data:`SOURCES` in it; ``source`` where there is none."""
+    return next((source / name for name in SOURCES if (source / name).is_file()), source)
 
 
 def part_of(names: Collection[str], split: str) -> frozenset[str]:

@@ -63,8 +63,7 @@ class GRefCoco(ReferringImages):
             images: the folder of the images, if it is none of ``refcoco.IMAGES`` below the root.
 
         Raises:
-            FileNotFoundError: an annotation file is missing.
-            DataError: an annotation file is damaged.
+            FileNotFoundError, DataError: an annotation file is missing or damaged.
             ValueError: there is no such split.
         """
         root = Path(root)

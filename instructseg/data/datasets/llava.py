@@ -30,11 +30,7 @@ from instructseg.data.dataset import Dataset, Parts, locate
 from instructseg.data.records import Problem, Record, fault, file_kind, file_name, shown, text
 from instructseg.structures import Sample, Task
 
-FILES = (
-    "llava_v1_5_mix665k.json",
-    "llava_v1_5_mix665k_onlyMM_filtered.json",
-    "llava_instruct_150k.json",
-)
+FILES = ("llava_v1_5_mix665k.json", "llava_v1_5_mix665k_onlyMM_filtered.json", "llava_instruct_150k.json")
 PUBLISHED = {FILES[0]: {"entries": 665298}, FILES[2]: {"entries": 157712}}
 _IMAGE = "<image>"
 
@@ -61,8 +57,7 @@ class Llava(Dataset):
             of ``.../coco/coco/train2017`` are found as well.
 
     Raises:
-        FileNotFoundError: the annotations are missing.
-        DataError: they are damaged.
+        FileNotFoundError, DataError: the annotations are missing or damaged.
     """
 
     def __init__(

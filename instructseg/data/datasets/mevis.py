@@ -55,8 +55,7 @@ class MeVis(ReferringVideos):
                 expressions describe motion.
 
         Raises:
-            FileNotFoundError: a JSON file is missing.
-            DataError: a JSON file is damaged.
+            FileNotFoundError, DataError: a JSON file is missing or damaged.
             ValueError: there is no such split.
         """
         if split not in SPLITS:

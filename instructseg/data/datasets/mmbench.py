@@ -46,8 +46,7 @@ class MMBench(Questions):
         file: a name there.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        DataError: a column is missing.
+        FileNotFoundError, DataError: the file or a column is missing.
     """
 
     def __init__(self, root: str | Path, file: str = FILE) -> None:
@@ -99,8 +98,7 @@ def read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Line and fields of each row; missing trailing fields are empty.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is no such table, or a row has no index that is a number or no question.
+        FileNotFoundError, DataError: it is missing, no such table, or a row lacks its number or question.
     """
     columns, found = read_delimited(file, "\t", _LONGEST, absent="")
     missing = {"index", "question", "A", "B", "image"} - set(columns)

@@ -127,8 +127,7 @@ class RefCoco(ReferringImages):
             official_polygons: see :class:`~instructseg.data.coco_refs.ReferringImages`.
 
         Raises:
-            FileNotFoundError: an annotation file is missing.
-            DataError: an annotation file is damaged.
+            FileNotFoundError, DataError: an annotation file is missing or damaged.
             ValueError: there is no such split.
         """
         return _Original(Path(root), name, split_by, images).split(split, sentences, official_polygons)
@@ -202,12 +201,7 @@ def find_images(root: Path, images: str | Path | None = None) -> Path:
 
 
 def read_refs(file: Path) -> list[Ref]:
-    """The refs of a ``refs(*).p``, without redundant fields.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it is damaged, or holds something else.
-    """
+    """The refs of a ``refs(*).p``, without redundant fields; raises as :func:`.read_json`."""
     try:
         content = load_plain(require_file(file))
     except ValueError as error:
@@ -259,10 +253,7 @@ def to_ref(entry: Record, text: str) -> Ref:
 
 
 def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
-    """The refs of a converted file and their targets; a ref's id is its place in the file.
-
-    Raises: as :func:`read_refs`.
-    """
+    """The refs of a converted file and their targets; raises as :func:`.read_json`."""
     images: list[CocoImage] = []
     annotations: list[Annotation] = []
 
@@ -293,9 +284,7 @@ def read_converted(file: Path, split: str) -> tuple[list[Ref], Instances]:
         refs.append((ref.id, ref, entry.where))
     kept = list(by_id(refs, "ref").values())
     return kept, Instances(
-        file,
-        joinable(file, "image", images, CocoImage),
-        joinable(file, "annotation", annotations, Annotation),
+        file, joinable(file, "image", images, CocoImage), joinable(file, "annotation", annotations, Annotation)
     )
 
 

@@ -115,10 +115,7 @@ class RefDavis(ReferringVideos):
 
     @classmethod
     def open_converted(
-        cls,
-        root: str | Path,
-        file: str | Path | None = None,
-        sampling: VideoSampling | None = None,
+        cls, root: str | Path, file: str | Path | None = None, sampling: VideoSampling | None = None
     ) -> RefDavis:
         """Opens the file of the released evaluation: one expression set, objects in order from 1.
 

@@ -38,21 +38,10 @@ from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.data_files import read_json
-from instructseg.data.dataset import Parts, Sentences, check_sentences
+from instructseg.data.dataset import Parts, Sentences, check_sentences, local_counts
 from instructseg.data.records import DataError, Fault, Problem, Record, by_id, file_kind, file_name, shown, text
-from instructseg.data.referring_videos import (
-    ReferringVideos,
-    VideoSampling,
-    expected_count,
-    joined,
-)
-from instructseg.data.video_masks import (
-    FolderTruth,
-    PaletteTruth,
-    RleTruth,
-    compact_rle,
-    to_track,
-)
+from instructseg.data.referring_videos import ReferringVideos, VideoSampling, joined
+from instructseg.data.video_masks import FolderTruth, PaletteTruth, RleTruth, compact_rle, to_track
 from instructseg.files import name_fault
 
 PUBLISHED: Mapping[str, Mapping[str, int]] = {"train": {"videos": 3471}, "valid": {"videos": 202}}
@@ -92,8 +81,7 @@ class RefYtVos(ReferringVideos):
             sampling: expressions and frames to choose.
 
         Raises:
-            FileNotFoundError: a meta file is missing.
-            DataError: a meta file is damaged.
+            FileNotFoundError, DataError: a meta file is missing or damaged.
             ValueError: there is no such split, or the validation set is not the official one.
         """
         root = Path(root)
@@ -103,7 +91,7 @@ class RefYtVos(ReferringVideos):
         videos = read_videos(file)
         is_2020 = any("objects" in video.value for video in videos.values())
         if split == "valid" and not is_2020:
-            expected = expected_count(root, "valid", "videos", PUBLISHED["valid"]["videos"])
+            expected = (local_counts(root) or PUBLISHED).get("valid", {}).get("videos")
             videos = validation_videos(root, videos, expected if official_count else None)
         with file_kind(file, "not a meta_expressions file"):
             clips = [_clip(root / split, name, video, first_frame) for name, video in videos.items()]
@@ -187,8 +175,7 @@ def read_videos(file: Path) -> dict[str, Record]:
     """The ``videos`` of a meta file, by name.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: it has no ``videos``, or a name is that of no folder.
+        FileNotFoundError, DataError: it is missing, has no ``videos``, or a name is that of no folder.
     """
     videos = read_json(file, dict).get("videos")
     if not isinstance(videos, dict) or not all(isinstance(video, dict) for video in videos.values()):
@@ -211,8 +198,7 @@ def validation_videos(root: Path, videos: Mapping[str, Record], expected: int | 
     """Videos of the valid file without those of the test file.
 
     Raises:
-        FileNotFoundError: the test file is missing.
-        DataError: there are not ``expected`` of them.
+        FileNotFoundError, DataError: the test file is missing, or there are not ``expected`` of them.
     """
     file = meta_file(root, "test")
     test = read_videos(file)
@@ -228,13 +214,13 @@ def validation_videos(root: Path, videos: Mapping[str, Record], expected: int | 
 
 def _clip(folder: Path, name: str, video: Record, first_frame: bool) -> Clip:
     if "objects" in video.value:
-        things = [
-            (obj, Record.of(thing, f"{video.where}, object {obj}"))
-            for obj, thing in video.table("objects").items()
+        objects = [
+            (obj, Record.of(entry, f"{video.where}, object {obj}"))
+            for obj, entry in video.table("objects").items()
         ]
-        frames = tuple(sorted({frame for _, thing in things for frame in thing.names("frames")}))
+        frames = tuple(sorted({frame for _, entry in objects for frame in entry.names("frames")}))
         which = "expressions_first_frame" if first_frame else "expressions"
-        said = [(words, obj) for obj, thing in things if thing.has(which) for words in thing.texts(which)]
+        said = [(words, obj) for obj, entry in objects if entry.has(which) for words in entry.texts(which)]
         expressions = tuple(Expression(str(i), words, (obj,)) for i, (words, obj) in enumerate(said))
     else:
         frames = video.names("frames")

@@ -60,8 +60,7 @@ class ReVos(ReferringVideos):
             sampling: expressions and frames to choose.
 
         Raises:
-            FileNotFoundError: a JSON file is missing.
-            DataError: a JSON file is damaged.
+            FileNotFoundError, DataError: a JSON file is missing or damaged.
             ValueError: there is no such split.
         """
         root = Path(root)

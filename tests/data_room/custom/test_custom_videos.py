@@ -125,11 +125,11 @@ def test_results_that_would_have_the_same_name_are_refused(root):
     columns = ("video", "instruction", "id")
     table = root / "instructions.csv"
     write_table(table, ("videos/park.mp4", "a", "1"), ("videos/park.mp4", "b", ""), columns=columns)
-    with pytest.raises(DataError, match=r"videos/park has 2 instructions with the id '1'"):
+    with pytest.raises(DataError, match=r"instructions\.csv, video videos/park: the expression id '1' comes"):
         CustomVideos.open(root)
     save_image(root / "videos" / "park" / "0.png", np.zeros((4, 4, 3), np.uint8))
     write_table(table, ("videos/park.mp4", "a", ""), ("videos/park", "b", ""), columns=columns)
-    with pytest.raises(DataError, match=r"2 videos would have their results under 'videos/park'"):
+    with pytest.raises(DataError, match=r"a video called 'videos/park' comes more than once"):
         CustomVideos.open(root)
 
 
