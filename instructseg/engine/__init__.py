@@ -1,12 +1,11 @@
 """Training loop, optimizer, checkpoints and metrics, on any model, criterion and batches."""
 
 from instructseg.engine.checkpoint import latest, load_weights
-from instructseg.engine.early_stopping import Validation
 from instructseg.engine.optim import OptimConfig
 from instructseg.engine.parallel.launch import join_processes, leave_processes
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.signals import Interrupted
-from instructseg.engine.source import BatchSource
+from instructseg.engine.step import BatchSource
+from instructseg.engine.stopping import Interrupted, Validation
 from instructseg.engine.trainer import Trainer
 
 __all__ = [

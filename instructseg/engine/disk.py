@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from instructseg.files import share, temporary_path
 
 _LEFT_FOLDERS = re.compile(r"\.tmp-.+|\.zero")
-_LEFT_FILES = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
-"""Names of :func:`instructseg.files.temporary_path`."""
+_LEFT_FILES = re.compile(r"\.instructseg-.+")
+"""Names of :func:`instructseg.files.temporary_path`, of any machine: a run may resume on another."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -31,24 +31,26 @@ from instructseg.engine.checkpoint import (
     save_weights,
 )
 from instructseg.engine.disk import check_writable, clear_temporaries, explained
-from instructseg.engine.early_stopping import BestWatch, LossLevel, fail
 from instructseg.engine.metrics import Means, MetricsFile, Progress
 from instructseg.engine.optim import build_optimizer, lr_factor, select_trainable, set_lr, train_mode
 from instructseg.engine.parallel.launch import choose_parallel, compile_blocks
 from instructseg.engine.parallel.tensors import fill_weights, whole
 from instructseg.engine.settings import TrainConfig
-from instructseg.engine.signals import Interrupted, stop_requests
-from instructseg.engine.source import Batch, BatchSource, read_ahead, task_of
 from instructseg.engine.step import (
+    Batch,
+    BatchSource,
     LossScale,
     LossTerms,
     flushed_denormals,
     on_device,
+    read_ahead,
     seed_everything,
     take_step,
+    task_of,
 )
+from instructseg.engine.stopping import BestWatch, Interrupted, LossLevel, fail, stop_requests
 from instructseg.engine.summary import count_memory, describe, estimate_activations, prepare_memory
-from instructseg.engine.trackers import Tracker, open_trackers
+from instructseg.engine.trackers import Write, open_trackers
 from instructseg.files import write_json_atomic
 from instructseg.structures import MaskTargets, ModelInputs
 
@@ -131,7 +133,7 @@ class Trainer:
             self._resume(*checkpoint)
         self.means = Means()
         self.metrics = MetricsFile(self.output_dir / "metrics.jsonl", self.step) if is_main() else None
-        self.trackers: list[Tracker] = []
+        self.trackers: list[Write] = []
         train_mode(model)
 
     def train(self) -> nn.Module:
@@ -316,8 +318,8 @@ class Trainer:
     def _write(self, values: Mapping[str, float]) -> None:
         assert self.metrics is not None  # only the first process writes
         self.metrics.write(self.step, values)
-        for tracker in self.trackers:
-            tracker.write(self.step, values)
+        for write in self.trackers:
+            write(self.step, values)
 
     @torch.no_grad()
     def _evaluate(self) -> bool:

@@ -26,6 +26,7 @@ from instructseg.engine.checkpoint import (
     save_weights,
 )
 from instructseg.engine.disk import check_writable, clear_temporaries
+from instructseg.files import temporary_path
 from tests.engine.fakes import TinyModel
 
 
@@ -228,8 +229,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 def test_what_killed_processes_left_is_cleared(tmp_path: Path) -> None:
     for name in (".tmp-checkpoint-3", ".tmp-old-checkpoint-1", ".tmp-final", ".zero", "checkpoint-2"):
         (tmp_path / name).mkdir()
-    for name in (f".{'0' * 32}.json", ".hidden", "metrics.jsonl"):
+    for name in (".hidden", "metrics.jsonl"):
         (tmp_path / name).touch()
+    temporary_path(tmp_path / "best.json").touch()
     clear_temporaries(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-2", ".hidden", "metrics.jsonl"}
 

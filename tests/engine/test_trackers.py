@@ -23,9 +23,9 @@ def test_tensorboard_writes_what_it_is_given(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with open_trackers(("tensorboard",), tmp_path, 0, "project") as (board,):
-        board.write(1, {"loss": 2.0, "res/mask": 1.0})
-        board.write(2, {"loss": 1.0})
+    with open_trackers(("tensorboard",), tmp_path, 0, "project") as (write,):
+        write(1, {"loss": 2.0, "res/mask": 1.0})
+        write(2, {"loss": 1.0})
     read = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in read.Scalars("loss")] == [(1, 2.0), (2, 1.0)]
     assert len(read.Scalars("res/mask")) == 1
@@ -43,7 +43,7 @@ def test_run_of_weights_and_biases_is_one_over_resumptions(
     module.init = lambda **arguments: started.append(arguments) or run
     monkeypatch.setitem(sys.modules, "wandb", module)
     for step in (1, 2):
-        with open_trackers(("wandb",), tmp_path, step, "project") as (tracker,):
-            tracker.write(step, {"loss": 1.0})
+        with open_trackers(("wandb",), tmp_path, step, "project") as (write,):
+            write(step, {"loss": 1.0})
     assert [(one["project"], one["id"], one["resume"]) for one in started] == [("project", "id0", "allow")] * 2
     assert logged == [(1, {"loss": 1.0}), "end", (2, {"loss": 1.0}), "end"]

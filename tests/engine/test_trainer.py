@@ -13,7 +13,7 @@ from torch import nn
 
 from instructseg.engine import Interrupted, OptimConfig, TrainConfig, Trainer, latest
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
-from instructseg.engine.source import read_ahead
+from instructseg.engine.step import read_ahead
 from tests.engine.fakes import TinyLosses, TinyModel, TinySource, noisy_criterion
 
 CONFIG = TrainConfig(max_steps=6, log_every=1, save_every=0, optim=OptimConfig(lr=0.05, warmup_steps=2))

@@ -14,7 +14,7 @@ from torch import nn
 
 from instructseg.engine import OptimConfig, TrainConfig, Trainer
 from instructseg.engine.checkpoint import load_averages, load_state
-from instructseg.engine.early_stopping import SETTLED
+from instructseg.engine.stopping import SETTLED
 from tests.engine.fakes import TinyLosses, TinyModel, TinySource, noisy_criterion
 
 CONFIG = TrainConfig(max_steps=8, log_every=1, save_every=0, optim=OptimConfig(lr=0.05, warmup_steps=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from instructseg.engine.early_stopping import Validation
+from instructseg.engine.stopping import Validation
 from instructseg.evaluation.sums import mean
 from instructseg.structures import Task
 from recipes.nano.config import NanoDataConfig

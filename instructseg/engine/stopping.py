@@ -1,19 +1,23 @@
-"""Early stopping on a validation metric, and loss-explosion detection."""
+"""Early stopping on a validation metric, loss-explosion detection, and stop requests by Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from torch import nn
 
 from instructseg.distributed import rank, world_size
 from instructseg.engine.checkpoint import latest
-from instructseg.engine.source import BatchSource
+from instructseg.engine.step import BatchSource
 from instructseg.files import write_json_atomic
 
 logger = logging.getLogger(__name__)
@@ -164,3 +168,28 @@ def fail(
         logger.warning("%s could not be written: %s", output_dir / FAILURE, error)
     last = f"; the last checkpoint is {kept}" if kept else ""
     raise Diverged(f"{what}{whose} is {value} at step {step}{why}; samples: {', '.join(names)}{last}")
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run stopped on request, after writing a checkpoint; the message says how to resume."""
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collects the first Ctrl-C or SIGTERM in a list; the second one kills."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+        logger.warning("finishing the step and writing a checkpoint; once more to stop at once")
+
+    # only the main thread may set handlers
+    main = threading.current_thread() is threading.main_thread()
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from instructseg.engine.early_stopping import SETTLED, BestWatch, LossLevel
+from instructseg.engine.stopping import SETTLED, BestWatch, LossLevel
 
 
 def test_best_and_patience() -> None:
