@@ -21,7 +21,7 @@ MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 380, 55, 8
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-REPEATED_MODULES = {"images"}
+REPEATED_MODULES: set[str] = set()
 REPEATED_CLASSES: set[str] = set()
 LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {"results/saving.py save_results"}

@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -37,7 +37,6 @@ from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRec
 from instructseg.benchmarks.report import TABLE_HEADER, SampleLog, markdown_rows, read_samples
 from instructseg.benchmarks.table import completed, open_benchmark
 from instructseg.config import EvalConfig, RunConfig
-from instructseg.evaluation.sums import merged
 from instructseg.files import path_below, read_json, write_json_atomic, write_text_atomic
 from instructseg.inference import load
 from instructseg.log import get_logger, setup_logging
@@ -56,17 +55,6 @@ _ENDS = 1 << 17
 """Bytes at either end of a large image or video that are compared."""
 _TEXTS = (".csv", ".json", ".jsonl")
 """Files that are compared as a whole."""
-
-
-@dataclass
-class Records:
-    """Records by sample, of one process or all."""
-
-    by_index: dict[int, ScoreRecord] = field(default_factory=dict)
-
-    def merge(self, other: Records) -> None:
-        """Adds those of another process."""
-        self.by_index.update(other.by_index)
 
 
 def run_benchmark(config: RunConfig, report: Callable[[str], object] | None = None) -> dict[str, float]:
@@ -217,22 +205,27 @@ def collect(benchmark: Benchmark, runner: Runner, wanted: Sequence[int]) -> dict
 
     Every process must call it; each receives all records.
     """
-    done = merged(Records(read_logs(runner.folder)))  # also waits: no process appends before all have read
+    done = _of_all(read_logs(runner.folder))  # also waits: no process appends before all have read
     groups = group(benchmark, wanted)
-    left = [indices for indices in groups if any(index not in done.by_index for index in indices)]
+    left = [indices for indices in groups if any(index not in done for index in indices)]
     if len(left) < len(groups):
         logger.info("%d of %d %s were finished before", len(groups) - len(left), len(groups), benchmark.unit)
     mine = left[distributed.rank() :: distributed.world_size()]
     with SampleLog(runner.folder / f"samples.rank{distributed.rank()}.jsonl") as log:
         for indices in reported(mine, benchmark):
             for index, record in zip(indices, benchmark.run(runner, indices), strict=True):
-                if index not in done.by_index:
+                if index not in done:
                     # two rows of custom data may have the same name
                     named = {**record, "name": f"{record['name']}#{index}", "index": index}
-                    done.by_index[index] = named
+                    done[index] = named
                     log.append(named)
-    everything = merged(done).by_index
+    everything = _of_all(done)
     return {index: everything[index] for index in wanted}
+
+
+def _of_all(records: dict[int, ScoreRecord]) -> dict[int, ScoreRecord]:
+    """The records of all processes."""
+    return {index: record for part in distributed.gathered(records) for index, record in part.items()}
 
 
 def read_logs(folder: Path) -> dict[int, ScoreRecord]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from instructseg.benchmarks.base import Benchmark
-from instructseg.benchmarks.images import (
+from instructseg.benchmarks.segmentation import (
     MaskScores,
     Segmentation,
     custom_metrics,

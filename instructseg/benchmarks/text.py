@@ -13,7 +13,7 @@ from instructseg.benchmarks.base import Benchmark, ResultTable, Runner, ScoreRec
 from instructseg.benchmarks.submission_text import write_mmbench, write_vqav2
 from instructseg.data.datasets.mmbench import MMBench, read_rows
 from instructseg.data.datasets.vqa import POPE_CATEGORIES, Questions, read_questions
-from instructseg.evaluation.answers import ChoiceSums, PopeSums, gqa_answer, pope_f1, vqa_accuracy
+from instructseg.evaluation.answers import PopeSums, chosen_option, gqa_answer, pope_f1, vqa_accuracy
 from instructseg.evaluation.sums import mean
 from instructseg.structures import ModelInputs, Sample, Task
 from instructseg.visualization import draw_masks
@@ -125,8 +125,7 @@ def score_choice(sample: Sample, text: str) -> ScoreRecord:
     if sample.answer is None:
         return {}
     options = len(sample.meta.get("choices") or sample.meta["options"])
-    right = ChoiceSums().add(text, options, "ABCDE".index(sample.answer))
-    return {"score": float(right)}
+    return {"score": float(chosen_option(text, options) == "ABCDE".index(sample.answer))}
 
 
 def mean_accuracy(records: Sequence[ScoreRecord]) -> dict[str, float]:

@@ -285,9 +285,8 @@ class Trainer:
         limit = self.levels.limit(task)
         if limit is not None and abs(value) > limit:
             ratio = self.levels.ratio
-            self._fail(
-                "loss", value, [index], f", more than {ratio:g} times its running mean {limit / ratio:.4g}"
-            )
+            why = f", more than {ratio:g} times its running mean {limit / ratio:.4g}"
+            self._fail("loss", value, [index], why)
         self.levels.add(task, value)
         named = {"loss": losses.total, **losses.parts}
         self.means.add(named)
@@ -336,10 +335,8 @@ class Trainer:
             self._write({f"eval/{name}": value for name, value in values.items()})
         better = self.watch.see(self.step, values)
         if self.watch.metric is not None:
-            shown = (
-                f"{self.watch.metric} {values[self.watch.metric]:.4f}{', the best so far' if better else ''}"
-            )
-            logger.info("step %d: %s", self.step, shown)
+            shown = f"{self.watch.metric} {values[self.watch.metric]:.4f}"
+            logger.info("step %d: %s%s", self.step, shown, ", the best so far" if better else "")
         if self.watch.over:
             logger.info("early stopping: no better %s for %d evaluations", self.watch.metric, self.watch.waited)
         return better

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from instructseg.evaluation.sums import Mean, mean
+from instructseg.evaluation.sums import mean
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _ARTICLES = {"a", "an", "the"}
@@ -44,7 +44,7 @@ def says_yes(text: str) -> bool:
 
 @dataclass
 class PopeSums:
-    """Confusion matrix of one category of POPE, to be merged over processes; yes is positive."""
+    """Confusion matrix of one category of POPE; yes is positive."""
 
     true_positive: int = 0
     false_positive: int = 0
@@ -59,13 +59,6 @@ class PopeSums:
         self.true_negative += not yes and not label
         self.false_negative += not yes and label
         return yes == label
-
-    def merge(self, other: PopeSums) -> None:
-        """Adds the counts of ``other``."""
-        self.true_positive += other.true_positive
-        self.false_positive += other.false_positive
-        self.true_negative += other.true_negative
-        self.false_negative += other.false_negative
 
     def results(self) -> dict[str, float]:
         """``accuracy``, ``precision``, ``recall``, ``f1``, ``yes_ratio``, 0..1; 0 for nothing over nothing."""
@@ -157,29 +150,3 @@ def chosen_option(text: str, options: int) -> int | None:
         found = _LETTER.findall(text)
         letter = found[0] if len(found) == 1 else ""
     return letters.index(letter) if letter and letter in letters[:options] else None
-
-
-@dataclass
-class ChoiceSums:
-    """Correct answers, 1 or 0 each, to be merged over processes.
-
-    Attributes:
-        everything: of all questions.
-        with_image: of those with an image; their mean is the IMG accuracy that papers give for ScienceQA.
-    """
-
-    everything: Mean = field(default_factory=Mean)
-    with_image: Mean = field(default_factory=Mean)
-
-    def add(self, text: str, options: int, answer: int, has_image: bool = True) -> bool:
-        """Counts one answer; see :func:`chosen_option`. Returns whether it is ``answer``, 0 for A."""
-        right = chosen_option(text, options) == answer
-        self.everything.add(right)
-        if has_image:
-            self.with_image.add(right)
-        return right
-
-    def merge(self, other: ChoiceSums) -> None:
-        """Adds the counts of ``other``."""
-        self.everything.merge(other.everything)
-        self.with_image.merge(other.with_image)

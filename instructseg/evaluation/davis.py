@@ -94,7 +94,7 @@ def unsupervised(prediction: np.ndarray, truth: np.ndarray, objects: int, name: 
 
 @dataclass
 class DavisSums:
-    """Statistics per object, to be merged over processes; the benchmark takes the mean over objects.
+    """Statistics per object; the benchmark takes the mean over objects.
 
     Attributes:
         official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
@@ -115,10 +115,6 @@ class DavisSums:
                 statistics(scores.region[index], self.official_decay),
                 statistics(scores.boundary[index], self.official_decay),
             )
-
-    def merge(self, other: DavisSums) -> None:
-        """Adds the counts of ``other``; a shared sequence counts once."""
-        self.objects.update(other.objects)
 
     def results(self) -> dict[str, float]:
         """The official table, -1..1: ``J&F-Mean``, then ``J-`` and ``F-`` ``Mean``, ``Recall``, ``Decay``."""

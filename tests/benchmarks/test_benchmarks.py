@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from instructseg.benchmarks.base import ScoreRecord
-from instructseg.benchmarks.images import compare, custom_metrics, generalized_metrics, union_of
+from instructseg.benchmarks.segmentation import compare, custom_metrics, generalized_metrics, union_of
 from instructseg.benchmarks.submission import LAYOUTS
 from instructseg.benchmarks.table import METRICS, options_of, splits_of
 from instructseg.benchmarks.text import SUBMISSIONS, circular_accuracy, pope_metrics

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from instructseg.benchmarks import runner
 from instructseg.benchmarks.base import Benchmark, Runner, ScoreRecord
 from instructseg.benchmarks.folders import evaluate_davis
-from instructseg.benchmarks.images import Segmentation
 from instructseg.benchmarks.report import read_samples
+from instructseg.benchmarks.segmentation import Segmentation
 from instructseg.benchmarks.submission import LAYOUTS, ExpectedVideo, validate
 from instructseg.benchmarks.submission_text import validate_mmbench, validate_vqav2
 from instructseg.benchmarks.table import completed, options_of
