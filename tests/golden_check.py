@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.official import load_official
 from instructseg.model import InstructSeg, preset
-from instructseg.processing.conversation import RunLengths, expand_official
+from instructseg.processing.conversation import RunLengths
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role
 from tests import golden_post, golden_stages, golden_train
 from tests.golden_stages import Pair
+from tests.official_rows import expand_official
 
 FEATURES, LOGITS, RELATIVE = 1e-4, 2e-4, 1e-3
 NOISE = 1e-5

@@ -27,10 +27,7 @@ from instructseg.data.datasets.refdavis import RefDavis
 from instructseg.data.referring_videos import ReferringVideos
 from instructseg.data.video_masks import PaletteTruth, read_palette
 from instructseg.evaluation.davis import DavisSums, mean_results, unsupervised
-from instructseg.evaluation.expressions import (
-    ExpressionScores,
-    ExpressionSums,
-)
+from instructseg.evaluation.expressions import ExpressionScores, ExpressionSums
 from instructseg.evaluation.jf import Statistics, statistics
 from instructseg.evaluation.sums import mean
 from instructseg.inference import VideoPredictor

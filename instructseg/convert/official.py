@@ -14,11 +14,7 @@ import torch
 
 from instructseg.convert.adapters import plain_names
 from instructseg.convert.keymap import ConversionPlan, Joiner, Shapes, official_shapes, plan
-from instructseg.convert.official_config import (
-    config_from_official,
-    official_config,
-    unused_shapes,
-)
+from instructseg.convert.official_config import config_from_official, official_config, unused_shapes
 from instructseg.convert.own import loaded_parts, open_own
 from instructseg.convert.readers import Weights, open_weights, read_json
 from instructseg.convert.safetensors_file import check_types

@@ -12,12 +12,7 @@ from instructseg.convert.readers import Weights, open_weights
 from instructseg.convert.safetensors_file import check_types
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config
-from instructseg.model.quantized import (
-    check_quantization,
-    is_block_weight,
-    quantize_model,
-    quantized_tensors,
-)
+from instructseg.model.quantized import check_quantization, is_block_weight, quantize_model, quantized_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -179,11 +179,7 @@ class SegCriterion:
         }
 
     def _layer_losses(
-        self,
-        mask_logits: torch.Tensor,
-        seg_logits: torch.Tensor,
-        targets: TargetBatch,
-        numbers: torch.Tensor,
+        self, mask_logits: torch.Tensor, seg_logits: torch.Tensor, targets: TargetBatch, numbers: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The losses of one layer's masks ``float[B, Q, h, w]`` and scores ``float[B, Q]``.
 

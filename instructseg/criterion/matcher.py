@@ -35,11 +35,7 @@ class Matches:
 
 @torch.no_grad()
 def match(
-    mask_logits: torch.Tensor,
-    targets: TargetBatch,
-    points: torch.Tensor,
-    mask_cost: float,
-    dice_cost: float,
+    mask_logits: torch.Tensor, targets: TargetBatch, points: torch.Tensor, mask_cost: float, dice_cost: float
 ) -> Matches:
     """Matches all rows; where a row has more masks than queries, the costliest masks stay without one.
 

@@ -63,10 +63,7 @@ def tolerance(height: int, width: int, bound_th: float = BOUND_TH) -> int:
 
 
 def region_and_boundary(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    void: np.ndarray | None = None,
-    bound_th: float = BOUND_TH,
+    prediction: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None, bound_th: float = BOUND_TH
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F of each pair of masks.
 
@@ -96,10 +93,7 @@ def region_and_boundary(
 
 
 def score_pairs(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    pairs: Sequence[tuple[int, int]],
-    bound_th: float = BOUND_TH,
+    prediction: np.ndarray, truth: np.ndarray, pairs: Sequence[tuple[int, int]], bound_th: float = BOUND_TH
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F of pairs of objects in the label maps of a sequence.
 

@@ -24,19 +24,13 @@ from instructseg.processing.special_tokens import (
     EXPLANATION,
     IMAGE,
     MASK,
-    OFFICIAL_IDS,
     REFER,
     SEG_TOKEN,
     TEMPORAL,
     WRITTEN,
     token_id,
 )
-from instructseg.processing.templates import (
-    SYSTEM_PROMPT,
-    Wording,
-    format_instruction,
-    template,
-)
+from instructseg.processing.templates import SYSTEM_PROMPT, Wording, format_instruction, template
 from instructseg.structures import IGNORE_LABEL, Role, Task
 
 if TYPE_CHECKING:
@@ -44,7 +38,6 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile("(" + "|".join((IMAGE, TEMPORAL, REFER, MASK, EXPLANATION)) + ")")
 _RUN_ROLES = {IMAGE: Role.IMAGE, TEMPORAL: Role.TEMPORAL, MASK: Role.MASK}
-_OFFICIAL_NAMES = {number: name for name, number in OFFICIAL_IDS.items()}
 
 
 @dataclass(frozen=True)
@@ -183,41 +176,6 @@ def render_prompt(
         _append(row, tokenizer, begun, "", lengths)
     elif task is not Task.VQA:
         raise ValueError(f"task '{task.value}' has no text to generate: ask VQA, or REASON_SEG to explain")
-    return row
-
-
-def expand_official(
-    input_ids: Sequence[int],
-    labels: Sequence[int],
-    instruction_ids: Sequence[int],
-    lengths: RunLengths,
-) -> Sequences:
-    """Expands a row that the official code tokenised.
-
-    Args:
-        input_ids: without padding; a negative id denotes a placeholder.
-        labels: as long as ``input_ids``; those of placeholders are dropped.
-        instruction_ids: ids of ``<refer>``, the closing ``[SEG]`` included.
-        lengths: of the other placeholders' runs.
-
-    Raises:
-        ValueError: ids and labels differ in number, or a negative id is unknown.
-    """
-    if len(input_ids) != len(labels):
-        raise ValueError(f"{len(input_ids)} ids but {len(labels)} labels")
-    row = Sequences()
-    for number, label in zip(input_ids, labels, strict=True):
-        if number >= 0:
-            row.tokens([number])
-            row.labels[-1] = label
-            continue
-        name = _OFFICIAL_NAMES.get(number)
-        if name is None:
-            raise ValueError(f"id {number} is no placeholder; known are {sorted(_OFFICIAL_NAMES)}")
-        if name == REFER:
-            row.tokens(instruction_ids, Role.REFER)
-        else:
-            row.run(_RUN_ROLES[name], lengths)
     return row
 
 

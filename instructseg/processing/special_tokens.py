@@ -21,9 +21,6 @@ EXPLANATION = "<gt>"
 WRITTEN = "{}"
 """The written instruction, as part of the surrounding text."""
 
-OFFICIAL_IDS = {IMAGE: -200, MASK: -201, REFER: -204, TEMPORAL: -205}
-"""Ids of the placeholders in sequences of the official code."""
-
 SEG_TOKEN = "[SEG]"
 
 

@@ -10,15 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from zlib import crc32
 
-from instructseg.processing.special_tokens import (
-    EXPLANATION,
-    IMAGE,
-    MASK,
-    REFER,
-    SEG_TOKEN,
-    TEMPORAL,
-    WRITTEN,
-)
+from instructseg.processing.special_tokens import EXPLANATION, IMAGE, MASK, REFER, SEG_TOKEN, TEMPORAL, WRITTEN
 from instructseg.structures import Task
 
 SYSTEM_PROMPT = (

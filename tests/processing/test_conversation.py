@@ -12,7 +12,6 @@ from instructseg.processing.conversation import (
     RunLengths,
     Sequences,
     conversation_text,
-    expand_official,
     pad_sequences,
     render,
     render_prompt,
@@ -21,6 +20,7 @@ from instructseg.processing.special_tokens import token_id
 from instructseg.processing.templates import format_instruction
 from instructseg.structures import IGNORE_LABEL, Role, Task
 from recipes.nano.language.word_tokenizer import build_tokenizer
+from tests.official_rows import expand_official
 from tests.processing.conftest import CORPUS, GOLDEN
 
 LENGTHS = RunLengths(image=5, temporal=6, mask=3)
