@@ -24,8 +24,8 @@ from instructseg import (
     draw_predictions,
     image_size,
     is_bundled,
-    load,
     load_image,
+    load_pretrained,
     open_video,
     wants_words,
 )
@@ -118,17 +118,18 @@ class Page:
         """The image with its masks, and a result per line."""
         prompts, task = lines(text), TASKS[kind]
         predictor = ImagePredictor(self.network, self.processor)
-        predictor.set_image(opened_image(path))
+        image = opened_image(path)
+        encoded = predictor.encode(image)
         in_words = [task == "vqa" or (task is None and wants_words(prompt)) for prompt in prompts]
         marked = [prompt for prompt, words in zip(prompts, in_words, strict=True) if not words]
         kept = Task(task) if task is not None and task != "vqa" else Task.RES
-        found = predictor.predict(marked, kept, threshold=threshold) if marked else []
+        found = predictor.predict(encoded, marked, kept, threshold=threshold) if marked else []
         masks = iter(found)
         said = [
-            f"{prompt} **{predictor.answer(prompt) or 'no reply'}**" if words else _line(next(masks))
+            f"{prompt} **{predictor.answer(encoded, prompt) or 'no reply'}**" if words else _line(next(masks))
             for prompt, words in zip(prompts, in_words, strict=True)
         ]
-        return draw_predictions(predictor.frame, found), self._told(prompts, said)
+        return draw_predictions(image, found), self._told(prompts, said)
 
     def segment_video(self, path: str | None, text: str, threshold: float, follow: Any) -> tuple[str, str]:
         """A video with masks, and a result per line; ``follow`` shows progress over an iterable."""
@@ -192,14 +193,14 @@ def build(model: str | None, results: Path) -> Any:
         results: a folder for videos.
 
     Raises:
-        ValueError: gradio is missing, or as of :func:`instructseg.loading.load`.
+        ValueError: gradio is missing, or as of :func:`instructseg.pretrained.load_pretrained`.
     """
     try:
         import gradio as gr
     except ImportError as error:
         raise ValueError("the page needs an extra package: pip install gradio") from error
 
-    page_of = Page(*load(model), results, is_bundled(model))
+    page_of = Page(*load_pretrained(model), results, is_bundled(model))
 
     def on_page(work: Any, *given: Any) -> Any:
         try:

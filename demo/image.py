@@ -7,7 +7,7 @@ python demo/image.py --input photo.jpg --prompt "the red circle" --output out
 import argparse
 from pathlib import Path
 
-from instructseg import DEMO_IMAGE, ImagePredictor, save_results
+from instructseg import DEMO_IMAGE, load, load_image, save_results
 
 
 def main() -> None:
@@ -25,11 +25,10 @@ def main() -> None:
         parser.error("--input needs a --prompt")
     source, prompts = given.input or DEMO_IMAGE, given.prompt or ["the red circle"]
     try:
-        predictor = ImagePredictor.from_pretrained(given.model, given.device, given.dtype)
-        found = predictor.segment(source, prompts, threshold=given.threshold)
-        files = save_results(
-            found, given.output, image=predictor.frame, name=source.stem, overwrite=given.overwrite
-        )
+        image = load_image(source)
+        predictor = load(given.model, device=given.device, dtype=given.dtype)
+        found = predictor.predict(image, prompts, threshold=given.threshold)
+        files = save_results(found, given.output, image=image, name=source.stem, overwrite=given.overwrite)
     except (OSError, ValueError, RuntimeError) as error:
         parser.error(str(error))
     except KeyboardInterrupt as error:

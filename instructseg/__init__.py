@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, is_bundled
     from instructseg.inference import ImagePredictor, Predictor, Stride, VideoPredictor, VideoSession
     from instructseg.inference.postprocess import postprocess
-    from instructseg.loading import from_pretrained, load
+    from instructseg.loading import load, load_video
     from instructseg.media import VideoWriter, image_size, load_image, open_video
     from instructseg.model import InstructSeg, InstructSegConfig, preset
     from instructseg.prediction import FrameResult, MaskPrediction, Prediction, to_supervision
+    from instructseg.pretrained import from_pretrained, load_pretrained
     from instructseg.processing import InstructSegProcessor
     from instructseg.questions import wants_words
     from instructseg.results import save_results
@@ -48,6 +49,8 @@ __all__ = [
     "is_bundled",
     "load",
     "load_image",
+    "load_pretrained",
+    "load_video",
     "open_video",
     "postprocess",
     "preset",
@@ -78,7 +81,11 @@ def __getattr__(name: str) -> Any:
             from instructseg import structures
 
             value = getattr(structures, name)
-        case "from_pretrained" | "load":
+        case "from_pretrained" | "load_pretrained":
+            from instructseg import pretrained
+
+            value = getattr(pretrained, name)
+        case "load" | "load_video":
             from instructseg import loading
 
             value = getattr(loading, name)

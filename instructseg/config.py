@@ -190,7 +190,7 @@ class EvalConfig:
         pictures: number of worst cases to draw, and of best ones.
         batch_size: instructions of an image or video per batch.
         device: of the model; ``None`` for an accelerator if there is one.
-        dtype: of its weights; ``None`` as :func:`instructseg.loading.load` chooses.
+        dtype: of its weights; ``None`` as :func:`instructseg.pretrained.load_pretrained` chooses.
     """
 
     benchmark: str

@@ -52,7 +52,7 @@ def measure(size: str, frames: int, fps: int, instructions: int) -> dict[str, An
     model, processor = build(config)
     picture, texts = pictures(1, *_SIZE)[0], INSTRUCTIONS[:instructions]
     if frames == 1:
-        ImagePredictor(model, processor).segment(picture, texts)
+        ImagePredictor(model, processor).predict(picture, texts)
     else:
         moving = (np.roll(picture, 4 * t, axis=1) for t in range(frames))
         for _ in VideoPredictor(model, processor).predict(moving, texts, spacing=spacing, chunk=chunk):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from instructseg.inference import load
+from instructseg.pretrained import load_pretrained
 from perf.workload import save, weights_digest
 from recipes.nano.config import load_config
 from recipes.nano.evaluation.bootstrap import interval
@@ -92,7 +92,7 @@ def main() -> None:
     full: dict[str, list[Outcome]] = {}
     rows = []
     for name, (dtype, quantize) in SETTINGS.items():
-        model, processor = load(options.model, options.device, dtype, quantize)
+        model, processor = load_pretrained(options.model, options.device, dtype, quantize)
         row: dict[str, Any] = {"setting": name}
         for what, kinds in KINDS.items():
             scenes = synthetic_dataset(

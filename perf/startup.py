@@ -38,7 +38,7 @@ _LOAD = """
 import json, resource, sys, time
 from pathlib import Path
 import torch
-from instructseg.loading import from_pretrained
+from instructseg.pretrained import from_pretrained
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -12,7 +12,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 
 from instructseg import from_pretrained, hub
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, download, model_path
-from instructseg.loading import read_model_config
+from instructseg.pretrained import read_model_config
 from instructseg.processing import InstructSegProcessor
 
 

@@ -1,189 +1,100 @@
-"""Loading a model by name, and errors where that fails."""
+"""Predictors by name: our own, and another system of one class and one row."""
 
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
-from instructseg import devices, hub
-from instructseg.loading import LAYOUTS, from_pretrained, load
-from instructseg.model import InstructSeg
-from instructseg.processing import InstructSegProcessor
-from recipes.nano.language.word_tokenizer import build_tokenizer
-from tests.inference.conftest import CORPUS, checkpoint, nano
+from instructseg.cli import app
+from instructseg.inference import ImagePredictor, TextPredictor, VideoPredictor
+from instructseg.inference.predictor import RequestKeywords
+from instructseg.loading import SYSTEMS, System, load, load_video
+from instructseg.media import ImageLike, VideoSource, load_image
+from instructseg.prediction import FrameResult, Prediction
+from tests.cli.conftest import bundled, checkpoint, clip_frames, nano, workspace
 
-__all__ = ["checkpoint", "nano"]  # fixtures of others, used here
+__all__ = ["bundled", "checkpoint", "clip_frames", "nano", "workspace"]  # fixtures of others, used here
+
+REDDEST = "reddest-pixels"
+
+
+class Reddest:
+    """A system that marks red pixels, whatever the instruction."""
+
+    def predict(self, image: ImageLike, instructions: str | Sequence[str]) -> list[Prediction]:
+        frame = load_image(image).astype(int)
+        mask = frame[..., 0] > frame[..., 1:].max(-1) + 60
+        given = [instructions] if isinstance(instructions, str) else instructions
+        return [
+            Prediction(mask, 0.5, 0.5, text, id=place + 1, instruction_id=place, image=load_image(image))
+            for place, text in enumerate(given)
+        ]
+
+
+class ReddestVideo:
+    def predict(
+        self, video: VideoSource, instructions: str | Sequence[str], **options: RequestKeywords
+    ) -> Iterator[FrameResult]:
+        if options:
+            raise ValueError(f"reddest pixels know no {', '.join(options)}")
+        for index, frame in enumerate(video):
+            yield FrameResult(index, frame, Reddest().predict(frame, instructions))
 
 
 @pytest.fixture
-def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the checkpoint, to be damaged."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+def reddest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a checkpoint of the system above."""
+    row = System(lambda name, **options: Reddest(), lambda name, **options: ReddestVideo())
+    monkeypatch.setitem(SYSTEMS, REDDEST, row)
+    folder = tmp_path / "red"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": REDDEST}))
+    return str(folder)
 
 
-def test_a_saved_model_is_loaded(nano: tuple[InstructSeg, InstructSegProcessor], checkpoint: Path) -> None:
-    model, processor = load(checkpoint, "cpu")
-    assert not model.training and model.dtype == torch.float32
-    for name, value in nano[0].state_dict().items():
-        torch.testing.assert_close(model.state_dict()[name], value)
-    assert processor.config == nano[1].config
-
-
-def test_dtype(checkpoint: Path) -> None:
-    model, _ = load(checkpoint, "cpu", "bfloat16")
-    assert model.dtype == torch.bfloat16
-    assert {p.dtype for p in model.pixel_decoder.parameters()} == {torch.float32}
-    with pytest.raises(ValueError, match="unknown dtype 'fp8': use float32, bfloat16, float16 or auto"):
-        load(checkpoint, dtype="fp8")
-
-
-@pytest.mark.parametrize(
-    ("native", "seconds", "expected"),
-    [(True, 1.0, torch.bfloat16), (True, 2.0, torch.float32), (False, 1.0, torch.float32)],
-)
-def test_auto_is_half_precision_on_a_cpu_where_that_is_faster(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, native: bool, seconds: float, expected: torch.dtype
-) -> None:
-    widths = []
-    monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
-    monkeypatch.setattr(
-        devices,
-        "_layer_seconds",
-        lambda dtype, width: widths.append(width) or (3.0 if dtype is torch.float32 else seconds),
-    )
-    model, _ = load(checkpoint, "cpu", "auto")
-    assert model.dtype == expected
-    assert set(widths) == ({model.config.text_config.hidden_size} if native else set())
-
-
-def test_weights_that_do_not_fit(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def to(*_: object) -> None:
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-
-    monkeypatch.setattr(InstructSeg, "to", to)
-    with pytest.raises(
-        torch.cuda.OutOfMemoryError, match=r"loading [\d.]+ MiB of weights .*as bfloat16 they .* fit"
-    ):
-        load(checkpoint, "cpu", "float32")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")],
-)
-def test_memory_that_runs_out_while_reading_is_no_damage(
-    error: Exception, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(InstructSeg, "from_pretrained", read)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"out of memory loading [\d.]+ MiB .*with int4 they"):
-        load(checkpoint, "cpu", "bfloat16", "int8")
-
-
-def test_a_missing_processor_file_is_an_error(folder: Path) -> None:
-    """The words around an instruction change the answer, and only that file has them."""
-    (folder / "processor_config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no processor_config\.json in .*: copy it and"):
-        load(folder, "cpu")
-
-
-@pytest.mark.parametrize(("key", "value"), [("image_size", 160), ("num_mask_queries", 9), ("max_length", 513)])
-def test_a_processor_of_another_model(folder: Path, key: str, value: int) -> None:
-    file = folder / "processor_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    with pytest.raises(ValueError, match=rf"{key} is {value} in processor_config\.json"):
-        load(folder, "cpu")
-
-
-def test_the_bundled_model_is_the_default(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
-    for name in (None, "nano"):
-        model, _ = load(name, "cpu")
-        assert model.config.num_queries == 10
-
-
-@pytest.mark.parametrize("name", ["warp", "cuda:99", "meta9", "meta", "hpu"])
-def test_unknown_devices(checkpoint: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"device '{name}' cannot be used .*: try cpu or auto") as caught:
-        load(checkpoint, name)
-    assert "\n" not in str(caught.value)
-
-
-def test_no_checkpoint(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no folder 'no/such/place'"):
-        load("no/such/place", "cpu")
-    (folder / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"is no checkpoint: it has no config\.json"):
-        load(folder, "cpu")
-
-
-def test_another_model(folder: Path) -> None:
-    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match="holds a model of type 'bert', not an InstructSeg"):
-        load(folder, "cpu")
-    (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
-        load(folder, "cpu")
-
-
-def test_damaged_weights(folder: Path) -> None:
-    file = folder / "model.safetensors"
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or not a safetensors file"):
-        load(folder, "cpu")
-    file.unlink()
-    with pytest.raises(FileNotFoundError, match="has no weights"):
-        load(folder, "cpu")
-
-
-def test_weights_that_are_missing_or_of_another_shape(folder: Path) -> None:
-    file = folder / "model.safetensors"
-    state = load_file(file)
-    lost = "mask_decoder.level_embed.weight"
-    save_file({name: value for name, value in state.items() if name != lost}, file, {"format": "pt"})
-    with pytest.raises(ValueError, match=f"lack 1 tensors, such as {lost}"):
-        load(folder, "cpu")
-    save_file({**state, lost: torch.zeros(2, 2)}, file, {"format": "pt"})
-    sizes = rf"1 tensors of other sizes, such as {lost}: \[2, 2\] in the file, \[{state[lost].shape[0]}, "
-    with pytest.raises(ValueError, match=sizes) as caught:
-        load(folder, "cpu")
-    assert "\n" not in str(caught.value)
-    save_file({**state, "ovp.more": torch.zeros(1)}, file, {"format": "pt"})
-    with pytest.raises(
-        ValueError, match=r"1 tensors that its config\.json has no place for, such as ovp\.more"
-    ):
-        load(folder, "cpu")
-
-
-def test_a_tokenizer_of_another_model(folder: Path) -> None:
-    many = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzabcdefgh"]
-    build_tokenizer(CORPUS + many, 2000).save_pretrained(folder)
-    with pytest.raises(ValueError, match="but its model 1536: give the one of that model"):
-        load(folder, "cpu")
-
-
-def test_every_model_type_has_a_layout(checkpoint: Path) -> None:
-    assert set(LAYOUTS) == {"instructseg", "mipha_phi"}
-    for name in ("subfolder", "variant", "gguf_file"):
-        options: Any = {name: "x"}
-        with pytest.raises(ValueError, match=f"{name} is not supported: give the folder"):
-            from_pretrained(checkpoint, **options)
-
-
-def test_quantized_while_read_by_every_call(checkpoint: Path) -> None:
-    model = from_pretrained(checkpoint, quantize="int8")
-    assert model.config.quantize == "int8" and model.processor is not None and not model.training
-    old: Any = {"quantise": "int8"}
+def test_our_own_predictors_are_opened(checkpoint: Path) -> None:
+    image = load(checkpoint, device="cpu", dtype="bfloat16")
+    assert isinstance(image, ImagePredictor) and str(image.model.dtype) == "torch.bfloat16"
+    assert isinstance(image, TextPredictor)
+    assert isinstance(load_video(checkpoint, device="cpu"), VideoPredictor)
     with pytest.warns(DeprecationWarning, match="quantise= is now quantize="):
-        again, _ = load(checkpoint, "cpu", **old)
-    for name, value in again.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+        assert load(checkpoint, device="cpu", quantise="int8").model.config.quantize == "int8"  # type: ignore
+
+
+def test_another_system_behind_the_command_line(reddest: str, workspace: Path) -> None:
+    words = ["photo.png", "red", "--model", reddest, "-f", "masks,rle,overlay"]
+    ran = CliRunner().invoke(app, ["image", *words])
+    assert ran.exit_code == 0, ran.output
+    expected = Reddest().predict("photo.png", "red")[0].mask
+    assert np.array_equal(load_image("out/photo_masks/1-red.png")[..., 0] > 0, expected) and expected.any()
+    ran = CliRunner().invoke(app, ["video", "clip.mp4", *words[1:]])
+    assert ran.exit_code == 0, ran.output
+    assert len(list(Path("out/clip_masks/1-red").iterdir())) == 7
+
+
+def test_options_that_a_system_lacks_are_named(reddest: str, workspace: Path) -> None:
+    ran = CliRunner().invoke(app, ["video", "clip.mp4", "red", "--model", reddest, "--spacing", "2"])
+    assert ran.exit_code == 2 and "reddest pixels know no spacing" in ran.output
+    ran = CliRunner().invoke(app, ["video", "clip.mp4", "red", "--model", reddest, "--compile"])
+    assert ran.exit_code == 2 and "leave out --compile" in ran.output
+    ran = CliRunner().invoke(app, ["image", "photo.png", "how many are there?", "--model", reddest])
+    assert ran.exit_code == 2 and "have not learned to write" in ran.output
+
+
+def test_a_system_of_images_alone(reddest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SYSTEMS, REDDEST, System(lambda name, **options: Reddest()))
+    with pytest.raises(ValueError, match="segments images alone"):
+        load_video(reddest)
+
+
+def test_an_unknown_system_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="holds a model of type 'bert'"):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load("no/such/place")

@@ -38,9 +38,9 @@ from instructseg.benchmarks.report import TABLE_HEADER, SampleLog, markdown_rows
 from instructseg.benchmarks.table import completed, open_benchmark
 from instructseg.config import EvalConfig, RunConfig
 from instructseg.files import path_below, read_json, write_json_atomic, write_text_atomic
-from instructseg.inference import load
 from instructseg.log import get_logger, setup_logging
 from instructseg.media import save_image
+from instructseg.pretrained import load_pretrained
 from instructseg.progress import progress
 
 logger = get_logger(__name__)
@@ -82,7 +82,7 @@ def run_benchmark(config: RunConfig, report: Callable[[str], object] | None = No
     with process_group():
         benchmark = open_benchmark(given)
         folder = path_below(config.output_dir, benchmark.row)
-        model, processor = load(config.model.name, _device(given), given.dtype)
+        model, processor = load_pretrained(config.model.name, _device(given), given.dtype)
         settle(
             folder, config.model.name, given, {"weights": weights_mark(model), "files": files_mark(benchmark)}
         )

@@ -75,13 +75,13 @@ class Segmentation(Benchmark):
     def _predict(self, runner: Runner, samples: Sequence[Sample]) -> list[Prediction]:
         """One prediction per sample of the same image, encoded once."""
         predictor = ImagePredictor(runner.model, runner.processor)
-        predictor.set_image(samples[0].key_frame)
+        image = predictor.encode(samples[0].key_frame)
         found: dict[int, Prediction] = {}
         for task in dict.fromkeys(sample.task for sample in samples):
             places = [place for place, sample in enumerate(samples) if sample.task is task]
             asked = [samples[place].instruction for place in places]
             masks = predictor.predict(
-                asked, task, answer=self.explain, batch_size=runner.batch_size, threshold=0
+                image, asked, task, explain=self.explain, batch_size=runner.batch_size, threshold=0
             )
             found.update(zip(places, masks, strict=True))
         return [found[place] for place in range(len(samples))]

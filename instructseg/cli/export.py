@@ -39,9 +39,9 @@ def onnx_command(
         if output.is_file() or (output.is_dir() and any(output.iterdir()) and not overwrite):
             raise ValueError(f"{output} exists: choose another folder, or add --overwrite")
         from instructseg.export import export_onnx
-        from instructseg.inference import load
+        from instructseg.pretrained import load_pretrained
 
-        loaded, _ = load(model, "cpu", "float32")
+        loaded, _ = load_pretrained(model, "cpu", "float32")
         try:
             files = export_onnx(loaded, output, size, programs=programs)
         except ImportError as error:

@@ -37,6 +37,7 @@ def _option(
     *names: str,
     commands: tuple[str, ...] = (IMAGE, VIDEO),
     affects_results: bool = True,
+    request: bool = False,
     parse: Callable[[Any], Any] | None = None,
     types: dict[str, Any] | None = None,
     **settings: Any,
@@ -49,6 +50,7 @@ def _option(
         names: e.g. ``--output``, ``-o``.
         commands: with this option.
         affects_results: whether results of another value are other results.
+        request: whether a predictor takes it.
         parse: the option's value to that of the field.
         types: type of the option by command, if not that of the field.
         settings: of ``typer.Option``.
@@ -58,6 +60,7 @@ def _option(
         "option": shown,
         "commands": commands,
         "affects": affects_results,
+        "request": request,
         "parse": parse,
         "types": types,
     }
@@ -105,6 +108,7 @@ class Job:
         None,
         "Prompt of the model. Image: auto is res, or vqa for questions. Video: auto is rvos.",
         "--task",
+        request=True,
         parse=parse_task,
         types={IMAGE: TaskChoice, VIDEO: VideoTaskChoice},
     )
@@ -112,16 +116,18 @@ class Job:
         None,
         "Presence below which a mask is empty; default: by weights; 0: never.",
         "--threshold",
+        request=True,
         min=0,
         max=1,
     )
-    soft: bool = _option(False, "Write masks as probabilities, 0..255.", "--soft")
+    soft: bool = _option(False, "Write masks as probabilities, 0..255.", "--soft", request=True)
     explain: bool = _option(
         False,
         "Write an explanation first, then segment (reason_seg).",
         "--explain",
         "--answer",
         commands=(IMAGE,),
+        request=True,
     )
     formats: tuple[str, ...] = _option(
         (),
@@ -151,6 +157,7 @@ class Job:
         "Run the language model on every k-th frame, or auto: faster, less exact.",
         "--llm-stride",
         commands=(VIDEO,),
+        request=True,
         types={VIDEO: str},
     )
     spacing: int | None = _option(
@@ -158,6 +165,7 @@ class Job:
         "Frames between references; default: 1/6 second of a file, 1 in a folder.",
         "--spacing",
         commands=(VIDEO,),
+        request=True,
         min=1,
     )
     compile: bool = _option(
@@ -199,6 +207,12 @@ class Job:
     prompts: Path | None = _option(
         None, "Text file with one prompt per line.", "--prompts", affects_results=False, metavar="FILE"
     )
+
+    def request(self) -> dict[str, Any]:
+        """Options of a prediction, each only where it differs from its default."""
+        shown = [one for one in fields(self) if one.metadata["request"]]
+        given = {one.name: getattr(self, one.name) for one in shown}
+        return {one.name: given[one.name] for one in shown if str(given[one.name]) != str(one.default)}
 
     def marks(self) -> dict[str, Any]:
         """Settings that affect the results, as JSON values."""

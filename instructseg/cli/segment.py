@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -35,10 +35,11 @@ from instructseg.structures import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from instructseg.inference import ImagePredictor, VideoPredictor
+    from instructseg.inference import Predictor, VideoSystem
     from instructseg.inference.memory import Workload
+    from instructseg.loading import OpenOptions
 
-    _Predictor = TypeVar("_Predictor", ImagePredictor, VideoPredictor)
+_Opened = TypeVar("_Opened")
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 """Errors that affect every other input, too."""
@@ -69,8 +70,8 @@ def segment_images(source: Path | Sequence[Path], prompts: Sequence[str], job: J
 
 
 def _segment_images(results: ResultFolder, prompts: Sequence[str], job: Job, batch: bool) -> Iterator[Summary]:
-    from instructseg.inference import ImagePredictor
     from instructseg.inference.memory import Workload
+    from instructseg.loading import load
 
     workload, predictor = None, None
     if job.max_memory is not None and results.todo:
@@ -88,7 +89,7 @@ def _segment_images(results: ResultFolder, prompts: Sequence[str], job: Job, bat
                         f"only the first of {count} frames was used: 'instructseg video' takes all"
                     )
             if summary.error is None:
-                predictor = predictor or _predictor(ImagePredictor, job, prompts, workload)
+                predictor = predictor or _open_system(load, job, prompts, workload)
                 with _alone(summary, batch):
                     _segment_image(predictor, frame, job, step, results, summary)
             yield summary
@@ -152,21 +153,21 @@ def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
 
 def _video_predictor(
     job: Job, prompts: Sequence[str], opened: Sequence[VideoSource | Exception]
-) -> VideoPredictor:
+) -> VideoSystem:
     """The model, with memory for the largest video."""
-    from instructseg.inference import VideoPredictor
     from instructseg.inference.frame_window import REFERENCE_FPS
     from instructseg.inference.memory import Workload
+    from instructseg.loading import load_video
 
     videos = [one for one in opened if isinstance(one, VideoSource)]
     rates = [one.fps if one.timed else REFERENCE_FPS for one in videos]
     spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
     size = max((one.size for one in videos), key=math.prod)
-    return _predictor(VideoPredictor, job, prompts, Workload(size, len(prompts), spacing or max(rates)))
+    return _open_system(load_video, job, prompts, Workload(size, len(prompts), spacing or max(rates)))
 
 
 def _segment_video(
-    predictor: VideoPredictor,
+    predictor: VideoSystem,
     video: VideoSource,
     job: Job,
     step: PlannedResult,
@@ -174,18 +175,10 @@ def _segment_video(
     summary: Summary,
 ) -> None:
     """Segments a video and writes the results."""
-    from instructseg.inference import Stride
     from instructseg.inference.prefetch import WriteBehind, read_ahead
 
-    found = predictor.predict(
-        video.passed_through(read_ahead),
-        results.instructions,
-        job.task or Task.RVOS,
-        soft=job.soft,
-        threshold=job.threshold,
-        llm_stride=Stride.of(job.llm_stride),
-        spacing=job.spacing,
-    )
+    options = job.request()
+    found = predictor.predict(video.passed_through(read_ahead), results.instructions, **options)
     info = ResultInfo(
         results.instructions,
         summary.source,
@@ -215,7 +208,7 @@ def _segment_video(
 
 
 def _segment_image(
-    predictor: ImagePredictor,
+    predictor: Predictor,
     frame: np.ndarray,
     job: Job,
     step: PlannedResult,
@@ -223,18 +216,20 @@ def _segment_image(
     summary: Summary,
 ) -> None:
     """Segments an image and writes the results."""
-    prompts = results.instructions
-    predictor.set_image(frame)
-    replies = {place: predictor.answer(prompts[place]) for place in _questions(prompts, job)}
+    from instructseg.inference import TextPredictor
+
+    prompts, image, replies = results.instructions, frame, dict[int, str]()
+    if isinstance(predictor, TextPredictor):
+        image = predictor.encode(frame)
+        replies = {place: predictor.answer(image, prompts[place]) for place in _questions(prompts, job)}
     marked = [text for place, text in enumerate(prompts) if place not in replies]
     if not marked:
         summary.reply(prompts, replies)
         return
-    task = job.task or Task.RES
-    found = predictor.predict(marked, task, soft=job.soft, answer=job.explain, threshold=job.threshold)
+    found = predictor.predict(image, marked, **job.request())
     info = ResultInfo(prompts, summary.source, job.soft, replies=replies)
     with ResultWriter(step.places, info, results.begin) as writer:
-        writer.write(FrameResult(0, predictor.frame, found))
+        writer.write(FrameResult(0, frame, found))
     summary.add(found)
     summary.reply(prompts, replies)
     results.finish(step)
@@ -302,13 +297,14 @@ def _open_results(
     return results
 
 
-def _predictor(
-    kind: type[_Predictor], job: Job, prompts: Sequence[str], workload: Workload | None
-) -> _Predictor:
+def _open_system(
+    load: Callable[..., _Opened], job: Job, prompts: Sequence[str], workload: Workload | None
+) -> _Opened:
     """Loads the model, with a note for the bundled one, and checks it against the prompts."""
     from transformers.utils import logging as transformers_logging
 
-    from instructseg.inference import PUBLISHED, is_bundled
+    from instructseg.inference import PUBLISHED, TextPredictor, is_bundled
+    from instructseg.inference.predictor import PretrainedPredictor
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # errors in weights take one line
@@ -321,23 +317,27 @@ def _predictor(
         torch.set_num_threads(job.threads)
     if job.max_memory is not None:
         setup_logging()  # shows the chosen settings
-    given = (job.model, job.device, job.dtype, job.quantize, job.max_memory)
-    predictor = kind.from_pretrained(*given, workload)
+    options: OpenOptions = {"device": job.device, "dtype": job.dtype, "quantize": job.quantize}
+    predictor = load(job.model, **options, max_memory=job.max_memory, workload=workload)
+    tasks = predictor.text_tasks if isinstance(predictor, TextPredictor) else ()
     writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None
-    if writes is not None and writes not in predictor.processor.config.text_tasks:
+    if writes is not None and writes not in tasks:
         raise ValueError(
             f"these weights have not learned to write text for '{writes.value}': leave out --explain or "
             "--task vqa, or choose others with --model"
         )
     asked = _questions(prompts, job) if job.task is None else []
-    if asked and Task.VQA not in predictor.processor.config.text_tasks:
+    if asked and Task.VQA not in tasks:
         raise ValueError(
             f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: add "
             "--task reason_seg for a mask, or choose others with --model"
         )
-    strange = predictor.processor.strange_words(prompts) if is_bundled(job.model) else []
-    if strange:
-        typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)
+    if is_bundled(job.model) and isinstance(predictor, PretrainedPredictor):
+        strange = predictor.processor.strange_words(prompts)
+        if strange:
+            typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)
     if job.compile:
+        if not isinstance(predictor, PretrainedPredictor):
+            raise ValueError(f"{job.model} is not compiled by this package: leave out --compile")
         predictor.compile()
     return predictor

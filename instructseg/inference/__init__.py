@@ -3,11 +3,10 @@
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.postprocess import postprocess
-from instructseg.inference.predictor import Predictor
+from instructseg.inference.predictor import Predictor, TextPredictor, VideoSystem
 from instructseg.inference.session import StreamOptions, VideoSession
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import VideoPredictor
-from instructseg.loading import load
 from instructseg.questions import wants_words
 
 __all__ = [
@@ -18,10 +17,11 @@ __all__ = [
     "Predictor",
     "StreamOptions",
     "Stride",
+    "TextPredictor",
     "VideoPredictor",
     "VideoSession",
+    "VideoSystem",
     "is_bundled",
-    "load",
     "postprocess",
     "wants_words",
 ]

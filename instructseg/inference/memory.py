@@ -17,7 +17,6 @@ import torch
 
 from instructseg.devices import choose_device, choose_dtype, fastest_dtype
 from instructseg.inference.frame_window import REFERENCES, most_held, spacing_of
-from instructseg.loading import read_model_config
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import trunk_class
@@ -25,6 +24,7 @@ from instructseg.model.language import KINDS
 from instructseg.model.quantized import check_quantization
 from instructseg.model.weight_size import choices, in_words, weight_bytes
 from instructseg.out_of_memory import gib
+from instructseg.pretrained import read_model_config
 
 PROMPT_TOKENS = 64
 """Assumed number of tokens around the placeholders."""
@@ -157,7 +157,7 @@ def plan_checkpoint(
     video: bool = False,
     workload: Workload | None = None,
 ) -> MemoryPlan:
-    """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.loading.load`.
+    """:func:`plan_memory` of a model by name; arguments as of :func:`instructseg.pretrained.load_pretrained`.
 
     Args:
         name_or_path, device, dtype, quantize: as there.
@@ -166,7 +166,8 @@ def plan_checkpoint(
         workload: to fit.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`instructseg.loading.load` and :func:`plan_memory`.
+        FileNotFoundError, ValueError: as :func:`~instructseg.pretrained.load_pretrained` and
+            :func:`plan_memory`.
     """
     target = choose_device(device)
     config = read_model_config(name_or_path)

@@ -1,22 +1,25 @@
-"""Predictor protocol, and the base of the predictors of this package."""
+"""Predictor protocols, and the base of the predictors of this package."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import torch
 
 from instructseg.deprecation import renamed_keyword
 from instructseg.inference.encoder import BATCH_SIZE, Encoder
 from instructseg.inference.memory import Workload, plan_checkpoint
-from instructseg.loading import load
-from instructseg.media import ImageLike
+from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
-from instructseg.prediction import Prediction
+from instructseg.prediction import FrameResult, Prediction
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LENGTH_MULTIPLE = 32
 """Step, in positions, between the lengths of compiled language sequences."""
@@ -24,28 +27,57 @@ LENGTH_MULTIPLE = 32
 _Self = TypeVar("_Self", bound="PretrainedPredictor")
 
 
-class Predictor(Protocol):
-    """Interface of an image segmentation system."""
+class RequestKeywords(TypedDict, total=False):
+    """Options that the command line passes to any system, each only where it was given.
 
-    def segment(
-        self,
-        image: ImageLike,
-        instructions: str | Sequence[str],
-        task: Task | str = Task.RES,
-        *,
-        soft: bool = False,
-        threshold: float | None = None,
+    A system that lacks one raises a ``ValueError``.
+    """
+
+    task: Task | str
+    soft: bool
+    threshold: float | None
+
+
+class Predictor(Protocol):
+    """Interface of a segmentation system for images."""
+
+    def predict(
+        self, image: ImageLike, instructions: str | Sequence[str], **options: Unpack[RequestKeywords]
     ) -> list[Prediction]:
-        """One prediction per instruction on an image, in order.
+        """Predictions on an image, at least one per instruction, in their order.
 
         Args:
             image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
             instructions: one or several.
-            task: selects the prompt.
-            soft: whether predictions carry ``probability``.
-            threshold: presence (0..1) below which a mask is empty; ``None`` for the default of the system.
+            options: see :class:`RequestKeywords`.
         """
-        ...
+
+
+class VideoSystem(Protocol):
+    """Interface of a segmentation system for video."""
+
+    def predict(
+        self,
+        video: VideoSource,
+        instructions: str | Sequence[str],
+        **options: Unpack[RequestKeywords],
+    ) -> Iterator[FrameResult]:
+        """Predictions on a video, one result per frame, in order; arguments as of :class:`Predictor`."""
+
+
+@runtime_checkable
+class TextPredictor(Protocol):
+    """A predictor that also writes text."""
+
+    @property
+    def text_tasks(self) -> Collection[Task]:
+        """``Task.VQA`` with replies, ``Task.REASON_SEG`` with explanations (``explain=True``)."""
+
+    def encode(self, image: ImageLike) -> Any:
+        """The image in the system's own form, for several calls of ``predict`` and ``answer``."""
+
+    def answer(self, image: Any, question: str) -> str:
+        """The reply to a question about an image, or about the result of ``encode``."""
 
 
 class PretrainedPredictor:
@@ -81,7 +113,7 @@ class PretrainedPredictor:
         max_memory: int | str | None = None,
         workload: Workload | None = None,
     ) -> _Self:
-        """Loads model and processor; arguments and errors as of :func:`instructseg.loading.load`.
+        """Loads model and processor; arguments and errors as of :func:`instructseg.pretrained.load_pretrained`.
 
         Args:
             name_or_path, device, dtype, quantize: as there.
@@ -91,13 +123,13 @@ class PretrainedPredictor:
                 at 30 frames per second, of 1080 x 1920 pixels.
 
         Raises:
-            ValueError: nothing fits, or as :func:`instructseg.loading.load`.
+            ValueError: nothing fits, or as :func:`instructseg.pretrained.load_pretrained`.
         """
         if max_memory is None:
-            return cls(*load(name_or_path, device, dtype, quantize))
+            return cls(*load_pretrained(name_or_path, device, dtype, quantize))
         given = (name_or_path, max_memory, device, dtype, quantize)
         plan = plan_checkpoint(*given, video=cls.reads_video, workload=workload)
-        predictor = cls(*load(name_or_path, device, plan.dtype, plan.quantize))
+        predictor = cls(*load_pretrained(name_or_path, device, plan.dtype, plan.quantize))
         predictor.batch_size, predictor.chunk = plan.batch_size, plan.chunk
         return predictor
 
@@ -157,6 +189,11 @@ class PretrainedPredictor:
         size = self.batch_size if batch_size is None else batch_size
         check_batch_size(size)
         return Encoder(self.model, self.processor, size, frames_at_once, self.length_multiple)
+
+    @property
+    def text_tasks(self) -> tuple[Task, ...]:
+        """Tasks for which the weights have learned to write text."""
+        return self.processor.config.text_tasks
 
     def threshold(self, given: float | None) -> float:
         """Presence below which a mask is empty: ``given``, else that of the weights, else 0.

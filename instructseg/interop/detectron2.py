@@ -24,12 +24,13 @@ from instructseg.criterion import CriterionConfig, SegCriterion
 from instructseg.data.dataset import Dataset, Sentences
 from instructseg.distributed import all_reduce_mean
 from instructseg.engine.optim import train_mode
-from instructseg.inference import VideoPredictor, load
+from instructseg.inference import VideoPredictor
 from instructseg.inference.postprocess import all_masks, best_masks
 from instructseg.interop.entries import Entry, planes, to_sample
 from instructseg.interop.scores import GeneralizedScores, ReferringScores, Scores, VideoScores
 from instructseg.interop.splits import WholeClips, splits
 from instructseg.model import InstructSeg
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_PIXEL, Geometry, Sample, Task
 
@@ -178,9 +179,9 @@ def evaluator(name: str) -> Scores:
 def add_config(cfg: Any) -> Any:
     """Extends a configuration of Detectron2 by our settings; returns it.
 
-    ``MODEL.INSTRUCTSEG`` gets ``NAME`` (a model as of :func:`instructseg.loading.load`; empty for the bundled
-    one), ``THRESHOLD`` (presence, 0..1, below which there is no instance), ``MAX_INSTANCES`` (per instruction)
-    and ``CRITERION`` (fields of :class:`~instructseg.criterion.CriterionConfig`).
+    ``MODEL.INSTRUCTSEG`` gets ``NAME`` (a model as of :func:`~instructseg.pretrained.load_pretrained`; empty
+    for the bundled one), ``THRESHOLD`` (presence, 0..1, below which there is no instance), ``MAX_INSTANCES``
+    (per instruction) and ``CRITERION`` (fields of :class:`~instructseg.criterion.CriterionConfig`).
     """
     cfg.MODEL.META_ARCHITECTURE = InstructSegArch.__name__
     cfg.MODEL.INSTRUCTSEG = CfgNode(
@@ -231,7 +232,7 @@ class InstructSegArch(nn.Module):
         if cfg.INPUT.FORMAT != "RGB":
             raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}: set it to RGB, as add_config does")
         ours = cfg.MODEL.INSTRUCTSEG
-        model, processor = load(ours.NAME or None, cfg.MODEL.DEVICE)
+        model, processor = load_pretrained(ours.NAME or None, cfg.MODEL.DEVICE)
         return {
             "model": model,
             "processor": processor,

@@ -30,14 +30,14 @@ def save_results(
 
     Example::
 
-        save_results(predictor.predict("the red circle"), "out", image=predictor.frame)
+        save_results(predictor.predict("photo.jpg", "the red circle"), "out")
         save_results(video_predictor.predict("clip.mp4", "the red circle"), "out", "overlay,rle", fps=30)
 
     Args:
         predictions: on one image, or the results of a video, frame by frame (also while they are computed).
         folder: created if missing.
         formats: names of :data:`~instructseg.results.FORMATS`.
-        image: ``uint8[H, W, 3]`` RGB of predictions on an image.
+        image: ``uint8[H, W, 3]`` RGB of predictions on an image; ``None`` for the one that they carry.
         fps: frames per second of a video.
         name: of the results, without suffix.
         soft: whether masks are written as probabilities; the predictions must carry them.
@@ -109,6 +109,7 @@ def _as_frames(given: Iterable[Prediction | FrameResult], image: np.ndarray | No
         yield first
         yield from items  # type: ignore[misc]
         return
-    if image is None:
-        raise ValueError("predictions on an image need it: save_results(..., image=predictor.frame)")
-    yield FrameResult(0, image, [first, *items])  # type: ignore[list-item]
+    shown = first.image if image is None else image
+    if shown is None:
+        raise ValueError("predictions without their image need it: save_results(..., image=image)")
+    yield FrameResult(0, shown, [first, *items])  # type: ignore[list-item]

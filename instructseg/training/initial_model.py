@@ -10,10 +10,10 @@ from instructseg.config import ModelSource
 from instructseg.convert import assemble_training_start
 from instructseg.convert.pretrained_parts import join_pretrained_parts
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
-from instructseg.loading import load
 from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
 from instructseg.processing.storage import load_tokenizer
@@ -116,7 +116,7 @@ def _trained(name: str, source: ModelSource, seed: int) -> tuple[InstructSeg, In
     others = source.overrides.keys() - {"lora"}
     if others and source.start is None:
         raise ValueError(f"model.overrides.{min(others)}: {name} is trained already; only lora can be added")
-    model, processor = load(name, "cpu", torch.float32)
+    model, processor = load_pretrained(name, "cpu", torch.float32)
     if adapters and not model.config.lora:
         torch.manual_seed(seed)
         add_lora(model.language, **adapters)

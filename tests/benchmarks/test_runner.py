@@ -38,6 +38,7 @@ from instructseg.evaluation import IouSums
 from instructseg.evaluation.davis import mean_results
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference.encoder import CachedFrame
 from instructseg.model import InstructSeg
 from instructseg.structures import Task
 from recipes.nano.layouts.images import write_image_layouts
@@ -148,7 +149,7 @@ def test_refcoco_equals_a_plain_loop(run: Run, layouts: Path, nano: Any) -> None
     for index in range(len(dataset)):
         sample = dataset[index]
         assert sample.masks is not None
-        sums.add(predictor.segment(sample.key_frame, sample.instruction)[0].mask, sample.masks[0])
+        sums.add(predictor.predict(sample.key_frame, sample.instruction)[0].mask, sample.masks[0])
     assert sums.intersection > 0
     assert values["refcoco_val/cIoU"] == pytest.approx(sums.ciou, abs=1e-6)
     assert values["refcoco_val/gIoU"] == pytest.approx(sums.giou, abs=1e-6)
@@ -190,13 +191,13 @@ def test_refdavis_equals_the_davis_benchmark_on_the_written_images(
 
 def test_sentences_of_an_image_share_its_features(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[int] = []
-    set_image = ImagePredictor.set_image
+    encode = ImagePredictor.encode
 
-    def counted(self: ImagePredictor, image: Any) -> None:
+    def counted(self: ImagePredictor, image: Any) -> CachedFrame:
         pictures.append(1)
-        set_image(self, image)
+        return encode(self, image)
 
-    monkeypatch.setattr(ImagePredictor, "set_image", counted)
+    monkeypatch.setattr(ImagePredictor, "encode", counted)
     run("refcoco", "refer_seg", "eval.options.sentences=each")
     assert len(pictures) == 2
 
@@ -312,9 +313,8 @@ def test_questions_that_share_an_image_are_answered_as_alone(nano: Any, tmp_path
     frame = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     asked = ["what is red?", "which shape is left of the big blue square?"]
     predictor = ImagePredictor(model, processor)
-    predictor.set_image(frame)
     together = answers(Runner(model, processor, tmp_path), frame, asked, 5)
-    assert together == [predictor.answer(text, 5) for text in asked]
+    assert together == [predictor.answer(frame, text, 5) for text in asked]
 
 
 def test_below_the_threshold_a_sample_scores_as_nothing(run: Run, tmp_path: Path) -> None:

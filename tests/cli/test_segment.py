@@ -70,7 +70,7 @@ def test_image() -> None:
     predictor = ImagePredictor.from_pretrained()
     for name, text in (("1-the-red-circle", "the red circle"), ("2-blue-square", "Blue; square?")):
         mask = load_index_png(f"out/photo_masks/{name}.png")
-        (expected,) = predictor.segment("photo.png", text)
+        (expected,) = predictor.predict("photo.png", text)
         np.testing.assert_array_equal(mask, expected.mask * 255)
         assert f"{text}: score {expected.score:.3f}" in result.stdout
     assert "wrote out/photo_overlay.png" in result.stdout
@@ -107,7 +107,7 @@ def test_all_formats_of_an_image() -> None:
 
 def test_soft_masks_and_one_file() -> None:
     run("image", "photo.png", "the red circle", "--soft", "-f", "masks")
-    (expected,) = ImagePredictor.from_pretrained().segment("photo.png", "the red circle", soft=True)
+    (expected,) = ImagePredictor.from_pretrained().predict("photo.png", "the red circle", soft=True)
     assert expected.probability is not None
     grey = load_index_png("out/photo_masks/1-the-red-circle.png")
     np.testing.assert_allclose(grey / 255, expected.probability, atol=1 / 255)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from instructseg.convert import assemble_training_start, load_mask2former, load_official
-from instructseg.loading import from_pretrained
+from instructseg.pretrained import from_pretrained
 
 Tensors = dict[str, torch.Tensor]
 

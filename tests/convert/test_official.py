@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from instructseg.convert import convert_official, export_official, load_official, writers
 from instructseg.convert.official import UNUSED_FILE
-from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg, preset
+from instructseg.pretrained import from_pretrained
 
 Tensors = dict[str, torch.Tensor]
 

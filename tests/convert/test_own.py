@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from instructseg.convert.own import load_own
-from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg
 from instructseg.model.quantized import quantize_model
+from instructseg.pretrained import from_pretrained
 from tests.model.conftest import tiny_model
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.inference import ImagePredictor, load
+from instructseg.inference import ImagePredictor
 from instructseg.model import InstructSeg
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 
 Pair = tuple[InstructSeg, InstructSegProcessor]
@@ -34,7 +35,7 @@ def sharded(nano: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer(folder: Path) -> torch.Tensor:
     """What the model in a folder says of an image."""
-    (found,) = ImagePredictor(*load(folder, "cpu")).segment(IMAGE, "the red circle", soft=True)
+    (found,) = ImagePredictor(*load_pretrained(folder, "cpu")).predict(IMAGE, "the red circle", soft=True)
     return torch.from_numpy(found.probability)
 
 

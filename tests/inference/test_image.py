@@ -42,9 +42,7 @@ def plain(nano: Nano, frame: np.ndarray, texts: list[str], task: Task = Task.RES
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_equals_the_plain_forward(nano: Nano, frames: Frames, task: Task, batch_size: int) -> None:
     (frame,) = frames(1)
-    predictor = ImagePredictor(*nano)
-    predictor.set_image(frame)
-    found = predictor.predict(TEXTS, task, soft=True, batch_size=batch_size)
+    found = ImagePredictor(*nano).predict(frame, TEXTS, task, soft=True, batch_size=batch_size)
     assert [one.instruction for one in found] == TEXTS
     expected = plain(nano, frame, TEXTS, task)
     for one, other in zip(found, expected, strict=True):
@@ -57,55 +55,52 @@ def test_the_image_is_encoded_once(nano: Nano, frames: Frames, monkeypatch: pyte
     real = nano[0].encode_frame
     monkeypatch.setattr(nano[0], "encode_frame", lambda *a, **k: calls.append(1) or real(*a, **k))
     predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
+    image = predictor.encode(frames(1)[0])
     before = len(calls)
-    predictor.predict(TEXTS, batch_size=1)
-    predictor.predict(TEXTS[:1], Task.REASON_SEG, answer=True)
+    predictor.predict(image, TEXTS, batch_size=1)
+    predictor.predict(image, TEXTS[:1], Task.REASON_SEG, explain=True)
     for text in TEXTS:
-        predictor.answer(text)
+        predictor.answer(image, text)
     assert (before, len(calls)) == (2, 2)
 
 
 def test_later_changes_of_the_array_have_no_effect(nano: Nano, frames: Frames) -> None:
     image, predictor = frames(1)[0].copy(), ImagePredictor(*nano)
-    predictor.set_image(image)
-    before = predictor.answer(TEXTS[0])
+    encoded = predictor.encode(image)
+    before = predictor.answer(encoded, TEXTS[0])
     image[:] = 0
-    assert predictor.answer(TEXTS[0]) == before and np.array_equal(predictor.frame, frames(1)[0])
+    assert predictor.answer(encoded, TEXTS[0]) == before and np.array_equal(encoded.frame, frames(1)[0])
 
 
 def test_a_reply_is_that_of_the_plain_model(nano: Nano, frames: Frames) -> None:
     model, processor = nano
     predictor = ImagePredictor(model, processor)
-    predictor.set_image(frames(1)[0])
     (ids,) = model.answer(processor([Sample(frames(1)[0], TEXTS[0], Task.VQA)]), 8, (processor.seg_token_id,))
-    assert predictor.answer(TEXTS[0], 8) == processor.decode(ids)
+    assert predictor.answer(frames(1)[0], TEXTS[0], 8) == processor.decode(ids)
 
 
 def test_a_task_by_its_name(nano: Nano, frames: Frames) -> None:
-    predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
+    predictor, (frame,) = ImagePredictor(*nano), frames(1)
     kinds = ("reason_seg", Task.REASON_SEG)
-    (one,), (other,) = (predictor.predict(TEXTS[0], task, soft=True) for task in kinds)
+    (one,), (other,) = (predictor.predict(frame, TEXTS[0], task, soft=True) for task in kinds)
     same(one, other)
     with pytest.raises(ValueError, match="unknown task 'reasonseg': use res, reason_seg, rvos"):
-        predictor.predict(TEXTS[0], "reasonseg")
+        predictor.predict(frame, TEXTS[0], "reasonseg")
 
 
 def test_lengths_of_a_compiled_model_come_in_steps(
     nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
-    plain_ones = predictor.predict(TEXTS, soft=True)
+    predictor, (frame,) = ImagePredictor(*nano), frames(1)
+    plain_ones = predictor.predict(frame, TEXTS, soft=True)
     predictor.length_multiple = 32
     lengths, real = [], nano[0].reason
     monkeypatch.setattr(
         nano[0], "reason", lambda embeds, roles: lengths.append(roles.shape[1]) or real(embeds, roles)
     )
-    predictor.predict(TEXTS)
+    predictor.predict(frame, TEXTS)
     assert lengths and all(length % 32 == 0 for length in lengths)
-    for one, other in zip(predictor.predict(TEXTS, soft=True), plain_ones, strict=True):
+    for one, other in zip(predictor.predict(frame, TEXTS, soft=True), plain_ones, strict=True):
         same(one, other)
 
 
@@ -114,7 +109,7 @@ def test_files_pil_and_arrays_are_the_same(nano: Nano, frames: Frames, tmp_path:
     Image.fromarray(frame).save(tmp_path / "a.png")
     predictor = ImagePredictor(*nano)
     images = (frame, Image.fromarray(frame), tmp_path / "a.png", str(tmp_path / "a.png"))
-    (first, *others) = [predictor.segment(image, "the red circle", soft=True)[0] for image in images]
+    (first, *others) = [predictor.predict(image, "the red circle", soft=True)[0] for image in images]
     assert first.mask.shape == frame.shape[:2]
     for other in others:
         np.testing.assert_array_equal(first.mask, other.mask)
@@ -122,7 +117,7 @@ def test_files_pil_and_arrays_are_the_same(nano: Nano, frames: Frames, tmp_path:
 
 @pytest.mark.parametrize("size", [(1, 1), (50, 1), (1, 70)])
 def test_a_line_of_pixels_has_a_mask(nano: Nano, size: tuple[int, int]) -> None:
-    (found,) = ImagePredictor(*nano).segment(np.full((*size, 3), 99, np.uint8), "the red circle")
+    (found,) = ImagePredictor(*nano).predict(np.full((*size, 3), 99, np.uint8), "the red circle")
     assert found.mask.shape == size
 
 
@@ -130,7 +125,7 @@ def test_a_line_of_pixels_has_a_mask(nano: Nano, size: tuple[int, int]) -> None:
 def test_models_without_a_part(frames: Frames, overrides: dict[str, object]) -> None:
     parts = make_model(**overrides)
     (frame,) = frames(1)
-    same(ImagePredictor(*parts).segment(frame, TEXTS[0], soft=True)[0], plain(parts, frame, TEXTS[:1])[0])
+    same(ImagePredictor(*parts).predict(frame, TEXTS[0], soft=True)[0], plain(parts, frame, TEXTS[:1])[0])
 
 
 def test_an_explanation_stands_before_the_mask(
@@ -146,16 +141,15 @@ def test_an_explanation_stands_before_the_mask(
         return [processor.tokenizer.encode(text) for text in ("the red circle", "")]
 
     monkeypatch.setattr(model, "answer", answer)
-    predictor = ImagePredictor(model, processor)
-    predictor.set_image(frames(1)[0])
-    found = predictor.predict(TEXTS[:2], Task.REASON_SEG, answer=True)
+    predictor, (frame,) = ImagePredictor(model, processor), frames(1)
+    found = predictor.predict(frame, TEXTS[:2], Task.REASON_SEG, explain=True)
     assert [one.text for one in found] == ["the red circle", ""]
     assert told == [(processor.seg_token_id,)]
     row = Instruction(0, TEXTS[0], Task.REASON_SEG, processor, 0, "the red circle")
     words = processor.tokenizer.encode("the red circle")
     assert bytes_of([*words, processor.seg_token_id]) in bytes_of(row.layout(0)[0])
     with pytest.raises(ValueError, match="'res' has no explanation"):
-        predictor.predict(TEXTS[:1], Task.RES, answer=True)
+        predictor.predict(frame, TEXTS[:1], Task.RES, explain=True)
 
 
 def bytes_of(ids: list[int]) -> bytes:
@@ -163,9 +157,7 @@ def bytes_of(ids: list[int]) -> bytes:
 
 
 def test_a_question_is_answered_with_text(nano: Nano, frames: Frames) -> None:
-    predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
-    reply = predictor.answer("what is it?", max_new_tokens=5)
+    reply = ImagePredictor(*nano).answer(frames(1)[0], "what is it?", max_new_tokens=5)
     model, processor = nano
     expected = model.answer(
         processor([Sample(frames(1)[0], "what is it?", Task.VQA)]), 5, (processor.seg_token_id,)
@@ -179,48 +171,42 @@ def test_no_memory_for_an_image(nano: Nano, frames: Frames, monkeypatch: pytest.
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
 
     predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
+    first = predictor.encode(frames(1)[0])
     with monkeypatch.context() as patch:
         patch.setattr(getattr(nano[0], part), "forward", full)
         with pytest.raises(
             torch.cuda.OutOfMemoryError, match=r"on an image of 40x56 \(4\.0 KiB more requested"
         ):
-            predictor.set_image(frames(2)[1])
-    assert np.array_equal(predictor.frame, frames(1)[0]) and predictor.predict(
-        "red"
-    )  # the previous image stays
+            predictor.encode(frames(2)[1])
+    assert predictor.predict(first, "red")
 
 
 def test_no_memory_for_a_reply(nano: Nano, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    predictor = ImagePredictor(*nano)
-    predictor.set_image(frames(1)[0])
     monkeypatch.setattr(nano[0], "answer", full)
     with pytest.raises(torch.cuda.OutOfMemoryError, match="writing 1 texts"):
-        predictor.answer("what colour?")
+        ImagePredictor(*nano).answer(frames(1)[0], "what colour?")
 
 
 def test_errors(nano: Nano, frames: Frames, tmp_path: Path) -> None:
-    predictor = ImagePredictor(*nano)
-    for ask in (predictor.predict, predictor.answer):
-        with pytest.raises(ValueError, match="call set_image first"):
-            ask("the red circle")
+    predictor, (frame,) = ImagePredictor(*nano), frames(1)
     with pytest.raises(ValueError, match=r"an image array of 0x5 pixels"):
-        predictor.set_image(np.zeros((0, 5, 3), np.uint8))
+        predictor.encode(np.zeros((0, 5, 3), np.uint8))
     with pytest.raises(ValueError, match=r"an image array is uint8\[H, W, 3\] RGB, got int64\[5, 5, 3\]"):
-        predictor.set_image(np.zeros((5, 5, 3), np.int64))
+        predictor.encode(np.zeros((5, 5, 3), np.int64))
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
-        predictor.set_image(tmp_path / "none.jpg")
-    predictor.set_image(frames(1)[0])
+        predictor.encode(tmp_path / "none.jpg")
     with pytest.raises(ValueError, match="no instruction"):
-        predictor.predict([])
+        predictor.predict(frame, [])
     with pytest.raises(ValueError, match="instruction of task 'res' is empty"):
-        predictor.predict("  ")
+        predictor.predict(frame, "  ")
     with pytest.raises(ValueError, match="shorten them"):
-        predictor.predict("red " * 600)
+        predictor.predict(frame, "red " * 600)
     with pytest.raises(ValueError, match="'vqa' has no mask"):
-        predictor.predict("what?", Task.VQA)
+        predictor.predict(frame, "what?", Task.VQA)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        predictor.predict("the red circle", batch_size=0)
+        predictor.predict(frame, "the red circle", batch_size=0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sofd'"):
+        predictor.predict(frame, "the red circle", sofd=True)  # type: ignore[call-arg]

@@ -17,10 +17,10 @@ from instructseg.inference.memory import (
     plan_memory,
     resident_memory,
 )
-from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg, preset
 from instructseg.model.quantized import quantize_model
 from instructseg.model.weight_size import weight_bytes
+from instructseg.pretrained import from_pretrained
 
 
 @pytest.mark.parametrize("quantize", [None, "int8", "int4"])

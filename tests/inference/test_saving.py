@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from instructseg import from_pretrained
-from instructseg.inference import ImagePredictor, VideoPredictor, load
+from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 
 Pair = tuple[InstructSeg, InstructSegProcessor]
@@ -22,7 +23,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
 
 def answer(folder: Path) -> torch.Tensor:
     """What the model in a folder says of an image."""
-    (found,) = ImagePredictor.from_pretrained(folder, "cpu").segment(IMAGE, "the red circle", soft=True)
+    (found,) = ImagePredictor.from_pretrained(folder, "cpu").predict(IMAGE, "the red circle", soft=True)
     assert found.probability is not None
     return torch.from_numpy(found.probability)
 
@@ -38,7 +39,7 @@ def test_a_predictor_is_saved_whole(kind: type, quantize: str | None, checkpoint
         assert torch.equal(again.model.state_dict()[name], value), name
 
 
-@pytest.mark.parametrize("loader", [from_pretrained, lambda folder: load(folder, "cpu")[0]])
+@pytest.mark.parametrize("loader", [from_pretrained, lambda folder: load_pretrained(folder, "cpu")[0]])
 def test_a_loaded_model_takes_its_processor_along(
     loader: Callable[[Path], InstructSeg], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -64,7 +65,7 @@ def test_a_model_without_processor_reports_the_remedy(nano: Pair, tmp_path: Path
     model.save_pretrained(tmp_path)
     assert from_pretrained(tmp_path).processor is None
     with pytest.raises(FileNotFoundError, match=r"save_pretrained of its predictor or processor"):
-        load(tmp_path, "cpu")
+        load_pretrained(tmp_path, "cpu")
 
 
 def test_shards_over_one_file_and_back(nano: Pair, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_shards_over_one_file_and_back(nano: Pair, tmp_path: Path) -> None:
         predictor.save_pretrained(tmp_path, max_shard_size=size)
         assert (tmp_path / "model.safetensors").exists() == (size == "20GB")
         assert (tmp_path / "model.safetensors.index.json").exists() == (size != "20GB")
-        model, _ = load(tmp_path, "cpu")
+        model, _ = load_pretrained(tmp_path, "cpu")
         for name, value in nano[0].state_dict().items():
             assert torch.equal(model.state_dict()[name], value), name
 

@@ -53,8 +53,8 @@ def doors(nano: Nano, good: np.ndarray) -> dict[str, Callable[[Any], object]]:
     session.add("the red circle")
     videos = VideoPredictor(*nano)
     return {
-        "set_image": ImagePredictor(*nano).set_image,
-        "segment": lambda bad: ImagePredictor(*nano).segment(bad, "red"),
+        "encode": ImagePredictor(*nano).encode,
+        "predict": lambda bad: ImagePredictor(*nano).predict(bad, "red"),
         "push": session.push,
         "extend": lambda bad: session.extend([bad]),
         "a list": lambda bad: list(videos.predict([bad], "red")),
@@ -127,8 +127,8 @@ def test_what_holds_frames_is_opened_as_before(frames: Frames, tmp_path: Path) -
 
 def test_instructions_are_texts(nano: Nano, frames: Frames) -> None:
     image, video, session = ImagePredictor(*nano), VideoPredictor(*nano), VideoSession(*nano)
-    image.set_image(frames(1)[0])
-    for ask in (image.predict, lambda given: video.predict(frames(1), given)):
+    (frame,) = frames(1)
+    for ask in (lambda given: image.predict(frame, given), lambda given: video.predict(frames(1), given)):
         for given, said in (
             (5, "got int"),
             (None, "got NoneType"),
@@ -140,22 +140,22 @@ def test_instructions_are_texts(nano: Nano, frames: Frames) -> None:
         for empty in ([], (), iter([])):
             with pytest.raises(ValueError, match="no instruction: say what to look for"):
                 ask(empty)  # type: ignore[operator]
-    for other in (image.answer, session.add):
+    for other in (lambda given: image.answer(frame, given), session.add):
         with pytest.raises(TypeError, match="a text, got int"):
             other(5)  # type: ignore[operator]
 
 
-def test_threads_have_an_image_each(nano: Nano, frames: Frames) -> None:
+def test_threads_may_share_a_predictor(nano: Nano, frames: Frames) -> None:
     given = frames(6)
-    expected = [ImagePredictor(*nano).segment(one, "the red circle")[0].score for one in given]
+    expected = [ImagePredictor(*nano).predict(one, "the red circle")[0].score for one in given]
     assert len(set(expected)) == 6
     predictor, barrier = ImagePredictor(*nano), threading.Barrier(6, timeout=60)
     found: dict[int, float] = {}
 
     def work(i: int) -> None:
-        predictor.set_image(given[i])
-        barrier.wait()  # all have set theirs before the first one asks
-        found[i] = predictor.predict("the red circle")[0].score
+        image = predictor.encode(given[i])
+        barrier.wait()  # all have encoded theirs before the first one asks
+        found[i] = predictor.predict(image, "the red circle")[0].score
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
     for thread in threads:
@@ -163,9 +163,6 @@ def test_threads_have_an_image_each(nano: Nano, frames: Frames) -> None:
     for thread in threads:
         thread.join()
     assert [found[i] for i in range(6)] == pytest.approx(expected, abs=1e-5)
-    for ask in (predictor.predict, predictor.answer):
-        with pytest.raises(ValueError, match="no image in this thread, which has an image of its own"):
-            ask("the red circle")
 
 
 def test_a_session_takes_frames_from_one_thread_at_a_time(nano: Nano, frames: Frames) -> None:
@@ -192,17 +189,17 @@ def test_a_session_takes_frames_from_one_thread_at_a_time(nano: Nano, frames: Fr
 def test_a_threshold_is_that_of_the_weights_unless_given(nano: Nano, frames: Frames) -> None:
     model, plain = nano
     (frame,) = frames(1)
-    (before,) = ImagePredictor(*nano).segment(frame, "the red circle")
+    (before,) = ImagePredictor(*nano).predict(frame, "the red circle")
     assert before.found  # weights without a threshold mark always
     for threshold, found in ((before.presence + 1e-4, False), (before.presence - 1e-4, True)):
         config = replace(plain.config, presence_threshold=threshold)
         parts = model, InstructSegProcessor(plain.tokenizer, config)
         options: dict[str, Any]
         for options, expected in (({}, found), ({"threshold": None}, found), ({"threshold": 0}, True)):
-            (one,) = ImagePredictor(*parts).segment(frame, "the red circle", **options)
+            (one,) = ImagePredictor(*parts).predict(frame, "the red circle", **options)
             (other,) = VideoPredictor(*parts, references=0).predict([frame], "the red circle", "res", **options)
             assert one.found is other.predictions[0].found is expected
     for bad in (-0.1, 1.1, float("nan")):
-        for predictor in (ImagePredictor(*nano).segment, VideoPredictor(*nano).predict):
+        for predictor in (ImagePredictor(*nano).predict, VideoPredictor(*nano).predict):
             with pytest.raises(ValueError, match=r"outside 0\.\.1"):
                 predictor(frame, "the red circle", threshold=bad)  # type: ignore[operator]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg
 from instructseg.model.quantized import (
     GROUP,
@@ -19,6 +18,7 @@ from instructseg.model.quantized import (
     quantize_language,
     quantize_model,
 )
+from instructseg.pretrained import from_pretrained
 from tests.model.conftest import batch, tiny_model
 
 

@@ -34,7 +34,7 @@ def nano() -> tuple[InstructSeg, InstructSegProcessor]:
 def test_the_official_procedure_gives_the_same_answers(nano: tuple[InstructSeg, InstructSegProcessor]) -> None:
     frames = pictures(3, 40, 56)
     official = OfficialProcedure(*nano)
-    image = agreement(ImagePredictor(*nano).segment(frames[0], TEXTS), official.image(frames[0], TEXTS))
+    image = agreement(ImagePredictor(*nano).predict(frames[0], TEXTS), official.image(frames[0], TEXTS))
     assert image["score_difference"] < 1e-5
     assert image["equal_pixels"] > 0.999
     assert official.clock.calls["siglip"] == official.clock.calls["llm"] == len(TEXTS)
@@ -105,7 +105,7 @@ def test_a_clock_adds_up() -> None:
 def test_a_contest_keeps_medians_and_ratios_of_turns(
     nano: tuple[InstructSeg, InstructSegProcessor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = ImagePredictor(*nano).segment(pictures(1, 40, 56)[0], TEXTS[:1])
+    answer = ImagePredictor(*nano).predict(pictures(1, 40, 56)[0], TEXTS[:1])
     clock = iter([9.0, 9.0, 9.0, 8.0, 6.0, 1.0, 12.0, 4.0, 2.0, 10.0, 5.0, 0.5])
     monkeypatch.setattr(speed, "seconds", lambda case: case() or next(clock))
     sides = {1: (lambda: answer, 2), 4: (lambda: answer, 1)}

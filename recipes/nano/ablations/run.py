@@ -17,8 +17,8 @@ import torch
 from instructseg.engine import Trainer
 from instructseg.engine.checkpoint import WEIGHTS, load_weights
 from instructseg.engine.trainer import FINAL
-from instructseg.inference import load
 from instructseg.model import InstructSeg
+from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.progress import progress
 from instructseg.structures import MaskTargets, ModelInputs
@@ -99,7 +99,7 @@ def build(variant: Variant, folder: Path, seed: int) -> tuple[InstructSeg, Reade
 
     Parts that a variant shares with the full model are drawn alike in both.
     """
-    trained, processor = load(folder, "cpu", torch.float32)
+    trained, processor = load_pretrained(folder, "cpu", torch.float32)
 
     def drawn(fields: Mapping[str, Any]) -> InstructSeg:
         config = deepcopy(trained.config)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import BertModel, PhiForCausalLM, Qwen3ForCausalLM
 
-from instructseg.loading import from_pretrained
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.language import KINDS, LanguageModel
 from instructseg.model.quantized import quantize_model
+from instructseg.pretrained import from_pretrained
 from instructseg.structures import Role
 from tests.model.conftest import TINY, batch, tiny_model
 

@@ -15,7 +15,7 @@ import torch
 
 from instructseg.engine import Interrupted, Trainer
 from instructseg.hub import DEFAULT_MODEL
-from instructseg.inference import load
+from instructseg.pretrained import load_pretrained
 from instructseg.structures import Role, Task
 from recipes.nano.ablations import report as ablation_report
 from recipes.nano.ablations import run as ablation_run
@@ -52,7 +52,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], parts: tu
 
 
 def test_only_vmtf_is_new_and_alike_in_all_variants() -> None:
-    trained = load(DEFAULT_MODEL, "cpu", torch.float32)[0].state_dict()
+    trained = load_pretrained(DEFAULT_MODEL, "cpu", torch.float32)[0].state_dict()
     others = tuple(sorted({name.split(".")[0] for name in trained} - {"ovp", "vmtf"}))
     full, bare = state("full"), state("neither")
     assert same(full, trained, (*others, "ovp.")) and same(bare, trained, others)
