@@ -99,7 +99,7 @@ def follow(items: Any, total: int | None) -> Any:
 
 
 def test_the_page_segments_and_answers(page: Any, app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImagePredictor, "answer", lambda _, text: "two")
+    monkeypatch.setattr(ImagePredictor, "answer", lambda _, image, text: "two")
     text = "the red circle\n\n how many circles are there? \n"
     shown, told = page.segment_image("photo.png", text, app.AUTO, 0.0)
     assert shown.shape[0] > 40 and shown.shape[1] == 56

@@ -30,7 +30,7 @@ def run(*words: str, code: int = 0) -> Result:
 def replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was asked in words; random weights would reply with noise."""
     asked: list[str] = []
-    monkeypatch.setattr(ImagePredictor, "answer", lambda _, text: asked.append(text) or "two")
+    monkeypatch.setattr(ImagePredictor, "answer", lambda _, image, text: asked.append(text) or "two")
     return asked
 
 

@@ -330,7 +330,9 @@ def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None
     asked = []
     real = VideoPredictor.predict
     monkeypatch.setattr(
-        VideoPredictor, "predict", lambda self, *a, **k: asked.append(k["llm_stride"]) or real(self, *a, **k)
+        VideoPredictor,
+        "predict",
+        lambda self, *a, **k: asked.append(Stride.of(k["llm_stride"])) or real(self, *a, **k),
     )
     for value in ("3", "auto"):
         run("video", "clip.mp4", "the red circle", "--llm-stride", value, "-o", value)
