@@ -30,7 +30,6 @@ class Runner:
     Attributes:
         model, processor: a matching pair.
         folder: of the evaluation; predictions are stored below it.
-        batch_size: instructions per batch.
     """
 
     model: InstructSeg
@@ -49,7 +48,6 @@ class Benchmark(ABC):
 
     Attributes:
         row: name of its results; that of the paper's table where there is one.
-        dataset: to evaluate.
         unit: name of what :meth:`image_key` identifies, in the plural.
     """
 

@@ -43,8 +43,6 @@ def evaluate_expressions(predictions: Path, videos: ReferringVideos, processes: 
     """Scores a folder of masks; videos without ground truth are left out.
 
     Args:
-        predictions: see the top of this file.
-        videos: expressions and ground truth.
         processes: to score expressions in; 1 for this one.
 
     Raises:
@@ -85,8 +83,6 @@ def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray)
     """Scores one expression against the ground truth of its video.
 
     Args:
-        clip: with ground truth.
-        expression: of the video.
         prediction: ``uint8[T, H, W]``, 0 outside.
 
     Raises:
@@ -137,10 +133,7 @@ def evaluate_davis(
         <predictions>/<sequence>/<frame>.png                           palette PNG: 1.. objects or proposals
 
     Args:
-        root: of DAVIS.
-        predictions: a folder per sequence.
         task: ``unsupervised`` for Ref-DAVIS17.
-        split: name of the list of sequences.
         sequences: these only.
         processes: to score sequences in; 1 for this one.
         official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
@@ -183,7 +176,6 @@ def each(function: Callable[[T], R], items: Iterable[T], processes: int = 1) -> 
 
     Args:
         function: defined at the top of a module, so that other processes find it.
-        items: pickled.
         processes: 1 for this one.
 
     Raises:

@@ -158,9 +158,6 @@ def settle(folder: Path, model: str, config: EvalConfig, marks: Mapping[str, str
     """Stores what the records in ``folder`` depend on.
 
     Args:
-        folder: of the records.
-        model: its name.
-        config: of the evaluation.
         marks: name -> fingerprint of its contents.
 
     Raises:

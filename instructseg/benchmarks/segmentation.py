@@ -25,8 +25,6 @@ class Segmentation(Benchmark):
     """Masks in images.
 
     Args:
-        row: name of the results.
-        dataset: of samples with masks.
         metrics: of records with ``intersection`` and ``union``, the same at LAVT's size with the suffix
             ``_480``, ``is_nothing`` (no target) and ``presence`` (of the prediction, 0..1).
         threshold: presence below which ``score`` and drawing are those of an empty mask; the counts are of the
@@ -128,7 +126,6 @@ def generalized_metrics(
     """gRefCOCO's metrics.
 
     Args:
-        records: of all samples.
         threshold: presence below which the prediction is "no target".
         official_size: compare at 480 x 480, as ReLA does, instead of at the size of the image.
     """

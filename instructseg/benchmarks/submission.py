@@ -84,7 +84,6 @@ def write_mask(folder: Path, video: str, expression: str, frame: str, mask: np.n
     Args:
         folder: of all predictions; :func:`pack` makes a zip of it.
         video: name, may be a nested path.
-        expression: id.
         frame: name without suffix.
         mask: ``bool[H, W]``.
 
@@ -127,8 +126,6 @@ def validate(path: Path, layout: MaskLayout, videos: Sequence[ExpectedVideo]) ->
 
     Args:
         path: the zip or the folder.
-        layout: of the benchmark.
-        videos: required masks.
 
     Returns:
         Faults, a line each; none for a valid submission.

@@ -24,7 +24,6 @@ def write_vqav2(path: Path, texts: Mapping[Any, str], question_ids: Sequence[Any
     """Writes the VQAv2 upload: every question of test2015, an empty answer where there is none.
 
     Args:
-        path: of the JSON file.
         texts: answers by question; usually those of test-dev.
         question_ids: of all questions of test2015.
 
@@ -74,7 +73,6 @@ def write_mmbench(path: Path, questions: Sequence[Mapping[str, str]], texts: Map
     """Writes the MMBench upload: the question table without hints and images, with a column ``prediction``.
 
     Args:
-        path: of the xlsx file.
         questions: the rows of the official table, as read from it, in order.
         texts: answers by ``index``.
 

@@ -33,12 +33,9 @@ class Answering(Benchmark):
     """Questions answered in text.
 
     Args:
-        row: name of the results.
-        dataset: of questions.
         score: fields of the record of a sample and its answer; none where the right answer is not public.
         metrics: of such records.
         submit: takes the data set, the output folder and the answers by ``question_id``.
-        max_new_tokens: longest answer.
     """
 
     def __init__(

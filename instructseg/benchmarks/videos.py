@@ -50,12 +50,7 @@ class Expressions(Benchmark):
     """One sample per expression on a video, scored by J&F.
 
     Args:
-        row: name of the results.
-        dataset: videos to segment.
-        metrics: of the scores.
-        layout: of the submission.
         threshold: presence (0..1) below which a mask is empty; 0 always gives a mask.
-        references: reference frames.
     """
 
     unit = "videos"
@@ -171,13 +166,9 @@ class Davis(Benchmark):
     """Ref-DAVIS17: one sample per video; all objects of an expression set share its label maps.
 
     Args:
-        row: name of the results.
-        dataset: videos to segment.
-        layout: of the submission.
         soft: where objects overlap, the most probable one wins, and the background where none is probable
             (as released); otherwise the later object.
         official_decay: see :func:`~instructseg.evaluation.jf.statistics`.
-        references: reference frames.
     """
 
     unit = "videos"
@@ -307,7 +298,6 @@ def merge_soft(predictions: Sequence[Prediction], labels: Sequence[int]) -> np.n
 
     Args:
         predictions: with ``probability``, one per object.
-        labels: of the objects.
 
     Returns:
         ``uint8[H, W]``, 0 on the background, with the probability of no object at all.

@@ -109,7 +109,6 @@ def plain_names(weights: Weights, folder: Path, alpha: float | None = None) -> W
     (``modules_to_save``) take the place of the original ones.
 
     Args:
-        weights: of the checkpoint.
         folder: where ``adapter_config.json`` may be; without it ``alpha`` is :data:`RELEASED_ALPHA`.
         alpha: replaces that file.
 

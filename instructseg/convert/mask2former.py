@@ -51,7 +51,6 @@ def load_mask2former(
     """Reads a ``.pkl`` of the model zoo, a ``.pth`` or a ``.safetensors`` file.
 
     Args:
-        path: the file.
         lateral: ``plain`` computes what Mask2Former does; ``released`` has the biases of the released
             InstructSeg, which start at zero.
         num_queries: how many of the file's queries are taken, the first ones; ``None`` for all, or 100 of 200.

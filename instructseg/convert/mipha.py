@@ -69,8 +69,6 @@ def assemble_training_start(
         mipha: Mipha-3B, a folder or a repository (language model, projector, its own SigLIP).
         siglip: another SigLIP of the same shape in transformers' layout; ``None`` keeps Mipha's, as released.
         mask2former: the Mask2Former file (Swin, pixel decoder, mask decoder).
-        target: the folder to make.
-        overwrite: whether an existing one may be replaced.
         seed: of the fresh tensors (perceivers, mask tokens, projections).
         overrides: fields of :class:`InstructSegConfig` to set.
 

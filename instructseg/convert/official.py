@@ -52,9 +52,7 @@ class OfficialCheckpoint:
 
     Attributes:
         weights: official names, adapters merged while reading.
-        config: ours.
         official: content of its ``config.json``.
-        plan: where every tensor goes.
     """
 
     weights: Weights
@@ -116,7 +114,6 @@ def load_official(
         name_or_path: folder, file of weights, or repository on the hub.
         dtype: of the model's values; ``None`` or ``"auto"`` for that of most values in the file.
         quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read.
-        device_map: as in transformers.
         config: as of :func:`open_official`.
         options: fields of :class:`InstructSegConfig` to set, and options of the hub and of transformers.
 
@@ -154,8 +151,6 @@ def convert_official(
 
     Args:
         source: as in :func:`load_official`.
-        target: the folder to make.
-        overwrite: whether an existing one may be replaced.
         overrides: as in :func:`open_official`.
 
     Returns:
@@ -191,8 +186,6 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
 
     Args:
         source: a folder in our layout; LoRA adapters in it are merged.
-        target: the folder to make.
-        overwrite: whether an existing one may be replaced.
 
     Returns:
         names of unused tensors that are zeros because the source lacks them.

@@ -33,11 +33,9 @@ def load_own(
     size of the model. Names, shapes and types are compared with the configuration before a value is read.
 
     Args:
-        folder: holds ``config.json`` and weights.
         dtype: of the model's values; ``None`` or ``"auto"`` for the one that the configuration names.
         quantize: ``int8`` or ``int4`` for the language model's blocks, layer by layer while they are read (a
             model with LoRA adapters is loaded first); ``None`` for what is stored.
-        device_map: as in transformers.
         options: of ``from_pretrained`` of transformers.
 
     Raises:
@@ -85,9 +83,7 @@ def check_fit(weights: Weights, model: Mapping[str, torch.Tensor], folder: Path,
     """Compares names, shapes and types of a checkpoint with those of a model.
 
     Args:
-        weights: of the checkpoint.
         model: the model's state; values are not needed.
-        folder: of the checkpoint, for the error.
         named: the type that its ``config.json`` names.
 
     Raises:

@@ -58,8 +58,6 @@ def join_pretrained_parts(
         language: folder or hub repository, which also gives the tokenizer (``[SEG]`` is added).
         vision: SigLIP or SigLIP 2 of fixed size; ``None`` for random weights or a shared tower.
         backbone: of transformers, or public weights of EfficientNet-Lite; ``None`` for random weights.
-        target: folder to write.
-        seed: of the random weights.
 
     Returns:
         Number of tensors from each part, and of random ones as ``random``.

@@ -78,8 +78,6 @@ def check_types(
     the other, which would give other values without an error.
 
     Args:
-        what: the checkpoint, for the error.
-        found: tensors of the files.
         wanted: name to the type in the model; values of a float type may be stored in any float type.
         named: the type that ``config.json`` names, if it does.
 

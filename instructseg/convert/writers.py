@@ -27,8 +27,6 @@ def new_folder(
     """A temporary folder beside ``target`` that takes its place when the block ends without an error.
 
     Args:
-        target: the folder to make.
-        overwrite: whether an existing one may be replaced.
         nbytes: expected size in bytes.
         sources: files and folders being read, which must not be replaced.
 

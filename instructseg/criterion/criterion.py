@@ -97,7 +97,6 @@ class SegCriterion:
     """Computes the losses, in float32 for any precision of the output.
 
     Args:
-        config: weights and numbers of points.
         sampler: of the points; random by default, with the numbers of ``config``.
     """
 
@@ -121,7 +120,6 @@ class SegCriterion:
         """Computes the losses of a batch; nothing is exchanged between processes.
 
         Args:
-            output: of the model.
             targets: one per row of ``output.mask_logits``; none when that is ``None``.
             labels: ``int64[B, L]`` of all rows; ``None`` to learn no text.
             counts: the mean of :meth:`count` over all batches of the step, those of other processes too, by

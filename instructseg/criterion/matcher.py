@@ -41,10 +41,7 @@ def match(
 
     Args:
         mask_logits: ``float[B, Q, h, w]``.
-        targets: ground truth.
         points: ``float32[B, S, 2]``, of the comparison.
-        mask_cost: weight of the cross-entropy.
-        dice_cost: weight of the dice loss.
 
     Returns:
         ``min(Q, N)`` pairs for each row, on the device of ``mask_logits``.

@@ -30,7 +30,6 @@ class Evaluation:
         open: ``None``: as the data set.
         options: of ``open`` -> default value, which also gives the type. ``None``: as the data set.
         submission: key of :data:`instructseg.benchmarks.submission.LAYOUTS`, ``vqav2``, ``mmbench`` or empty.
-        paper: the paper's figures.
         suffix: end of the result's name, from the options.
     """
 
@@ -75,7 +74,6 @@ def complete_options(what: str, known: Options, given: Options, place: str = "op
     Args:
         what: whose options, for errors.
         known: name -> default; a given value has the same type, or any where the default is ``None``.
-        given: those that differ.
         place: of the options in the configuration, for errors.
 
     Raises:

@@ -25,7 +25,6 @@ class Expression:
 
     Attributes:
         id: as the data set numbers it; results are stored under it.
-        text: what a person wrote.
         objects: ids, in the video's truth, of all that is meant; empty where nothing is, or nothing is known.
         type: of the data set, such as ``referring`` or ``reasoning``; empty where it has no types.
     """
@@ -41,7 +40,6 @@ class FrameFiles(Sequence[np.ndarray]):
     """The frames of a video as image files; each access reads ``uint8[H, W, 3]`` RGB.
 
     Attributes:
-        folder: holds the files.
         files: their names in the order of time, below ``folder``.
     """
 
@@ -119,7 +117,6 @@ class Clip:
         name: as the data set calls it; may hold ``/``.
         frames: ``uint8[H, W, 3]`` RGB each, read when asked for.
         frame_names: one per frame; a result mask is stored under its frame's name.
-        expressions: what is said of it.
         truth: of the objects; ``None`` where it is not public.
         recorded_size: ``(height, width)`` in pixels where the annotations tell; else the first frame's.
         foreground_truth: one object, ``""``: everything that any expression of the video may mean; ``None``

@@ -141,7 +141,6 @@ def to_annotation(entry: Record, keep: Container[Id] | None = None) -> Annotatio
     """From a record of ``annotations``: polygons, a list of RLE dictionaries, or a single one.
 
     Args:
-        entry: the record.
         keep: ids; of others nothing but the id is looked at, and ``None`` is returned.
 
     Raises:
@@ -169,9 +168,6 @@ def decode(annotation: Annotation, image: CocoImage, where: str, official_polygo
     """``uint8[H, W]``, 1 on the union of the annotation's parts; empty where it has none.
 
     Args:
-        annotation: what to decode.
-        image: it is on.
-        where: for the error.
         official_polygons: fills polygons as the released RefCOCO evaluation does.
 
     Raises:
@@ -192,13 +188,9 @@ class ReferringImages(Dataset):
 
     Args:
         name: of the part; samples are named ``<name>/<ref id>`` and, for ``each``, ``/<sentence id>``.
-        refs: in the order of the file.
-        instances: what they refer to.
-        folder: holds the images.
         sentences: one of :data:`Sentences`.
         official_polygons: fills polygons as the released RefCOCO evaluation does, points cut to whole pixels;
             by default as COCO does.
-        published: see :class:`~instructseg.data.dataset.Dataset`.
     """
 
     def __init__(

@@ -53,7 +53,6 @@ def read_json(path: Path, kind: type, object_hook: Callable[[dict[str, Any]], An
     """The content of a JSON file.
 
     Args:
-        path: as of :func:`instructseg.files.read_json`.
         kind: what it must hold: ``list`` or ``dict``.
         object_hook: applied to every object as it is parsed, so that it need not be kept as it is. An object
             with two values for one key is an error.
@@ -135,7 +134,6 @@ def read_delimited(
 
     Args:
         file: in UTF-8, with or without a byte order mark.
-        delimiter: between two fields.
         longest: letters of a field.
         absent: stands in the fields that a row ends before.
 

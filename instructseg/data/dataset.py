@@ -123,7 +123,6 @@ def check_parts(name: str, root: str | Path, parts: Parts, deep: bool = False) -
     """Opens the parts of a data set in turn and collects their problems.
 
     Args:
-        name: of the data set, for the report.
         root: its folder; a ``counts.json`` there replaces the published counts.
         parts: name -> opener. A part that cannot be opened is a problem of the report, not an error.
         deep: also reads every image and decodes every mask.

@@ -17,7 +17,6 @@ def training_frames(
 
     Args:
         length: frames of the video, at least 1; a video shorter than ``count`` gives all its frames.
-        rng: source of the draw.
         count: key frame and references together, at least 1.
         reverse: chance that time runs backwards. Released: 0.3; 0 where the instruction speaks of
             motion, which backwards is another one.

@@ -42,7 +42,6 @@ class Mixture:
     Args:
         datasets: what to mix; none may be empty.
         ratio: slots of each, such as ``"4||2||4||1||3"``.
-        batch_size: samples of a batch.
         switch_bs: samples of a slot (see :data:`RELEASED_SWITCH`), a multiple of ``batch_size``.
         step_batches: consecutive batches that one training step reads, all of one data set: ranks times
             accumulated batches. Then a slot has ``switch_bs`` samples for each of them, as when released.

@@ -39,7 +39,6 @@ class Problem:
     """One problem.
 
     Attributes:
-        fault: the kind.
         where: the exact path, followed by what in it (an id, a line) where that is known.
         message: what is wrong and, where that helps, what to do.
     """
@@ -85,7 +84,6 @@ class Record:
     """An object of a data file.
 
     Attributes:
-        value: its fields.
         where: the file and the place in it, for errors.
     """
 

@@ -51,9 +51,7 @@ class ReferringVideos(Dataset):
 
     Args:
         name: of the part; samples are named ``<name>/<clip>/<expression>``.
-        clips: with all their expressions.
         task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
-        sampling: expressions and frames to choose.
         reverse: chance of reversed time where ``sampling`` leaves it open. Released: 0.3.
         published: see :class:`~instructseg.data.dataset.Dataset`; ignored where some are excluded.
         skipped: reason -> number of expressions or videos that the adapter left out.

@@ -56,7 +56,6 @@ def to_track(
             a polygon has no mask.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
-        where: they stand, for errors.
         lenient: drops polygons of fewer than three corners, as the official readers of converted files do.
 
     Raises:
@@ -97,7 +96,6 @@ class RleTruth(Truth):
     """Objects as tracks of run lengths.
 
     Attributes:
-        file: where they come from, for errors.
         tracks: object id -> its track, one entry per frame of the video; usually shared by all videos.
     """
 
@@ -161,7 +159,6 @@ class PaletteTruth(Truth):
     """Objects as images of one channel, one per frame: a pixel is the number of its object.
 
     Attributes:
-        folder: holds the images.
         names: their names without ``.png``, one per frame of the video.
     """
 
@@ -231,7 +228,6 @@ def read_tracks(path: Path, wanted: set[str]) -> dict[str, Track]:
     """The tracks of a ``mask_dict.json``: ``{"<annotation id>": [null | {"size", "counts"}, ...]}``.
 
     Args:
-        path: the file.
         wanted: ids to keep; the rest of the file is dropped.
 
     Raises as :func:`.read_json`, and for a track that is none.

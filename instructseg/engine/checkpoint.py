@@ -52,10 +52,7 @@ def save_checkpoint(
     """Writes ``checkpoint-<step>`` and deletes all but the last ``keep`` and the best.
 
     Args:
-        output_dir: folder of the stage.
-        step: steps done.
         model: its weights are saved; or the weights themselves, by name.
-        averages: see :class:`~instructseg.engine.averaging.Ema`.
         state: tensors and plain values, as ``torch.load(weights_only=True)`` reads back.
         keep: checkpoints to leave, at least 1.
         best: step of the best one, which is kept too.

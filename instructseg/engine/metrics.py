@@ -72,7 +72,6 @@ class MetricsFile:
 
     Args:
         path: truncated after ``step`` if it exists, so a resumed run reads like an uninterrupted one.
-        step: steps done.
 
     Raises:
         OSError: it cannot be written.
@@ -96,7 +95,6 @@ class Progress:
     """Progress bar on a terminal, log lines elsewhere; a context manager.
 
     Args:
-        max_steps: of the run.
         enabled: true on the first process only.
     """
 

@@ -81,9 +81,6 @@ class MuonAdamW(torch.optim.Optimizer):
 
     Args:
         groups: parameter groups; those with ``muon: true`` hold matrices.
-        lr: learning rate of both.
-        betas: of AdamW.
-        fused: of AdamW.
     """
 
     def __init__(

@@ -167,9 +167,7 @@ def lr_factor(config: OptimConfig, step: int, max_steps: int, progress: float | 
     """Learning rate of a step as a share of ``lr``, 0..1.
 
     Args:
-        config: the schedule.
         step: steps done before this one.
-        max_steps: steps of the whole run.
         progress: share of the run that is done, 0..1, if time can end it before ``max_steps``; ``None`` for
             ``step / max_steps``.
     """

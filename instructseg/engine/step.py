@@ -62,7 +62,6 @@ def read_ahead(source: BatchSource, indices: range, workers: int) -> Iterator[Ba
 
     Args:
         source: must be picklable where processes are spawned instead of forked.
-        indices: which batches.
         workers: processes that prepare batches; 0 prepares each on demand.
     """
     if workers == 0 or not indices:
@@ -120,7 +119,6 @@ def take_step(
     short reply more than one of a long reply. Every process must call it.
 
     Args:
-        batches: numbered.
         number: batches of a step and process.
         criterion: may be :class:`Counting`.
 

@@ -147,12 +147,7 @@ def fail(
     """Writes the samples of the failed step to ``failure.json``, and raises.
 
     Args:
-        output_dir: of the stage.
-        source: of the batches.
-        step: number of the step.
         what: ``loss`` or ``gradient``.
-        value: of the loss or gradient norm.
-        indices: of the batches.
         why: reason to append; empty for a value that is not finite.
 
     Raises:

@@ -91,8 +91,6 @@ def estimate_activations(model: nn.Module, inputs: ModelInputs, half: bool, chec
     nothing.
 
     Args:
-        model: an :class:`~instructseg.model.InstructSeg`.
-        inputs: a batch.
         half: whether the forward runs in 16 bit.
         checkpointing: whether blocks are computed again.
     """

@@ -21,7 +21,6 @@ def open_trackers(names: Sequence[str], folder: Path, step: int, project: str) -
             Biases that a resumed run continues; its files are in ``<folder>/wandb``.
         folder: of the run; its path names the run.
         step: steps done; later ones of an interrupted run are removed from the curves.
-        project: on Weights & Biases.
 
     Raises:
         ValueError: a package is missing; says which.

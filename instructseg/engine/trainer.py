@@ -81,7 +81,6 @@ class Trainer:
             the step, so that any split of the same samples into batches and processes learns the same; for
             another one, each batch weighs the same.
         loader: batches by index.
-        config: see :class:`TrainConfig`.
         output_dir: receives ``metrics.jsonl``, ``checkpoint-<step>/`` and ``final/``.
         evaluate: called on all processes with the model in evaluation mode and with averaged weights; the
             metrics of the first one go to ``metrics.jsonl``. With ``config.best`` it is called before the first

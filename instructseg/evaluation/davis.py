@@ -26,7 +26,6 @@ class SequenceScores:
     """J and F of the objects of a sequence.
 
     Attributes:
-        name: of the sequence.
         region: J, ``float64[O, T]``, 0..1, objects in the order of their labels.
         boundary: F, likewise.
         labels: the label of the prediction assigned to each object.
@@ -49,8 +48,6 @@ def semi_supervised(prediction: np.ndarray, truth: np.ndarray, objects: int, nam
     Args:
         prediction: ``uint8[T, H, W]``, without the first and the last frame.
         truth: the same shape; void (255) is background.
-        objects: the largest label of the first frame.
-        name: of the sequence.
 
     Raises:
         ValueError: the sizes differ, or the prediction has a label beyond ``objects``.
@@ -68,8 +65,6 @@ def unsupervised(prediction: np.ndarray, truth: np.ndarray, objects: int, name: 
     Args:
         prediction: ``uint8[T, H, W]``, labels 1..20, any of them a proposal.
         truth: the same shape; void is 255.
-        objects: the largest label of the first frame.
-        name: of the sequence.
 
     Raises:
         ValueError: the sizes differ, or the prediction has a label above 20.

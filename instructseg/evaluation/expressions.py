@@ -53,8 +53,6 @@ def score_masks(
         prediction: ``bool[T, H, W]``, or ``uint8`` as stored (0 and 255).
         truth: ``uint8[T, H, W]``, number of target objects at a pixel.
         foreground: ``uint8[T, H, W]``, 1 on any object of the video; A and R need it.
-        name: ``<video>/<expression id>``.
-        kind: ``type_id`` of ReVOS.
 
     Raises:
         ValueError: the sizes differ.

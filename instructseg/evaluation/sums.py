@@ -27,9 +27,6 @@ def merged(sums: S) -> S:
     """The sums of all processes, the same in each; ``sums`` itself is not changed.
 
     Every process must call it, with sums of the same class.
-
-    Args:
-        sums: can be pickled.
     """
     from instructseg.distributed import gathered  # not above: processes that score masks start without torch
 

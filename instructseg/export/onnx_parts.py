@@ -49,7 +49,6 @@ class ExportedPart:
         name: of :data:`PARTS`.
         module: takes the inputs in order, returns the outputs in order.
         inputs: name to example.
-        outputs: names.
         dynamic: input name to its free axes, each ``{axis: letter}``.
     """
 

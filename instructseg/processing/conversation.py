@@ -94,7 +94,6 @@ class PromptStyle:
     Attributes:
         chat: the turns of the conversation, by the language model.
         system: the system prompt; may be empty.
-        wording: of the task.
     """
 
     chat: ChatFormat = CHAT
@@ -126,10 +125,6 @@ def render(
 
     Args:
         tokenizer: knows ``[SEG]`` (see ``special_tokens.ensure_special_tokens``).
-        task: selects the wording.
-        instruction: as written.
-        lengths: of the placeholders' runs.
-        style: the words around the instruction.
         explain: whether to ask for the explanation (``REASON_SEG``).
         answer: the explanation, or the reply of VQA, which needs one.
         learn_text: whether the reply's tokens carry labels.

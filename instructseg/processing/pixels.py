@@ -74,7 +74,6 @@ class MaskBranchPixels:
 
         Args:
             mask: ``uint8[H, W]`` at the frame's own size.
-            geometry: of that frame.
 
         Returns:
             ``uint8[size, size]``, 0 on the padding.

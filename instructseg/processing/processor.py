@@ -46,7 +46,6 @@ class InstructSegProcessor:
 
     Args:
         tokenizer: of the language model; ``[SEG]`` is added to it where it is missing.
-        config: sizes and words.
 
     Attributes:
         num_added_tokens: how many tokens were added to the tokenizer; the embedding table needs a row each.
@@ -69,7 +68,6 @@ class InstructSegProcessor:
         Samples that hold the very same frame arrays share one image.
 
         Args:
-            samples: one row each.
             training: whether replies are included with labels. Otherwise no ``answer`` is read: a VQA row
                 ends where the model generates, every other row is complete for its mask.
 
@@ -122,7 +120,6 @@ class InstructSegProcessor:
 
         Args:
             instructions: objects to segment, or questions.
-            task: selects the wording.
             num_references: reference frames of the key frame; 0 makes it its own reference.
             explain: whether to ask for the explanation (``REASON_SEG``).
             answers: explanations or replies, one per instruction, to include.

@@ -82,10 +82,6 @@ class ProcessorConfig:
     def from_dict(cls, values: Any, where: str = "processor") -> ProcessorConfig:
         """Reads what :meth:`to_dict` wrote.
 
-        Args:
-            values: content of the file.
-            where: the file, for errors.
-
         Raises:
             ValueError: a key is missing or does not exist, or a value is not allowed; it is named.
         """
@@ -127,12 +123,7 @@ def _chat(values: Any) -> ChatFormat:
 
 
 def processor_config(config: InstructSegConfig, system: str = SYSTEM_PROMPT) -> ProcessorConfig:
-    """The processor's configuration for a model: its sizes, and the chat format of its language model.
-
-    Args:
-        config: of the model.
-        system: the system prompt; may be empty.
-    """
+    """The processor's configuration for a model: its sizes, and the chat format of its language model."""
     text: Any = config.text_config
     kind = KINDS[text.model_type]
     return ProcessorConfig(

@@ -28,7 +28,6 @@ def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> int:
     """Adds ``[SEG]`` to the tokenizer, in place, unless it is there.
 
     Args:
-        tokenizer: of the language model.
         end: the token that ends a reply in the language model's conversations.
 
     Returns:

@@ -96,10 +96,8 @@ def template(
     """The prompt of a task.
 
     Args:
-        task: of the request.
         explain: whether the reply includes an explanation; always in the released wording.
         wording: of the prompt; ``varied`` and ``held_out`` depend on the instruction.
-        instruction: as written.
 
     Raises:
         ValueError: ``explain`` for a task other than ``REASON_SEG``.
@@ -126,7 +124,6 @@ def format_instruction(task: Task, sentences: str | Iterable[str]) -> str:
     """Formats an instruction as in the training of the released weights.
 
     Args:
-        task: of the request.
         sentences: the instruction as written; several sentences are paraphrases of each other.
 
     Returns:

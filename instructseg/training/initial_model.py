@@ -41,7 +41,6 @@ def build_model(
     """Returns the model to train, in float32, and its processor.
 
     Args:
-        source: see :class:`ModelSource`.
         seed: of all weights that no file fills.
         folder: output folder of the run; required by ``source.start``, which is joined there once.
 

@@ -31,10 +31,6 @@ def open_dataset(part: DatasetConfig) -> Dataset:
 def open_mixture(data: DataConfig, accumulate: int) -> Mixture:
     """Opens the data sets of a mixture; all batches of a step come from the same one.
 
-    Args:
-        data: the mixture.
-        accumulate: batches of a step and process.
-
     Raises:
         FileNotFoundError, ValueError: as :func:`open_dataset`; the ratios do not fit together.
     """

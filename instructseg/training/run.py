@@ -64,7 +64,6 @@ def train_run(config: Run, build_trainer: BuildTrainer[Run], resume: bool) -> Pa
     """Trains every stage of a run and exports the model.
 
     Args:
-        config: of the run.
         build_trainer: the package's own, or that of a recipe.
         resume: see :func:`train`, also for what is returned and raised.
     """
@@ -136,7 +135,6 @@ def export(config: RunConfig, weights: Path) -> Path:
     """Writes the exported model, adapters merged, and the official layout with ``export_official``.
 
     Args:
-        config: of the run.
         weights: ``final`` or a checkpoint of a stage.
 
     Raises:

@@ -80,12 +80,7 @@ def joint_trainer(
     """Trains the whole model with the losses of ``stage.criterion``, on any samples.
 
     Args:
-        stage: settings.
-        folder: of the stage.
         processor: of the model; training texts follow ``stage.data``.
-        model: to train.
-        source: of the samples.
-        evaluate: run during training; ``None`` for no evaluation.
 
     Raises:
         ValueError: settings do not fit.

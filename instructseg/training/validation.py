@@ -64,10 +64,6 @@ def measure(
     its last one, which is counted once. Samples without ground truth are skipped.
 
     Args:
-        model: in evaluation mode.
-        processor: of the model.
-        dataset: of masks.
-        chosen: which samples.
         rows: of a batch.
     """
     world, rank = distributed.world_size(), distributed.rank()

@@ -74,12 +74,10 @@ class CustomVideos(ReferringVideos):
         """Opens a table, a YTVIS file, or a folder that holds ``instructions.*`` or ``annotations.json``.
 
         Args:
-            source: the file or folder.
             split: the rows whose ``split`` says so; ``None`` for all. Where no row names a split, ``train`` and
                 ``val`` are made by video (see :func:`~instructseg.data.custom.tables.part_of`), of the videos
                 whose truth is known.
             task: ``RVOS`` or ``REASON_VOS``; selects the prompt.
-            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: there is nothing to read, or a video is missing.
@@ -129,9 +127,6 @@ class VideoFrames(Sequence[np.ndarray]):
 
     Going through them decodes each once. A single one is sought (see :mod:`instructseg.media.random_access`);
     for training on long videos, frames in a folder are still faster.
-
-    Attributes:
-        file: of the video.
     """
 
     file: Path
@@ -178,11 +173,7 @@ class VideoFrames(Sequence[np.ndarray]):
 
 @dataclass(frozen=True, eq=False)
 class ManyTruths(Truth):
-    """Objects from several sources, named ``<source>:<object there>``.
-
-    Attributes:
-        places: name -> truth.
-    """
+    """Objects from several sources, named ``<source>:<object there>``."""
 
     places: Mapping[str, Truth]
 

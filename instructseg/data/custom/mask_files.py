@@ -81,7 +81,6 @@ class MaskFiles:
         """``uint8[h, w]``, 1 on the object, 255 to ignore.
 
         Args:
-            ref: what to read.
             image: path of the image, by whose end a COCO file knows it.
             height: of the image, in pixels, for files that do not tell.
             width: likewise.

@@ -34,10 +34,6 @@ def part_of(names: Collection[str], split: str) -> frozenset[str]:
 
     Names are ordered by their SHA-256, and the first one in :data:`HELD_OUT` are held out. So all instructions
     of an image stay on one side, on any machine. One name alone is for training.
-
-    Args:
-        names: of the images or videos.
-        split: ``train`` or ``val``.
     """
     ordered = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
     count = -(-len(ordered) // HELD_OUT) if len(ordered) > 1 else 0
@@ -50,7 +46,6 @@ def read_table(
     """Location and content of each row.
 
     Args:
-        table: the file, in UTF-8.
         columns: that a row may have.
         required: those of them that a row must have, not empty.
 

@@ -22,7 +22,6 @@ class YtvisFile:
     """A YTVIS file: videos, and objects as a segmentation per frame.
 
     Args:
-        file: where it comes from.
         content: its JSON, run lengths made compact.
 
     Raises:

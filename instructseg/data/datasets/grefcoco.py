@@ -58,7 +58,6 @@ class GRefCoco(ReferringImages):
 
         Args:
             root: the folder that holds ``grefcoco``.
-            split: one of :data:`SPLITS`.
             sentences: ``each`` or ``joined``.
             images: the folder of the images, if it is none of ``refcoco.IMAGES`` below the root.
 

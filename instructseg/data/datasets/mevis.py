@@ -48,8 +48,6 @@ class MeVis(ReferringVideos):
         """Opens the official files.
 
         Args:
-            root: the folder that holds the splits.
-            split: one of :data:`SPLITS`.
             normalize: lower case and single spaces, as the official code reads expressions.
             sampling: expressions and frames to choose; by default without reversed time, since the
                 expressions describe motion.

@@ -43,7 +43,6 @@ class MMBench(Questions):
 
     Args:
         root: the folder that holds ``mmbench``.
-        file: a name there.
 
     Raises:
         FileNotFoundError, DataError: the file or a column is missing.

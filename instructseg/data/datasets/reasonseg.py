@@ -51,7 +51,6 @@ class ReasonSeg(Dataset):
 
     Args:
         root: the folder that holds ``train``, ``val`` and ``test``.
-        split: one of :data:`SPLITS`.
         official_ignore_as_background: what is to be ignored becomes background, as in the released
             evaluation, so that predicting it counts as wrong. By default it is neither right nor wrong.
 

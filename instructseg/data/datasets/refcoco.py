@@ -120,7 +120,6 @@ class RefCoco(ReferringImages):
         Args:
             root: the folder that holds ``refcoco`` and so on.
             name: ``refcoco``, ``refcoco+`` or ``refcocog``.
-            split: one of :data:`SPLITS`.
             split_by: ``unc``, ``google`` or ``umd``; by default ``unc``, for RefCOCOg ``umd``.
             sentences: ``each`` or ``joined``.
             images: the folder of the images, if it is none of :data:`IMAGES` below the root.
@@ -213,8 +212,6 @@ def to_refs(content: Any, file: Path, text: str) -> list[Ref]:
     """The refs of a file from its official records.
 
     Args:
-        content: the records.
-        file: they are from.
         text: the field of a sentence to read, ``sent`` or ``raw``.
 
     Raises:

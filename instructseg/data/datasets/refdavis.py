@@ -86,10 +86,8 @@ class RefDavis(ReferringVideos):
 
         Args:
             root: the folder that holds ``DAVIS`` or ``meta_expressions``.
-            split: ``train`` or ``valid``.
             annotation: 0..3, which of the four :data:`SETS`; ``None`` for all at once, as in training.
             sentences: ``each`` or ``joined``; released for training: ``joined``.
-            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -122,7 +120,6 @@ class RefDavis(ReferringVideos):
         Args:
             root: the folder that holds ``valid``.
             file: the JSON file, if it is not in its place.
-            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError: the file is missing.

@@ -74,11 +74,9 @@ class RefYtVos(ReferringVideos):
 
         Args:
             root: the folder that holds ``meta_expressions``.
-            split: ``train`` or ``valid``.
             sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_count: whether anything but 202 validation videos (2021) is an error.
             first_frame: of the 2020 files, take the expressions of who saw the first frame only.
-            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError, DataError: a meta file is missing or damaged.
@@ -117,13 +115,10 @@ class RefYtVos(ReferringVideos):
 
         Args:
             root: the folder that holds ``train`` and ``valid``.
-            split: ``train`` or ``valid``.
             file: the JSON file, if it is not in its place of :data:`CONVERTED`.
             davis: holds the videos whose file names begin with ``davis``, which a training file may mix in.
-            sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_misaligned_null_frames: give the masks of the visible frames to the first frames, as
                 the released code does where there are null frames; otherwise a null frame has no mask.
-            sampling: expressions and frames to choose.
 
         Raises: as :meth:`open`.
         """
@@ -239,8 +234,6 @@ def find_truth(
     """The masks of a video: a palette image per frame where objects are known, else a folder per expression.
 
     Args:
-        folder: of the video's masks.
-        frames: names.
         expressions: those that know no object mean their own folder.
         required: whether the masks must be there, so that what is missing is an error later.
     """

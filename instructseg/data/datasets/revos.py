@@ -52,12 +52,9 @@ class ReVos(ReferringVideos):
         """Opens the official files.
 
         Args:
-            root: the folder that holds the JSON files.
-            split: ``train`` or ``valid``.
             foreground: whether to read ``mask_dict_foreground.json``, which the robustness score needs; by
                 default for valid, where it is there. Without it, the foreground is the union of all that
                 the expressions of the split mean.
-            sampling: expressions and frames to choose.
 
         Raises:
             FileNotFoundError, DataError: a JSON file is missing or damaged.

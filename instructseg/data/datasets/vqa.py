@@ -68,10 +68,7 @@ class Questions(Dataset):
 
     Args:
         name: of the benchmark; samples are named ``<name>/<question id>``.
-        questions: in the order of the file.
-        folder: holds the images.
         skipped: reason -> how many questions were left out.
-        published: see :class:`~instructseg.data.dataset.Dataset`.
     """
 
     def __init__(

@@ -33,11 +33,7 @@ CheckNorm = Callable[[torch.Tensor], None]
 
 
 class Replicated:
-    """Every process holds the whole model, or there is one process.
-
-    Args:
-        device: where the model goes.
-    """
+    """Every process holds the whole model, or there is one process."""
 
     shards = 1
     scales = True
@@ -76,7 +72,6 @@ class Replicated:
         """Averages the gradients over the processes, clips them and takes the step; gradients are then gone.
 
         Args:
-            optimizer: of the parameters.
             clip: largest norm of the gradient; 0 does not clip.
             scale: what the loss was multiplied with; a norm that is not finite makes it smaller.
             check: called with the norm before the step, where the loss was not scaled.
@@ -134,7 +129,6 @@ class FullySharded(Replicated):
     The layers of ``model._no_split_modules`` are gathered one after the other, the rest of the model at once.
 
     Args:
-        device: where the model goes.
         reshard: whether a layer's weights are given up between its forward and its backward.
         offload: whether the parts wait in the memory of the CPU.
     """
