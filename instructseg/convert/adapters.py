@@ -211,7 +211,7 @@ def _pattern(values: Mapping[str, Any], key: str, file: Path) -> dict[str, float
 
 
 def _first(patterns: Mapping[str, Any], layer: str, default: Any) -> Any:
-    """What holds for a layer: of the first pattern that its name ends with, as in peft."""
+    """Value of the first pattern that a layer's name ends with, as in peft."""
     return next(
         (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", layer)), default
     )

@@ -114,7 +114,7 @@ def check_fit(weights: Weights, model: Mapping[str, torch.Tensor], folder: Path,
 def loaded_parts(
     name: str, tensor: torch.Tensor, dtype: torch.dtype, quantize: str | None
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """What our tensor ``name`` becomes in a model of ``dtype``: copies that no file is mapped for."""
+    """Tensors of a model of ``dtype`` made from our tensor ``name``; copies, so that no file stays mapped."""
     if quantize is not None and is_block_weight(name):
         yield from quantized_tensors(name, tensor, quantize).items()
         return

@@ -110,7 +110,7 @@ class Mixture:
         ]
 
     def names(self, index: int) -> list[str]:
-        """Where the samples of batch ``index`` come from; nothing is read."""
+        """Origins of the samples of batch ``index``; reads nothing."""
         which, items = self.items(index)
         return [f"{self.datasets[which].name}[{item}]" for item in items]
 
@@ -138,7 +138,7 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled(place: int, length: int, key: Sequence[int]) -> int:
-    """What stands at ``place`` of a random order of ``range(length)``, without the order being made.
+    """Entry at ``place`` of a random order of ``range(length)``, without making the order.
 
     A Feistel network permutes the smallest range of an even number of bits that holds ``length``; a result
     outside ``length`` goes through it again, which in the end leads back inside.

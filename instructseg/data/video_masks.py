@@ -83,7 +83,7 @@ def _is_closed(polygon: list[Any]) -> bool:
 
 
 def _why(entry: Any) -> str:
-    """What is wrong with a segmentation that stayed as it was in the file."""
+    """Fault of a segmentation that was not converted."""
     try:
         rle_to_mask(entry)
     except ValueError as error:

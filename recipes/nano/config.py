@@ -26,24 +26,24 @@ _MOST = {"length": 10**12, "images_per_batch": 4096, "expressions_per_scene": 40
 
 @dataclass(frozen=True)
 class NanoDataConfig(DataConfig):
-    """What the batches are made of: scenes of simple shapes, drawn as they are needed.
+    """Batches of scenes of simple shapes, drawn as needed.
 
     Attributes:
         kind: ``synthetic``.
         length: different scenes; later ones repeat them.
         images_per_batch: scenes in a batch.
-        clips_per_batch: scenes in a batch of clips, which take longer; ``None`` for as many.
+        clips_per_batch: scenes in a batch of videos, which take longer; ``None`` for as many.
         expressions_per_scene: instructions asked about each scene, one row of the batch each.
-        clip_share: share of the batches that are clips instead of images, 0..1.
+        clip_share: share of the batches that are videos instead of images, 0..1.
         scene: options of the scene generator.
         kinds: of instructions on images -> weight, names of ``language.expressions.IMAGE_KINDS``.
-        clip_kinds: of instructions on clips -> weight, names of ``CLIP_KINDS``.
-        any_key: whether clips to train on may have any of their frames as the key frame, see
+        clip_kinds: of instructions on videos -> weight, names of ``CLIP_KINDS``.
+        any_key: whether videos to train on may have any of their frames as the key frame, see
             :class:`~recipes.nano.synthetic.SyntheticDataset`.
         photos: folder of photographs that stand behind some scenes; empty for none.
         seen: whether the SigLIP side says the patches of the lesson ``reading`` instead of the truth.
-        guided: whether the lesson ``reading`` also teaches where to look and how each thing stands, by heads of
-            its own that begin at random; false spares a model that has learned it.
+        guided: whether the lesson ``reading`` also teaches where to look and how each object stands, by heads
+            of its own that begin at random; false spares a model that has learned it.
         patches: of a frame that are read in the lesson ``reading``; the background's are left out first.
     """
 
@@ -84,7 +84,7 @@ class NanoDataConfig(DataConfig):
 
 @dataclass(frozen=True)
 class DrawnConfig:
-    """What is measured on drawn scenes that are kept from training.
+    """Measurement on drawn scenes held out from training.
 
     Attributes:
         instructions: of each row; a row that joins several kinds has as many of each.

@@ -31,7 +31,7 @@ def write_assets(folder: Path = ASSETS) -> None:
 
 
 def demo_clip(length: int = 32) -> tuple[np.ndarray, float, str]:
-    """A video to try the model on: a red circle crosses a small landscape among other things.
+    """Demo video: a red circle crosses a small landscape among other objects.
 
     Args:
         length: frames, at least 2.

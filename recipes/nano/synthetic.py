@@ -58,7 +58,7 @@ class DrawnScene:
     """A scene with what is said of it, and the truth.
 
     Attributes:
-        scene: the frames that are looked at; of a clip, key frame and references alone.
+        scene: the frames that are looked at; of a video, key frame and references alone.
         key: the key frame in it.
         references: the other frames, in order; none where the data set goes without.
         expressions: the instructions; their ``targets`` are indices of ``scene.objects``.
@@ -105,18 +105,18 @@ class SyntheticDataset:
         seed: of the scenes, not negative.
         config: what they look like. With ``config.held_out`` only objects of a held-out pair are asked
             about. Its ``purpose`` is that of scenes drawn for kinds which :data:`PURPOSES` does not name.
-        tasks: ``Task.RES`` draws images and ``Task.RVOS`` clips; of several, one is drawn per scene. The task
+        tasks: ``Task.RES`` draws images and ``Task.RVOS`` videos; of several, one is drawn per scene. The task
             of a sample is that of its kind.
         expressions_per_scene: instructions of an item; a scene of which less can be said has fewer.
         split: one of :data:`SPLITS`; they share no scenes.
         kinds: kinds of expressions, names of :data:`~recipes.nano.language.expressions.KINDS`, with their
-            weights if they are not to be even. Of an image only ``IMAGE_KINDS`` are asked, of a clip
+            weights if they are not to be even. Of an image only ``IMAGE_KINDS`` are asked, of a video
             ``CLIP_KINDS``. A kind is drawn for each scene; the scene suits it, and the first instruction is of
             that kind where it can be.
         wording: ``seen``, or ``unseen`` for phrases that are kept from training.
-        any_key: of a clip, any frame in which all that is meant can be seen may be the key frame, as when
-            the clip is predicted frame by frame; otherwise the middle one is. What is said is the same.
-        references: of a clip, 0 or a multiple of 4. What is said is the same for all numbers: 8 show the same
+        any_key: of a video, any frame in which all that is meant can be seen may be the key frame, as when
+            the video is predicted frame by frame; otherwise the middle one is. What is said is the same.
+        references: of a video, 0 or a multiple of 4. What is said is the same for all numbers: 8 show the same
             stretch of time in nine frames, 0 leave the other frames to the truth.
         renderer: one of :data:`RENDERERS`; another one than ``own`` draws other outlines, textures and
             backgrounds (see :mod:`recipes.nano.scenes.second_renderer`).
@@ -187,7 +187,7 @@ class SyntheticDataset:
 
     @property
     def scene_config(self) -> SceneConfig:
-        """What the scenes of its first medium look like."""
+        """Appearance of the scenes of its first medium."""
         return self._configs[self.tasks[0]]
 
     def __getitem__(self, index: int) -> tuple[Sample, ...]:
@@ -235,13 +235,13 @@ class SyntheticDataset:
 
 @dataclass(frozen=True)
 class SceneBatches:
-    """Which scenes stand in a batch: all of them images, or all clips.
+    """Scenes of a batch, all images or all videos.
 
     Attributes:
         images: scenes of one frame.
         clips: scenes of several; ``None`` for none.
-        clip_share: share of the batches that are clips, 0..1, evenly spread.
-        counts: scenes of a batch of images, and of one of clips.
+        clip_share: share of the batches that are videos, 0..1, evenly spread.
+        counts: scenes of a batch of images, and of one of videos.
     """
 
     images: SyntheticDataset
@@ -250,7 +250,7 @@ class SceneBatches:
     counts: tuple[int, int]
 
     def are_clips(self, index: int) -> bool:
-        """Whether batch ``index`` is made of clips."""
+        """Whether batch ``index`` is made of videos."""
         is_turn = int((index + 1) * self.clip_share) > int(index * self.clip_share)
         return self.clips is not None and is_turn
 
@@ -269,7 +269,7 @@ class SyntheticSamples:
     batches: SceneBatches
 
     def samples(self, index: int) -> list[Sample]:
-        """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of clips."""
+        """The rows of batch ``index``; every ``1 / clip_share``-th batch is made of videos."""
         return [sample for scene in self.batches.scenes(index) for sample in scene.samples()]
 
     def names(self, index: int) -> Sequence[str]:
@@ -310,7 +310,7 @@ def _is_held_out(scene: Scene, meaning: Meaning) -> bool:
 
 
 def _meta(scene: Scene, said: Expression) -> dict[str, Any]:
-    """What an evaluator needs; looks are those of the first target, empty where there is none."""
+    """Input of an evaluator; looks are those of the first target, empty without one."""
     first = scene.objects[said.targets[0]] if said.targets else None
     return {
         "kind": said.kind,

@@ -279,7 +279,7 @@ def _converted_objects(
 
 
 def _videos(file: Path, content: Record) -> list[Record]:
-    """The ``videos`` of a converted file, of which no two have one id."""
+    """The ``videos`` of a converted file, with unique ids."""
     videos = [video.at(f"{file}, video {shown(video.value.get('id'))}") for video in content.records("videos")]
     by_id(((video.id("id"), video.value, video.where) for video in videos if video.has("id")), "video")
     return videos

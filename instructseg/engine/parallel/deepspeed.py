@@ -70,7 +70,7 @@ class Zero(FullySharded):
     def update(
         self, optimizer: torch.optim.Optimizer, clip: float, scale: LossScale, check: CheckNorm
     ) -> torch.Tensor:
-        """DeepSpeed's step; it clips, and passes a step over whose float16 gradients are not finite."""
+        """DeepSpeed's step; it clips, and skips a step with float16 gradients that are not finite."""
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
         return torch.as_tensor(float("nan") if norm is None else float(norm))

@@ -96,7 +96,7 @@ class Replicated:
         """After a forward without a backward: weights are as they are kept between steps."""
 
     def weights(self, model: nn.Module) -> nn.Module | dict[str, torch.Tensor]:
-        """What is saved: the model itself, or its whole weights in the first process."""
+        """Weights to save: the model itself, or its whole weights in the first process."""
         return model
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -90,14 +90,14 @@ def differences(runs: Runs, rows: Mapping[str, str]) -> str:
 
 
 def both(runs: Runs, rows: Mapping[str, str]) -> str:
-    """What was reached, and what it differs by."""
+    """Reached figures and their differences to a reference."""
     if not runs:
         return f"The table is {MISSING}."
     return f"{figures(runs, rows)}\n\n{differences(runs, rows)}"
 
 
 def settings(runs: Runs) -> str:
-    """What was run, in words."""
+    """Describes a run in words."""
     every = [run for seeds in runs.values() for run in seeds.values()]
     if not every:
         return f"The study is {MISSING}."

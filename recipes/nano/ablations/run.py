@@ -33,7 +33,7 @@ from recipes.nano.synthetic import SyntheticSamples
 from recipes.nano.train import build_trainer
 
 NEW = ("vmtf.",)
-"""Parts that start from random weights, as in the paper. OVP does not: to follow things takes it thousands of
+"""Parts that start from random weights, as in the paper. OVP does not: to follow objects takes it thousands of
 steps of lessons."""
 FROZEN = ("vision", "backbone")
 """Parts that do not learn, as in the paper."""
@@ -46,7 +46,7 @@ _KEPT = ("value", "metric", "low", "high", "chance", "n")
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs of a study have in common.
+    """Settings shared by all runs of a study.
 
     Attributes:
         model: folder that all parts but the new ones are taken from.
@@ -66,7 +66,7 @@ class Settings:
 
     @property
     def noted(self) -> dict[str, Any]:
-        """What a result says of them, by which results of different studies are told apart."""
+        """Settings as recorded in a result, to tell studies apart."""
         parts = (self.stage.data, self.stage.criterion, self.stage.train, self.held_out)
         described = json.dumps([asdict(part) for part in parts], sort_keys=True, default=str)
         plan = hashlib.sha256(described.encode()).hexdigest()[:12]
@@ -75,7 +75,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Readers:
-    """The processors of a model: without references a clip has no place for what a perceiver says of them."""
+    """Processors of images and videos; without references a video has no perceiver tokens."""
 
     images: InstructSegProcessor
     clips: InstructSegProcessor
@@ -83,7 +83,7 @@ class Readers:
 
 @dataclass(frozen=True)
 class VariantBatches(SampleBatches):
-    """SampleBatches of which those of clips have a processor of their own."""
+    """Sample batches with a processor of their own for videos."""
 
     clips: InstructSegProcessor
 
@@ -153,7 +153,7 @@ def trainer(
 def evaluate(
     settings: Settings, variant: Variant, model: InstructSeg, readers: Readers
 ) -> tuple[dict[str, Figure], int]:
-    """Figures by the names of ``MEASURES``, and how many instructions were asked; clips as a whole."""
+    """Figures by name of ``MEASURES``, and the number of instructions; videos are measured whole."""
 
     def ask(kinds: Sequence[str], clips: bool) -> list[Outcome]:
         processor = readers.clips if clips else readers.images
@@ -181,7 +181,7 @@ def evaluate(
 
 
 def run(settings: Settings, name: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Trains and measures one variant; training goes on where an earlier call in the same folder stopped.
+    """Trains and measures one variant; resumes an earlier call in the same folder.
 
     Args:
         settings: of the study.

@@ -1,4 +1,4 @@
-"""What the paper's ablations vary, as runs of the bundled model; and the tables that they fill.
+"""Variants of the paper's ablations, as runs of the bundled model, and their tables.
 
 Every run differs from ``full`` in what its :class:`Variant` says, and in nothing else. A run may stand in
 several tables and is trained once.
@@ -21,7 +21,7 @@ class Variant:
 
     Attributes:
         model: fields of the model's configuration that differ.
-        references: beside the key frame of a clip; a model without a perceiver has no use for any.
+        references: beside the key frame of a video; a model without a perceiver has no use for any.
         clip_share: of the batches; ``None`` for that of the stage.
         kinds: ``referring`` or ``reasoning`` instructions alone; ``None`` for all, plain questions too.
     """
@@ -32,7 +32,7 @@ class Variant:
     kinds: str | None = None
 
     def chosen(self, kinds: Mapping[str, float]) -> dict[str, float]:
-        """Those of ``kinds`` (name -> weight) that the run is trained on."""
+        """The trained ones of ``kinds`` (name -> weight)."""
         reasoning = {*REASON_SEG_KINDS, *REASON_VOS_KINDS}
         if self.kinds is None:
             return dict(kinds)

@@ -1,4 +1,4 @@
-"""How much a figure depends on which scenes were drawn: the percentile bootstrap over groups.
+"""Percentile bootstrap over groups: the spread of a figure over drawn scenes.
 
 Efron, "Bootstrap methods: another look at the jackknife" (1979). Instructions on one scene succeed and fail
 together, so whole scenes are drawn again, not instructions.

@@ -1,4 +1,4 @@
-"""What a model answers to instructions on drawn scenes, each beside the truth and beside a guess."""
+"""Answers of a model to instructions on drawn scenes, beside the truth and a guess."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ MAX_NEW_TOKENS = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one instruction went.
+    """Scores of one instruction.
 
     Attributes:
         scene: name of the scene.
         kind: of the instruction.
         form: likewise.
         has_target: whether a mask is asked for and something answers.
-        score: 0..1: IoU; over a whole clip the mean of J&F; of a question 1 where the reply is right.
-        chance: the mean score of the things in sight, each taken as the answer; 0 without a mask.
+        score: 0..1: IoU; over a whole video the mean of J&F; of a question 1 where the reply is right.
+        chance: the mean score of the objects in sight, each taken as the answer; 0 without a mask.
         intersection: pixels, on the key frame.
         union: likewise.
-        chance_intersection: mean over the things in sight; 0 over a whole clip.
+        chance_intersection: mean over the objects in sight; 0 over a whole video.
         chance_union: likewise.
         presence: 0..1, of the model, on the key frame.
         answer: the right reply to a question.

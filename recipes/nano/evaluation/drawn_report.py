@@ -51,17 +51,17 @@ _DRAWINGS = 7, 4  # drawings to the instructions of a row: not all can be asked 
 
 @dataclass(frozen=True)
 class Source:
-    """Which instructions are asked.
+    """Choice of instructions.
 
     Attributes:
         kind: of the instructions.
-        is_clip: whether on clips.
+        is_clip: whether on videos.
         split: of the generator.
         count: instructions.
         wording: ``seen`` or ``unseen``.
         held_out: whether all are on pairs of colour and shape that no training scene shows.
         renderer: what draws the scenes.
-        whole: whether all frames of a clip are measured.
+        whole: whether all frames of a video are measured.
         copies: whether copies of the key frame stand in for the references.
         template: of the processor, what is said around the instruction.
     """
@@ -253,7 +253,7 @@ def _no_target(answers: Answers, image: Source, clip: Source) -> dict[str, Figur
 
 
 def _wording(answers: Answers, image: Source, clip: Source) -> dict[str, Figure]:
-    """Phrases kept from training beside the usual ones; clips on their key frames."""
+    """Phrases kept from training beside the usual ones; videos on their key frames."""
     rows = {}
     asked = [replace(image, kind=kind) for kind in (*RES_KINDS, *REASON_SEG_KINDS, "question", "absent")]
     asked += [replace(clip, kind=kind) for kind in (*CLIP_PAIRS, *REASON_VOS_KINDS, "absent")]

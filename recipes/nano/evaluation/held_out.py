@@ -34,12 +34,12 @@ def synthetic_dataset(
     scene: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SyntheticDataset:
-    """Generated images or five-frame clips, as ``config`` describes them.
+    """Generated images or five-frame videos, as ``config`` describes them.
 
     Args:
         config: what the scenes look like.
         split: of the generator.
-        clips: whether they are clips.
+        clips: whether they are videos.
         length: scenes; ``None`` for the configuration's.
         kinds: of expressions, with weights; ``None`` for the configuration's.
         scene: options of the scene generator that differ from the configuration's.
@@ -112,7 +112,7 @@ def held_out(
 
 
 def _names(name: str, kinds: Mapping[str, float]) -> set[str]:
-    """What an evaluation on these kinds may give."""
+    """Names of all metrics of an evaluation on these kinds."""
     measured = [kind for kind in kinds if kind in (CLIP_KINDS if name == "clip" else IMAGE_KINDS)]
     keys = {f"{kind}/{'accuracy' if kind in IN_WORDS else 'giou'}" for kind in measured}
     keys |= {f"{kind}/n_acc" for kind in measured if kind in ("absent", "unknown")}

@@ -254,7 +254,7 @@ def _article(pair: tuple[str, str]) -> str:
 
 
 def _masks(shapes: Sequence[Shape], one_of: Any) -> Iterator[Said]:
-    """Shapes told by colour, by shape and by both, and how those look that are told by one of them."""
+    """Shapes named by colour, by shape and by both, and looks of those named by one."""
     for kind, names in (("colour", ("colour",)), ("shape", ("shape",)), ("both", ("colour", "shape"))):
         looks = [tuple(getattr(s, name) for name in names) for s in shapes]
         single = [i for i, mine in enumerate(looks) if looks.count(mine) == 1]

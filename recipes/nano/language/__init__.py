@@ -1,1 +1,1 @@
-"""What can be said of a drawn scene, and the tokenizer of those words."""
+"""Instructions for drawn scenes, and their tokenizer."""

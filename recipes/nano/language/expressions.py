@@ -1,4 +1,4 @@
-"""What can be said of a scene, and what is meant: every valid description with its target objects.
+"""Every valid description of a scene, with its target objects.
 
 A *kind* of description is one function from a scene and a frame to its meanings, entered in :data:`KINDS`.
 A meaning is the truth; its wordings are how it may be said. Kinds know objects only through the scene, so
@@ -127,7 +127,7 @@ IMAGE_KINDS = (
 """What may be asked of an image; ``count`` is a part of ``question``, for training that dwells on it."""
 
 CLIP_KINDS = ("attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown")
-"""What may be asked of a clip."""
+"""What may be asked of a video."""
 
 DEFAULT_KINDS = ("attribute",)
 
@@ -236,7 +236,7 @@ def _draw(
 ) -> list[Expression]:
     drawn: dict[str, Expression] = {}
     left, found, rest = dict(kinds), {}, {}
-    # two meanings may share a text, such as of the only thing and of the only red one
+    # two meanings may share a text, such as of the only object and of the only red one
     for _ in range(_ATTEMPTS * count):
         if not left or len(drawn) >= count:
             break

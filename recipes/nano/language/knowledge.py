@@ -222,7 +222,7 @@ def knowledge_wordings(look: Look) -> tuple[Phrases, Phrases]:
 
 
 def knowledge_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The only thing with the colour, the shape, or both, of something well known."""
+    """The only object with the colour, the shape, or both, of something well known."""
     seen = view(scene, frame)
     if seen.is_clip:
         return
@@ -232,7 +232,7 @@ def knowledge_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
 
 
 def function_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The only thing whose shape is fit for something."""
+    """The only object whose shape is fit for something."""
     seen = view(scene, frame)
     if seen.is_clip:
         return
@@ -250,7 +250,7 @@ def odd_one(seen: View, name: str) -> int | None:
 
 
 def odd_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The thing that differs in colour or in shape where no other thing stands out by look."""
+    """The object that differs in colour or in shape where no other object stands out by look."""
     seen = view(scene, frame)
     if seen.is_clip or not seen.legible.all():
         return

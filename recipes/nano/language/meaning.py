@@ -1,4 +1,4 @@
-"""What a description means, how it may be worded, and what is seen of a scene when it is said."""
+"""Meanings: targets, wordings, and the view of a scene in one frame."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Meaning:
             question: the objects that it is about.
         wordings: the instructions that say it.
         unseen: further ones, which are kept from training.
-        task: what is asked; ``None`` for a referring expression, be it of an image or of a clip.
+        task: what is asked; ``None`` for a referring expression, be it of an image or of a video.
         answer: to a plain question.
         anchors: indices of the other objects that a relation names.
     """
@@ -115,7 +115,7 @@ Kind = Callable[[Scene, int], Iterator[Meaning]]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is seen of a scene in one frame.
+    """View of a scene in one frame.
 
     Attributes:
         scene: the whole truth.

@@ -1,4 +1,4 @@
-"""Kinds of clips that one frame cannot answer: ``motion``, ``leading``, ``leaving``, ``parked``, ``speed``."""
+"""Kinds of videos that one frame cannot answer: ``motion``, ``leading``, ``leaving``, ``parked``, ``speed``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recipes.nano.scenes.objects import MOTIONS
 from recipes.nano.scenes.scenes import Scene
 
 CLEAR_TRAVEL = 0.1
-"""Least way over a clip, as a share of the shorter side, at which everybody sees that a thing moves."""
+"""Least way over a video, as a share of the shorter side, at which everybody sees that an object moves."""
 
 CLEAR_LEAD = 0.08
 """Least distance of a leader from the next one, as a share of the shorter side."""
@@ -41,7 +41,7 @@ MOTION_FORMS = (
     (),
     ("size", "colour", "shape"),
 )
-"""What is said of a thing beside its motion."""
+"""What is said of an object beside its motion."""
 
 UNSEEN_MOTION_PHRASES = MappingProxyType(
     {
@@ -191,7 +191,7 @@ def doubtful(seen: View, motion: str, members: Sequence[int]) -> bool:
 
 
 def motion_wordings(look: Look, motion: str) -> tuple[Phrases, Sequence[str]]:
-    """Seen and unseen instructions for the thing of a look with that motion."""
+    """Seen and unseen instructions for the object of a look with that motion."""
     a = nouns(look)
     unseen = Joined(
         Phrases(_MOTION_OPEN_UNSEEN, a=a, m=MOTION_PHRASES[motion]),
@@ -201,7 +201,7 @@ def motion_wordings(look: Look, motion: str) -> tuple[Phrases, Sequence[str]]:
 
 
 def motion_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """Things that have identical twins in the key frame and are told from all of their look by motion alone."""
+    """Objects with identical twins in the key frame, singled out by motion alone."""
     seen = view(scene, frame)
     if not seen.is_clip:
         return
@@ -245,7 +245,7 @@ def _ask(
 
 
 def leading_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The first and the last of at least two things that move in one direction."""
+    """The first and the last of at least two objects that move in one direction."""
     seen = view(scene, frame)
     if not seen.is_clip:
         return
@@ -275,7 +275,7 @@ def leading_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
 
 
 def leaving_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The thing that is gone from the frame while all others of its look can still be seen."""
+    """The object that is gone from the frame while all others of its look can still be seen."""
     seen = view(scene, frame)
     if not seen.is_clip:
         return
@@ -298,11 +298,11 @@ def leaving_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
 
 
 MIN_SHOWN = 0.4
-"""Visible share above which nobody would say that a thing has left."""
+"""Visible share above which nobody would say that an object has left."""
 
 
 def parked_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The only thing that stands still among at least two that move."""
+    """The only object that stands still among at least two that move."""
     seen = view(scene, frame)
     if not seen.is_clip:
         return
@@ -319,7 +319,7 @@ def parked_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
 
 
 def speed_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The fastest and the slowest of at least two things that move."""
+    """The fastest and the slowest of at least two objects that move."""
     seen = view(scene, frame)
     if not seen.is_clip:
         return

@@ -1,4 +1,4 @@
-"""How a description becomes English."""
+"""Wording of descriptions in English."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ OPENERS = (
     "only the {}",
     "now the {}",
 )
-"""What stands around a description of one thing."""
+"""What stands around a description of one object."""
 
 UNSEEN_OPENERS = (
     "can you point out the {}?",
@@ -109,7 +109,7 @@ _ADJECTIVES = ("size", "texture", "colour")
 
 @lru_cache(maxsize=4096)
 def describe(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The noun phrases, without article, for one thing with these attributes.
+    """The noun phrases, without article, for one object with these attributes.
 
     Args:
         attributes: pairs of ``size``, ``texture``, ``colour``, ``shape`` or ``motion`` and a value.
@@ -133,7 +133,7 @@ def describe(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def wordings(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """All instructions that ask for one thing with these attributes; see :func:`describe`."""
+    """All instructions that ask for one object with these attributes; see :func:`describe`."""
     return tuple(opener.format(phrase) for phrase in describe(attributes) for opener in OPENERS)
 
 
@@ -145,7 +145,7 @@ def unseen_wordings(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def nouns(attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The short noun phrases for a thing with these attributes, motion excepted: "red circle", "red thing"."""
+    """Short noun phrases for an object with these attributes, without motion: "red circle", "red thing"."""
     values = dict(attributes)
     adjectives = [SYNONYMS.get(values[a], (values[a],)) for a in _ADJECTIVES if a in values]
     named = (values["shape"],) if "shape" in values else ANY_SHAPE[:2]

@@ -1,4 +1,4 @@
-"""Kind ``question``: plain questions on a picture, answered in one word."""
+"""Kind ``question``: plain questions on an image, answered in one word."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _EXISTS_UNSEEN = ("can you find {b} here?",)
 
 
 def question_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """Asks for the colour, shape or size of a thing, for a number of things, and whether there is one."""
+    """Asks for the colour, shape or size of an object, for a number of objects, and whether there is one."""
     seen = view(scene, frame)
     if seen.is_clip:
         return
@@ -120,7 +120,7 @@ def _question(
 
 
 def _all_looks(seen: View) -> Iterator[Look]:
-    """Looks that are asked about, be there such a thing or not; pairs held out only where one is shown."""
+    """Looks that are asked about, be there such an object or not; pairs held out only where one is shown."""
     shown = {(thing.colour, thing.shape) for thing in seen.scene.objects}
     yield ()
     yield from ((("colour", colour),) for colour in COLOURS)
@@ -131,6 +131,6 @@ def _all_looks(seen: View) -> Iterator[Look]:
 
 
 def _near(look: Look, shown: set[tuple[str, str]]) -> bool:
-    """Whether some thing has one part of the look: absent pairs of which nothing is there are too easy."""
+    """Whether some object has one part of the look; pairs without either part are too easy."""
     colour, shape = (value for _, value in look)
     return any(colour == c or shape == s for c, s in shown)

@@ -1,4 +1,4 @@
-"""Kind ``relation``: things told by where they are, or by what they share, with regard to another one."""
+"""Kind ``relation``: objects singled out by position or shared attributes relative to another one."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def between_truth(seen: View, one: int, other: int) -> np.ndarray:
 
 
 def certain(truth: np.ndarray, members: Sequence[int]) -> tuple[int, ...] | None:
-    """Those for which it is certainly true; ``None`` where any is in doubt."""
+    """Objects for which it is certainly true; ``None`` where any is in doubt."""
     values = [int(truth[i]) for i in members]
     return None if 0 in values else tuple(i for i, v in zip(members, values, strict=True) if v == 1)
 
@@ -109,7 +109,7 @@ def relation_wordings(form: str, a: Look, b: Look) -> tuple[Phrases, Phrases]:
 
 
 def relation_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """Things among several of their look which one relation to a thing named by its look singles out."""
+    """Objects among several alike, singled out by one relation to another object."""
     seen = view(scene, frame)
     if seen.is_clip or not seen.legible.all():
         return
@@ -158,7 +158,7 @@ def _alike(seen: View, anchors: Sequence[tuple[Look, int]], groups: dict[Look, l
     things = seen.scene.objects
     for (b, anchor), (form, name) in ((a, f) for a in anchors for f in ALIKE.items()):
         if name in dict(b) and len(b) == 1:
-            continue  # the only red thing has no other of its colour
+            continue  # the only red object has no other of its colour
         for a, everyone in groups.items():
             if name in dict(a):
                 continue

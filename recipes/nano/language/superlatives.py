@@ -1,4 +1,4 @@
-"""Kinds ``superlative`` and ``ordinal``: things told by their place in an order by position or by size."""
+"""Kinds ``superlative`` and ``ordinal``: objects named by rank in position or size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLEAR_STEP = 0.06
 """Least distance of two positions in an order, as a share of the shorter side."""
 
 FULLY_SEEN = 0.85
-"""Visible share below which nobody says how large a thing is."""
+"""Visible share below which nobody says how large an object is."""
 
 SUPERLATIVES = MappingProxyType(
     {
@@ -132,7 +132,7 @@ def _orders(
 
 
 def superlative_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The first of an order among at least two things of a look."""
+    """The first of an order among at least two objects of a look."""
     for form, look, order in _orders(view(scene, frame), 2):
         target, clear = order[0]
         if clear:
@@ -143,7 +143,7 @@ def superlative_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
 
 
 def ordinal_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """The second, third or fourth of an order, and the middle one, among at least three things of a look."""
+    """The second, third or fourth of an order, and the middle one, among at least three objects of a look."""
     for form, look, order in _orders(view(scene, frame), 3):
         a = nouns(look)
         clear = np.cumprod([step for _, step in order]).astype(bool)

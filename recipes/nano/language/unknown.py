@@ -1,4 +1,4 @@
-"""Kind ``unknown``: instructions with words for what is never drawn, which nothing in the picture answers.
+"""Kind ``unknown``: instructions with words for objects that are never drawn.
 
 The tokenizer of small models is not learned from them: such a word falls into pieces, as any other one does
 that it does not know, and pieces are what a model can learn to distrust.
@@ -46,7 +46,7 @@ _COLOURED = ("{h} {s}", "{h} thing", "{h} one", "{h} object", "big {h} {s}", "sm
 
 
 def unknown_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
-    """Asks for things that are never drawn, and for known shapes in colours that are never drawn."""
+    """Asks for objects that are never drawn, and for known shapes in colours that are never drawn."""
     words = {"c": tuple(COLOURS), "p": _PLACES}
     yield _nothing("thing", _THING, {"a": THINGS}, {"a": UNSEEN_THINGS}, words)
     yield _nothing("colour", _COLOURED, {"h": HUES}, {"h": UNSEEN_HUES}, {"s": tuple(SHAPES)})

@@ -21,7 +21,7 @@ COLOUR_KNOWLEDGE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "black": ("coal", "night", "tar", "raven", "tire", "panther"),
     }
 )
-"""Colour -> things known to have it."""
+"""Colour -> objects known to have it."""
 
 SHAPE_KNOWLEDGE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ SHAPE_KNOWLEDGE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "diamond": ("kite", "jewel", "rhombus", "gem"),
     }
 )
-"""Shape -> things known to have it or to call it to mind."""
+"""Shape -> objects known to have it or to call it to mind."""
 
 _RELATIONS = (
     "left of", "right of", "to the left of", "to the right of", "above", "below", "under", "over", "next to",

@@ -1,4 +1,4 @@
-"""What the generated copies of video benchmarks show: drawn clips with what is said of them and the truth."""
+"""Drawn videos with instructions and truth, for generated copies of video benchmarks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recipes.nano.scenes.scenes import Scene, SceneConfig, draw_scene, render
 
 FRAMES = 8
 HIDDEN = (0, 1, 5)
-"""Frames of a clip in which its first object cannot be seen: every layout has to cope with that."""
+"""Frames of a video in which its first object cannot be seen: every layout has to cope with that."""
 
 SENTENCES = 2
 """Instructions of an object."""
@@ -27,7 +27,7 @@ SENTENCES = 2
 
 @dataclass(frozen=True, eq=False)
 class DrawnClip:
-    """A clip of which everything is known.
+    """A drawn video with full ground truth.
 
     Attributes:
         name: of the video.
@@ -71,13 +71,13 @@ class DrawnClip:
 def draw_clips(
     names: Sequence[str], seed: int = 0, frames: int = FRAMES, size: tuple[int, int] | None = None
 ) -> list[DrawnClip]:
-    """Draws a clip per name; a function of the arguments alone.
+    """Draws a video per name; a function of the arguments alone.
 
     Args:
         names: of the videos.
         seed: not negative.
-        frames: of each clip, more than the last of :data:`HIDDEN`.
-        size: ``(height, width)`` in pixels; by default each clip has another.
+        frames: of each video, more than the last of :data:`HIDDEN`.
+        size: ``(height, width)`` in pixels; by default each video has another.
     """
     height, width = ((64, 80), (80, 96)) if size is None else ((size[0],) * 2, (size[1],) * 2)
     config = SceneConfig(
@@ -133,7 +133,7 @@ def write_palette(folder: Path, clip: DrawnClip, names: Sequence[str]) -> None:
 
 
 def sentences(clips: Sequence[DrawnClip]) -> int:
-    """How much is said of single objects."""
+    """Number of sentences about single objects."""
     return sum(len(texts) for clip in clips for texts in clip.said.values())
 
 

@@ -1,7 +1,7 @@
 """Writes small copies of the image benchmarks, drawn instead of downloaded, in their official layouts.
 
 They are what the tests, the quick start and the bundled model's training read through the very same
-adapters. Pictures that nobody has to download; masks that are true to the pixel.
+adapters. Images that nobody has to download; masks that are true to the pixel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from recipes.nano.layouts.text import write_llava, write_mmbench, write_own, wri
 from recipes.nano.scenes.objects import SHAPES
 
 CATEGORY = {name: number for number, name in enumerate(SHAPES, 1)}
-_OBJECTS_PER_PICTURE = 1000  # an annotation's id is the picture's times this plus the object's
+_OBJECTS_PER_PICTURE = 1000  # an annotation's id is the image's times this plus the object's
 
 
 def write_image_layouts(
@@ -107,7 +107,7 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
 
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
-    """One object, all objects of a picture, and one that is not there, in each picture."""
+    """One object, all objects of an image, and one that is not there, in each image."""
     drawn = draw_pictures(4 * count, seed)
     refs: list[dict[str, Any]] = []
     for place, picture in enumerate(drawn):
@@ -129,7 +129,7 @@ def write_grefcoco(root: Path, count: int, seed: int) -> None:
 
 
 def write_reasonseg(root: Path, count: int, seed: int) -> None:
-    """Questions about colours; what is like the answer but not it is to be ignored in every other picture.
+    """Questions about colours; in every other image, objects like the answer are ignored.
 
     Every third file is in cp1252, and there is a flag in each.
     """
@@ -243,7 +243,7 @@ def instances_json(pictures: Sequence[DrawnPicture]) -> dict[str, Any]:
 
 
 def converted_json(refs: Sequence[Mapping[str, Any]], instances: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Refs as PSALM writes them: each with its picture and its annotation."""
+    """Refs as PSALM writes them: each with its image and its annotation."""
     images = {entry["id"]: entry for entry in instances["images"]}
     annotations = {entry["id"]: entry for entry in instances["annotations"]}
     return [

@@ -1,4 +1,4 @@
-"""Writes small copies of Ref-YouTube-VOS in its three layouts, from drawn clips."""
+"""Writes small copies of Ref-YouTube-VOS in its three layouts, from drawn videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recipes.nano.layouts.clips import (
 )
 
 Splits = Mapping[str, Sequence[DrawnClip]]
-"""Split -> its clips."""
+"""Split -> its videos."""
 
 
 def write_refytvos(root: Path, splits: Splits) -> None:

@@ -1,4 +1,4 @@
-"""What the generated copies of image benchmarks show: drawn scenes, what is said of them, and true outlines."""
+"""Drawn scenes with instructions and true outlines, for generated copies of image benchmarks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SENTENCES = 3
 
 @dataclass(frozen=True, eq=False)
 class DrawnPicture:
-    """A picture of which everything is known.
+    """A drawn image with full ground truth.
 
     Attributes:
-        number: of the picture, from 1; also its COCO id.
+        number: of the image, from 1; also its COCO id.
         scene: one frame.
         said: object -> instructions that mean it and nothing else; at least one object.
     """
@@ -55,7 +55,7 @@ class DrawnPicture:
 
 
 def draw_pictures(count: int, seed: int = 0, config: SceneConfig | None = None) -> list[DrawnPicture]:
-    """Draws pictures of which something can be said; a function of the arguments alone."""
+    """Draws images with at least one instruction; a function of the arguments alone."""
     rng = np.random.default_rng([seed, 7])
     config = config or SceneConfig(objects=(3, 5))
     pictures: list[DrawnPicture] = []

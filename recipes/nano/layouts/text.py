@@ -35,7 +35,7 @@ MMBENCH_COLUMNS = (
 
 
 def facts(picture: DrawnPicture) -> list[tuple[str, str]]:
-    """Questions about a picture with their one-word answers."""
+    """Questions about an image with their one-word answers."""
     return [
         (f"Is there a {picture.words(picture.visible[0])} in the image?", "yes"),
         (f"Is there a {picture.absent()} in the image?", "no"),
@@ -44,7 +44,7 @@ def facts(picture: DrawnPicture) -> list[tuple[str, str]]:
 
 
 def write_llava(root: Path, count: int, seed: int) -> None:
-    """Both files; one entry in four has no picture, and ``<image>`` stands in front or behind."""
+    """Both files; one entry in four has no image, and ``<image>`` stands in front or behind."""
     mix: list[dict[str, Any]] = []
     instruct: list[dict[str, Any]] = []
     for number, picture in enumerate(draw_pictures(max(count, len(_MIX_FOLDERS)), seed)):
@@ -83,7 +83,7 @@ def write_vqav2(root: Path, count: int, seed: int) -> None:
 
 
 def write_vqav2_val(root: Path, count: int, seed: int) -> None:
-    """Questions of val2014 with ten answers each, of which one differs."""
+    """Questions of val2014 with ten answers each, one of them different."""
     folder = root / "vqav2"
     questions, annotations = [], []
     for picture in draw_pictures(count, seed):
@@ -133,7 +133,7 @@ def write_pope(root: Path, count: int, seed: int) -> None:
 
 
 def write_scienceqa(root: Path, count: int, seed: int) -> None:
-    """Multiple choice; every picture has a question of text alone beside it."""
+    """Multiple choice; every image has a question of text alone beside it."""
     folder = root / "scienceqa"
     problems: dict[str, dict[str, Any]] = {}
     asked = []
@@ -169,7 +169,7 @@ def colour_choice(picture: DrawnPicture) -> tuple[str, list[str], int]:
 
 
 def write_mmbench(root: Path, count: int, seed: int) -> None:
-    """Every question twice; the second row points to the picture of the first, and has no hint."""
+    """Every question twice; the second row points to the image of the first, and has no hint."""
     table = io.StringIO()
     writer = csv.DictWriter(table, MMBENCH_COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Writes small copies of the video benchmarks from drawn clips, in the official layouts with their quirks."""
+"""Writes small copies of the video benchmarks from drawn videos, in the official layouts with their quirks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_refdavis(root: Path, splits: Splits) -> None:
 
 
 def _four(clip: DrawnClip, i: int) -> list[str]:
-    """What the four sets say of an object."""
+    """Expressions of an object in the four sets."""
     return [opening + clip.said[i][s % len(clip.said[i])] for s, opening in enumerate(SAID_BY)]
 
 
@@ -153,7 +153,7 @@ def write_mevis(root: Path, splits: Splits) -> None:
 
 
 def write_custom_videos(root: Path, clips: Sequence[DrawnClip]) -> None:
-    """A table: the first clip as a folder with palette masks, the second as a file, the others with tracks."""
+    """A table: the first video as a folder with palette masks, the second as a file, the others with tracks."""
     rows: list[tuple[str, str, str, str]] = []
     folder, film, *others = clips
     write_frames(root / "videos" / folder.name, folder, frame_names(folder))
@@ -201,7 +201,7 @@ def write_custom_ytvis(root: Path, clips: Sequence[DrawnClip]) -> None:
 
 
 def _ytvis(clips: Sequence[DrawnClip]) -> dict[str, Any]:
-    """Objects are annotations; those in the same place of their clip are of one category."""
+    """Objects are annotations; those in the same place of their video are of one category."""
     videos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, clip in enumerate(clips, 1):
@@ -220,7 +220,7 @@ def _splits(seed: int, **names: Sequence[str]) -> dict[str, list[DrawnClip]]:
 
 
 def video_layouts(seed: int = 0) -> Mapping[str, tuple[Callable[..., None], Any]]:
-    """Folder -> the writer of its copy, and the drawn clips that it writes; a function of ``seed`` alone."""
+    """Folder -> the writer of its copy, and the drawn videos that it writes; a function of ``seed`` alone."""
     seed *= 100
     youtube = _splits(seed, train=("003234408d", "0043f083b5"), valid=("0062f687f1",), test=("00f88c4f0a",))
     youtube_2020 = {split: youtube[split] for split in ("train", "valid")}
@@ -250,7 +250,7 @@ def write_video_layouts(root: str | Path, seed: int = 0, places: Collection[str]
 
     Args:
         root: gets a folder for each.
-        seed: of the drawn clips, not negative.
+        seed: of the drawn videos, not negative.
         places: folders of :func:`video_layouts`; others are passed over, none means all.
     """
     folders = []

@@ -1,1 +1,1 @@
-"""How a small model comes to see and to read before it is trained as a whole, on scenes of known truth."""
+"""Lessons of seeing and reading for a small model, before joint training."""

@@ -1,4 +1,4 @@
-"""Where a layer of the language model looks, as something that can be taught."""
+"""Attention of a language model's layer, as a learning target."""
 
 from __future__ import annotations
 

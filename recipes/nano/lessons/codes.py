@@ -1,8 +1,8 @@
-"""A drawn thing as a vector: what both halves of a small model agree on before they are joined.
+"""Codes of drawn objects: vectors that both halves of a small model agree on.
 
-One code stands for one thing of a scene: that it is there, its colour, shape, size, texture and place. The
+One code stands for one object of a scene: that it is there, its colour, shape, size, texture and place. The
 mask branch learns to say the code of each object query; the SigLIP side to say, patch by patch, the code of the
-thing under the patch; the language model reads such patches and learns which code answers an instruction. Each
+object under the patch; the language model reads such patches and learns which code answers an instruction. Each
 can be trained alone, and they fit when they are put together.
 """
 
@@ -34,20 +34,20 @@ def _columns() -> int:
 
 
 CODE_DIM = _columns()
-"""Columns of the code of a thing."""
+"""Columns of the code of an object."""
 PATCH_DIM = CODE_DIM + PLACE_DIM + 1
-"""Columns of the code of a patch: the thing under it, its own place, and how much of it the thing covers."""
+"""Columns of the code of a patch: the object under it, its own place, and how much of it the object covers."""
 
 MIN_SHARE = 0.15
-"""Share of a patch that a thing covers at least where the patch is said to show it."""
+"""Share of a patch that an object covers at least where the patch is said to show it."""
 
 MIN_PART = 0.2
-"""Part of a thing that lies in a patch at least where the patch is said to show it, however little it covers: a
-small thing in the corner of four patches is shown, too."""
+"""Least part of an object in a patch for the patch to show it, however little it covers: a small object in the
+corner of four patches is shown, too."""
 
 NOTHING = np.zeros(CODE_DIM, np.float32)
 NOTHING[:2] = (-1, 1)
-"""The code that no thing has: column 0 says -1 instead of 1."""
+"""The code that no object has: column 0 says -1 instead of 1."""
 
 
 def place(points: np.ndarray) -> np.ndarray:
@@ -91,15 +91,15 @@ def patch_codes(scene: Scene, t: int, grid: int, codes: np.ndarray | None = None
 
 
 def patch_things(scene: Scene, t: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """The thing that each patch of frame ``t`` shows ``int64[grid * grid]``, -1 for none; and the share of
-    the patch which the thing that has most of it covers ``float64[grid * grid]``."""
+    """The object that each patch of frame ``t`` shows ``int64[grid * grid]``, -1 for none; and the share of
+    the patch which the object that has most of it covers ``float64[grid * grid]``."""
     things = patch_shares(scene.ids[t], grid, len(scene.objects))[:, 1:]
     fits = (things > MIN_SHARE) | (things > MIN_PART * things.sum(0).clip(min=1e-9))
     return np.where(fits.any(1), (things * fits).argmax(1), -1), things.max(1)
 
 
 def patch_shares(ids: np.ndarray, grid: int, things: int) -> np.ndarray:
-    """Share of each patch that shows the background (column 0) or thing ``i`` (column ``i + 1``).
+    """Share of each patch that shows the background (column 0) or object ``i`` (column ``i + 1``).
 
     Args:
         ids: ``uint8[H, W]``.

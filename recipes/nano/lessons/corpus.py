@@ -1,4 +1,4 @@
-"""What the tokenizer of small models is learned from: every word that is said to them is one token."""
+"""Corpus of the tokenizer of small models: every known word becomes one token."""
 
 from __future__ import annotations
 

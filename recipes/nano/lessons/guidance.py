@@ -1,4 +1,4 @@
-"""What the lesson of reading shows, because trial and error does not find it: where attention is to look."""
+"""Guidance of attention in the lesson of reading, which trial and error does not find."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Read:
         roles: ``int64[B, L]`` of the positions that were read.
         positions: ``int64[B, L]``, where they stand in the whole sequence.
         hidden: ``float[B, L, D]``, last states.
-        middle: ``float[B, L, D]``, those at patches that are to say what is true of things.
+        middle: ``float[B, L, D]``, those at patches that are to say what is true of objects.
         late: ``float[B, L, D]``, those in front of the layer that looks at what is meant.
         normed: of watched layers, see :func:`watched`.
-        under: ``int64[B, P]``, the thing under each patch that was read, -1 for none.
-        leads: ``bool[B]``, one row of each picture that has perceiver tokens.
+        under: ``int64[B, P]``, the object under each patch that was read, -1 for none.
+        leads: ``bool[B]``, one row of each image that has perceiver tokens.
     """
 
     roles: torch.Tensor
@@ -55,7 +55,7 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
     layer they look at what a question is about, and from whichever token of an instruction comes closest, at
     what a relation names.
 
-    Before the reply to a question, and where nothing is meant, they are to look at each thing alike, and as
+    Before the reply to a question, and where nothing is meant, they are to look at each object alike, and as
     much at the first token: what falls to it tells how many there are.
 
     Args:
@@ -94,13 +94,13 @@ def _words(read: Read, last: torch.Tensor) -> torch.Tensor:
 def missed(
     on_things: torch.Tensor, on_first: torch.Tensor, meant: torch.Tensor, counted: torch.Tensor
 ) -> torch.Tensor:
-    """How far attention is from things that are meant.
+    """Distance of attention from the target objects.
 
     Args:
         on_things: ``float[B, N]``, shares of the attention.
         on_first: ``float[B]``, the share of the first token, which says nothing.
         meant: ``bool[B, N]``.
-        counted: ``bool[B]``: each thing is to get as much as the first token. Of other rows the things may
+        counted: ``bool[B]``: each object is to get as much as the first token. Of other rows the objects may
             share as they like, and those that mean nothing are left out.
 
     Returns:
@@ -115,11 +115,11 @@ def missed(
 def look(
     phi: Any, batch: Pages, read: Read, slots: torch.Tensor, layers: Sequence[int]
 ) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Where to look from things to tokens that say things: losses by name, and shares that look right.
+    """Attention from objects to the tokens that name them: losses by name, and shares that are right.
 
     With one head for each of what is listed:
 
-    * the first layer, from a thing's token in the last reference: at the same thing in each reference before;
+    * the first layer, from an object's token in the last reference: at the same thing in each reference before;
       from its patches in the key frame: at others of its shape, and of its colour;
     * the second, from its patches: at the same thing in each reference;
     * the third, from its patches: at those before it in an order, see ``ORDERS`` in
@@ -128,7 +128,7 @@ def look(
     Args:
         phi: the language model without its head.
         batch, read: what was read.
-        slots: ``int64[B', R, N]``, which token of a reference says each thing, of the rows ``read.leads``.
+        slots: ``int64[B', R, N]``, which token of a reference says each object, of the rows ``read.leads``.
         layers: numbers of the three.
     """
     losses: dict[str, torch.Tensor] = {}
@@ -168,15 +168,15 @@ def _attended(
 def gather_around(
     weights: torch.Tensor, saying: torch.Tensor, wanted: torch.Tensor, under: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of attention that is to be spread evenly over some things and the first token.
+    """Cross-entropy of attention spread evenly over some objects and the first token.
 
     The share of the first token, which says nothing, tells how many there are.
 
     Args:
         weights: ``float[B, >= heads, P, L]``, logarithms.
-        saying: ``int64[B, N]``, where the things are said.
+        saying: ``int64[B, N]``, where the objects are said.
         wanted: ``bool[B, heads, N, N]``: ``[h, i, j]`` says whether ``j`` is to be looked at from ``i``.
-        under: ``int64[B, P]``, the thing that is looked from; -1 for none.
+        under: ``int64[B, P]``, the object that is looked from; -1 for none.
     """
     heads, patches = min(wanted.shape[1], weights.shape[1]), under.shape[1]
     weights, wanted = weights[:, :heads], wanted[:, :heads]
@@ -189,7 +189,7 @@ def gather_around(
 
 
 def weighed(batch: Pages, off: torch.Tensor) -> torch.Tensor:
-    """Of errors ``float[M, STANDING_DIM]``; those about motion count for clips alone, and those of the
+    """Of errors ``float[M, STANDING_DIM]``; those about motion count for videos alone, and those of the
     travel itself as much as all the rest."""
     if not len(off):
         return off.sum()
@@ -200,7 +200,7 @@ def weighed(batch: Pages, off: torch.Tensor) -> torch.Tensor:
 
 
 def assign(said: torch.Tensor, wanted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """The cheapest assignment of perceiver tokens to things, by squared distance.
+    """The cheapest assignment of perceiver tokens to objects, by squared distance.
 
     Args:
         said: ``float[N, K, CODE_DIM]``.
@@ -208,7 +208,7 @@ def assign(said: torch.Tensor, wanted: torch.Tensor, real: torch.Tensor) -> torc
         real: ``bool[N, M]``.
 
     Returns:
-        ``int64[N, M]``, the token of each thing; -1 where it is not real, or where there are too few tokens.
+        ``int64[N, M]``, the token of each object; -1 where it is not real, or where there are too few tokens.
     """
     cost = torch.cdist(said, wanted).square().detach().cpu().numpy()
     found = torch.full(real.shape, -1)

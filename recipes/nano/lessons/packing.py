@@ -1,4 +1,4 @@
-"""Several instructions on one picture as one sequence: what stands in front of them is read once."""
+"""Several instructions on one image as one sequence; their common start is read once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from instructseg.structures import Role
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """How B rows of length L lie in G sequences of length M: a common start, then each row's own rest.
+    """Layout of B rows of length L in G sequences of length M: a common start, then each row's rest.
 
     Attributes:
         group: ``int64[B]``, the sequence of each row.
@@ -47,11 +47,11 @@ class Packing:
 def pack(
     ids: torch.Tensor, roles: torch.Tensor, real: torch.Tensor, positions: torch.Tensor, picture: torch.Tensor
 ) -> Packing:
-    """Rows on one picture with equal starts, up to the end of the picture, share a sequence.
+    """Rows on one image with equal starts, up to the end of the image, share a sequence.
 
     Args:
         ids: ``int64[B, L]``, 0 where an embedding is filled in.
-        roles: ``int64[B, L]``; every row shows a picture.
+        roles: ``int64[B, L]``; every row shows an image.
         real: ``bool[B, L]``, false on padding, which stands behind.
         positions: ``int64[B, L]`` of the rotary embedding.
         picture: ``int64[B]``.

@@ -19,7 +19,7 @@ from recipes.nano.synthetic import DrawnScene, SceneBatches
 
 @dataclass(frozen=True, eq=False)
 class Pages:
-    """A batch of F scenes, all images or all clips, with B instructions; R references, N things at most.
+    """A batch of F scenes, all images or all videos, with B instructions; R references, N objects at most.
 
     Attributes:
         input_ids: ``int64[B, L]``, as of ``ModelInputs``.
@@ -27,15 +27,15 @@ class Pages:
         labels: ``int64[B, L]``; replies to plain questions are learned.
         picture: ``int64[B]``, the scene of each row.
         patches: ``float[F, 1 + R, P, PATCH_DIM]``: the key frame, then its references.
-        under: ``int64[F, P]``: the thing under each patch of the key frame; -1 for none.
-        standing: ``float[F, N, STANDING_DIM]``, what is true of each thing among the others.
+        under: ``int64[F, P]``: the object under each patch of the key frame; -1 for none.
+        standing: ``float[F, N, STANDING_DIM]``, what is true of each object among the others.
         kin: ``bool[F, 2, N, N]``, others of the same shape, and of the same colour.
         orders: ``bool[F, 4, N, N]``, see :class:`~recipes.nano.lessons.standing.Standing`.
         things: ``float[F, N + 1, CODE_DIM]``; the last one that is real is nothing at all.
         real: ``bool[F, N + 1]``.
         answers: ``float[B, N + 1]``, 1 on what is meant.
-        anchors: ``float[B, N + 1]``, 1 on the other things that are named.
-        shown: ``float[F, R, N, CODE_DIM]``, the things as they are in the references.
+        anchors: ``float[B, N + 1]``, 1 on the other objects that are named.
+        shown: ``float[F, R, N, CODE_DIM]``, the objects as they are in the references.
         in_sight: ``bool[F, R, N]``.
         kinds: of the instructions.
         pixels: ``float[F, 1 + R, 3, S, S]`` of the SigLIP side, key frame first; ``None`` where codes are read.
@@ -92,7 +92,7 @@ class PageSource:
 
 
 def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen: bool = False) -> Pages:
-    """The batch of these scenes, which are all images or all clips; ``seen`` adds their pixels."""
+    """The batch of these scenes, which are all images or all videos; ``seen`` adds their pixels."""
     grid = round(processor.config.num_image_tokens**0.5)
     codes = [_codes(drawn) for drawn in scenes]  # (1 + R, N, CODE_DIM) each
     most = max(code.shape[1] for code in codes) + 1

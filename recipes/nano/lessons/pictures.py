@@ -1,4 +1,4 @@
-"""Single frames with the truth of every patch and thing, as the lessons of seeing take them."""
+"""Single frames with the truth of every patch and object, for the lessons of seeing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ VIEWS = 2
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A batch of F frames; N things in the fullest of them.
+    """A batch of F frames; N objects in the fullest of them.
 
     Attributes:
         clip_pixels: ``float[F, 3, S, S]`` of the SigLIP side.
         seg_pixels: ``float[F, 3, H, W]`` of the mask branch.
         patches: ``float[F, P, PATCH_DIM]``, what the SigLIP side is to say.
-        codes: ``float[F, N, CODE_DIM]`` of the things in sight, filled up with zeros.
-        targets: their masks, picture by picture.
+        codes: ``float[F, N, CODE_DIM]`` of the objects in sight, filled up with zeros.
+        targets: their masks, image by image.
         labels: ``None``: no text is learned.
     """
 
@@ -105,7 +105,7 @@ class PictureSource:
 
 
 def view_of(rng: np.random.Generator, scene: Scene, mirrored: bool) -> Scene:
-    """A piece of an image, cut out anywhere; of things at its rim only the truth of what is seen is used."""
+    """A piece of an image, cut out anywhere; of objects at its rim only the truth of what is seen is used."""
     height, width = scene.ids.shape[1:]
     share = rng.uniform(SMALLEST_VIEW, 1)
     h, w = int(height * share), int(width * share)

@@ -1,12 +1,12 @@
-"""The lesson of reading: the language side learns which thing an instruction means, from scenes given as codes.
+"""Lesson of reading: the language side learns the target of an instruction, from scenes given as codes.
 
 Patches carry the codes that the SigLIP side learns to say (``PatchLesson``), and the classifier that comes out
-is compared with the codes of the scene's things, which the mask branch learns to say (``MaskLesson``). A step
-costs a fraction of one with pictures, and what is to be understood is given exactly. Later the SigLIP side says
-the codes itself, of pictures, with the errors that it makes.
+is compared with the codes of the scene's objects, which the mask branch learns to say (``MaskLesson``). A step
+costs a fraction of one with images, and what is to be understood is given exactly. Later the SigLIP side says
+the codes itself, of images, with the errors that it makes.
 
 What is hard to find by trial is shown (:mod:`~recipes.nano.lessons.guidance`): three layers of the language
-model are taught where to look, later states say what is true of a thing among the others
+model are taught where to look, later states say what is true of an object among the others
 (:mod:`~recipes.nano.lessons.standing`), and behind the instruction a layer looks at what is meant.
 """
 
@@ -29,7 +29,7 @@ from recipes.nano.lessons.standing import STANDING_DIM
 NOISE = 0.1
 """Standard deviation of what is added to codes: real encoders are not exact."""
 HIDDEN = 0.25
-"""Chance that a field of all things of a row is hidden, so that the place is said, too."""
+"""Chance that a field of all objects of a row is hidden, so that the place is said, too."""
 LOOKS = (1, 2, 3)
 """Numbers of the layers that are taught where to look."""
 _VISUAL_TOKENS = 80
@@ -40,7 +40,7 @@ class ReadingLesson(nn.Module):
 
     Args:
         model: to be taught; its encoders and decoders do not run.
-        patches: of a frame that are read; those of things come first, the background's by chance. Fewer are
+        patches: of a frame that are read; those of objects come first, the background's by chance. Fewer are
             faster, all are what is met later.
         guided: whether perceiver tokens, looks and standings are taught, too; the heads that do it begin at
             random, and would disturb a model that knows them already.
@@ -55,7 +55,7 @@ class ReadingLesson(nn.Module):
         dim, layers = model.config.text_config.hidden_size, model.config.text_config.num_hidden_layers
         self.looks = tuple(min(layer, layers - 1) for layer in LOOKS)
         self.says = min(LOOKS[-1] + 1, layers - 1)
-        """Number of the layer that takes the states which say what is true of things."""
+        """Number of the layer that takes the states which say what is true of objects."""
         self.points = max(self.says, layers - 2)
         """Number of the layer that looks at what is meant."""
         self.slot_head = nn.Linear(dim, CODE_DIM)
@@ -93,7 +93,7 @@ class ReadingLesson(nn.Module):
         return LessonOutput(losses, figures)
 
     def _codes(self, batch: Pages) -> torch.Tensor:
-        """What the SigLIP side says of each patch, or what it is to say, ``float[F, 1 + R, P, D]``."""
+        """Output of the SigLIP side for each patch, or its target, ``float[F, 1 + R, P, D]``."""
         if batch.pixels is not None:
             return self.model.vision(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
         noisy = batch.patches + NOISE * torch.randn_like(batch.patches)
@@ -103,7 +103,7 @@ class ReadingLesson(nn.Module):
         self, batch: Pages, tokens: torch.Tensor, packing: Packing, losses: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """OVP tokens of all rows with references, ``float[N, D]``, guided by the text of each one's leader; and
-        which token of a frame is to say each thing, ``int64[B', R, N]`` (-1 out of sight), of the leaders."""
+        which token of a frame is to say each object, ``int64[B', R, N]`` (-1 out of sight), of the leaders."""
         has_references = (batch.roles == Role.TEMPORAL).any(1)
         rows = has_references & packing.leader
         if not rows.any() or self.model.ovp is None:
@@ -124,7 +124,7 @@ class ReadingLesson(nn.Module):
     def _slots(
         self, batch: Pages, picture: torch.Tensor, temporal: torch.Tensor, losses: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        """Which token says each thing in sight, whichever fits best, ``int64[F * R, N]``."""
+        """Best-fitting token of each object in sight, ``int64[F * R, N]``."""
         wanted, real = batch.shown[picture].flatten(0, 1), batch.in_sight[picture].flatten(0, 1)
         said = self.slot_head(temporal)
         slots = assign(said, wanted, real)
@@ -156,7 +156,7 @@ class ReadingLesson(nn.Module):
         packing: Packing,
         temporal: torch.Tensor | None,
     ) -> Read:
-        """The pass of the language model; what stands in front of instructions on a picture is read once."""
+        """Pass of the language model; the common start of instructions on an image is read once."""
         embeds = self.model.embed(batch.input_ids.gather(1, index), roles, tokens[batch.picture, 0], temporal)
         phi = self.model.language.model
         with (
@@ -174,7 +174,7 @@ class ReadingLesson(nn.Module):
         return Read(roles, index, packing.rows(hidden), middle, late, watching, under, leads)
 
     def _select(self, batch: Pages, read: Read, losses: dict[str, torch.Tensor]) -> dict[str, float]:
-        """The classifier against the codes of all things; returns the share of right choices by kind."""
+        """The classifier against the codes of all objects; returns the share of right choices by kind."""
         rows = (read.roles == Role.REFER).any(1)
         if not rows.any():
             return {}
@@ -213,7 +213,7 @@ class ReadingLesson(nn.Module):
         return weighed(batch, off)
 
     def _standing(self, batch: Pages, read: Read) -> torch.Tensor:
-        """States at a thing's patches are to say what is true of it; of an image what one frame tells. Only
+        """States at an object's patches are to say what is true of it; of an image what one frame tells. Only
         behind perceiver tokens: patches do not see those that come later."""
         rows = read.leads
         under = read.under[rows]

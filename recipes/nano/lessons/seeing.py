@@ -1,7 +1,7 @@
 """Lessons of seeing: both image encoders and the mask decoder learn what stands where, before any language.
 
 The SigLIP side learns to say the code of each patch (:class:`PatchLesson`); the mask branch to name what is
-under each cell of its maps, and to propose every thing of a scene with its mask and its code
+under each cell of its maps, and to propose every object of a scene with its mask and its code
 (:class:`MaskLesson`). The code is said where later the text is compared, so that proposals can
 be chosen among from the first joint step on.
 """
@@ -52,7 +52,7 @@ class PatchLesson(nn.Module):
 
 
 class MaskLesson(nn.Module):
-    """The mask branch: names cells of the backbone's maps and, with ``propose``, proposes all things.
+    """The mask branch: names cells of the backbone's maps and, with ``propose``, proposes all objects.
 
     Args:
         model: to be taught.
@@ -94,7 +94,7 @@ class MaskLesson(nn.Module):
     def _cells(
         self, said: torch.Tensor, codes: torch.Tensor, truth: TargetBatch
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``float[M, CODE_DIM]`` said and wanted at the cells that a thing covers for the most part."""
+        """``float[M, CODE_DIM]`` said and wanted at the cells that an object covers for the most part."""
         said = said.permute(0, 2, 3, 1)
         share, which = F.interpolate(truth.masks, said.shape[1:3], mode="area").max(1)
         inside = share > (0.5 if said.shape[1] > 8 else 0.3)
@@ -155,7 +155,7 @@ class MaskLesson(nn.Module):
     def _wanted(
         self, code: torch.Tensor, codes: torch.Tensor, found: Matches
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The codes of all queries ``float[F, Q, CODE_DIM]``, and ``bool[F, Q]``: which one has a thing."""
+        """The codes of all queries ``float[F, Q, CODE_DIM]``, and ``bool[F, Q]``: which one has an object."""
         wanted = self.nothing.expand(*code.shape[:2], CODE_DIM).clone()
         wanted[found.row, found.query] = codes[found.row, found.mask]
         there = torch.zeros(code.shape[:2], dtype=torch.bool, device=code.device)

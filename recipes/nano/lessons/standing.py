@@ -1,6 +1,6 @@
-"""What is true of each thing of a scene among the others: what instructions choose by.
+"""Relational attributes of each object of a scene, by which instructions choose.
 
-Places in orders, numbers of things alike, travel and speed: a text may ask for any of them. States of the
+Places in orders, numbers of objects alike, travel and speed: a text may ask for any of them. States of the
 language model that say them already leave it to the instruction to choose.
 """
 
@@ -16,7 +16,7 @@ from recipes.nano.scenes.objects import MOTIONS
 from recipes.nano.scenes.scenes import Scene
 
 GROUPS: tuple[tuple[str, ...], ...] = ((), ("shape",), ("colour",), ("colour", "shape"))
-"""Among all things, those of the same shape, of the same colour, of both."""
+"""Among all objects, those of the same shape, of the same colour, of both."""
 PLACES = ("left", "right", "above", "below", "larger", "smaller", "alike")
 """How many others of the group stand there, and how many there are."""
 MOVES = ("faster", "slower", "ahead", "behind", "movers")
@@ -33,13 +33,13 @@ ORDERS: Mapping[bool, tuple[tuple[tuple[str, ...], str], ...]] = {
     False: ((("shape",), "left"), (("shape",), "above"), (("shape",), "larger"), (("colour",), "left")),
     True: (((), "faster"), (("shape",), "faster"), ((), "ahead"), (("shape",), "ahead")),
 }
-"""Members of groups that another layer is taught to look at, in images and in clips."""
+"""Members of groups that another layer is taught to look at, in images and in videos."""
 _TRAVEL = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """A scene's things, each among the others.
+    """Relational attributes of a scene's objects.
 
     Attributes:
         numbers: ``float32[N, STANDING_DIM]``.
@@ -53,7 +53,7 @@ class Standing:
 
 
 def standing(scene: Scene, key: int, frames: Sequence[int]) -> Standing:
-    """How the things of a scene stand.
+    """Relational attributes of the objects of a scene.
 
     Args:
         scene: with its truth.
@@ -87,7 +87,7 @@ def standing(scene: Scene, key: int, frames: Sequence[int]) -> Standing:
 
 
 def _alike(scene: Scene, group: Sequence[str]) -> np.ndarray:
-    """``bool[N, N]``: whether ``j`` is another thing than ``i`` with the same attributes."""
+    """``bool[N, N]``: whether ``j`` is another object than ``i`` with the same attributes."""
     looks = [tuple(getattr(thing, name) for name in group) for thing in scene.objects]
     same = np.array([[a == b for b in looks] for a in looks])
     return same & ~np.eye(len(looks), dtype=bool)

@@ -1,4 +1,4 @@
-"""Who stands in a scene that is drawn for a purpose, such as for the question of the odd one out.
+"""Choice of objects for scenes with a purpose, such as the odd one out.
 
 A *plot* is a function from the choice of looks to roles; a role says what matters of an object and leaves the
 rest to chance.
@@ -22,7 +22,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Role:
-    """What is settled of an object before it is drawn.
+    """Attributes of an object that are fixed before it is drawn.
 
     Attributes:
         colour: a name.
@@ -30,7 +30,7 @@ class Role:
         size: a name; ``None`` leaves it to chance.
         texture: a name; ``None`` leaves it to chance.
         motion: a name; ``None`` leaves it to chance; without meaning in an image.
-        speed: travel over the clip as a share of the shorter side; ``None`` leaves it to chance.
+        speed: travel over the video as a share of the shorter side; ``None`` leaves it to chance.
         edge: ``leaves``: out of the frame at the end, ``enters``: at the start; ``None`` stays inside.
         twin: number of an earlier role whose object looks exactly the same.
     """
@@ -99,7 +99,7 @@ class Looks:
 
 
 def crowd(looks: Looks) -> list[Role]:
-    """Several things that share their shape, their colour or both, and others that stand alone."""
+    """Several objects that share their shape, their colour or both, and others that stand alone."""
     count = looks.count(3, 8)
     alike = int(looks.rng.integers(2, count + 1)) if count < 4 or looks.chance(0.3) else count - 1
     lead = looks.pick()
@@ -118,7 +118,7 @@ def crowd(looks: Looks) -> list[Role]:
 
 
 def odd(looks: Looks) -> list[Role]:
-    """Things that share colour or shape but for one."""
+    """Objects that share colour or shape but for one."""
     count = looks.count(3, 6)
     by_colour = looks.chance(0.5)
     one = looks.pick()

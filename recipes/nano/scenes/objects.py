@@ -1,4 +1,4 @@
-"""What a drawn scene is made of: named colours, outlines, sizes, textures and motions."""
+"""Parts of a drawn scene: named colours, outlines, sizes, textures and motions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ HELD_OUT = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """One thing in a scene.
+    """One object in a scene.
 
     Attributes:
         colour: a name of :data:`COLOURS`.

@@ -16,11 +16,11 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 @lru_cache(maxsize=8)
 def read_photos(folder: str | Path) -> tuple[np.ndarray, ...]:
-    """``uint8[h, w, 3]`` RGB of each picture of a folder and of the folders in it, by name.
+    """``uint8[h, w, 3]`` RGB of each image of a folder and of the folders in it, by name.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there is no picture in it, or one is damaged.
+        ValueError: there is no image in it, or one is damaged.
     """
     import cv2
 

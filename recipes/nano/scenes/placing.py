@@ -1,4 +1,4 @@
-"""Chooses the things of a scene and their paths, so that each can be seen and told from the ground."""
+"""Samples objects and trajectories that are visible and stand out from the background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAYOUTS, _PLACES = 20, 60
 # perceptual distance (CIE Lab) within which a colour gets lost before another, and the share of a
 # background that may lie so close to an object's colour
 _LOST, _LOST_SHARE = 30.0, 0.04
-# in a fine scene: share of things that are small, and ratio of their radii to that of the scene
+# in a fine scene: share of objects that are small, and ratio of their radii to that of the scene
 _ALIKE, _SPREAD = 0.9, (0.8, 1.25)
 
 
@@ -97,7 +97,7 @@ def _play(
 
 
 def _legible(pairs: Sequence[tuple[str, str]], lost: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Those that stand out from the background; a photo may hold every colour, then those that do most."""
+    """Colours that stand out from the background, or those that do most on a photo."""
     legible = [p for p in pairs if lost[p[0]] <= _LOST_SHARE]
     if not legible and pairs:
         least = min(lost[c] for c, _ in pairs)

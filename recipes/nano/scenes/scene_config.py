@@ -1,4 +1,4 @@
-"""What drawn scenes look like."""
+"""Appearance of drawn scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_SPAN = 2.5
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What scenes look like. Pairs are the smallest and the largest value, both included.
+    """Appearance of scenes. Pairs are the smallest and the largest value, both included.
 
     Attributes:
         height: of the frames, in pixels.
@@ -29,8 +29,8 @@ class SceneConfig:
         radius: of an object, as a share of the shorter side; they differ by ``MIN_SPAN`` at least.
         overlap: how far two objects may run into each other in the middle frame, as a share of the sum
             of their radii; twice as far in the others.
-        travel: of a moving object over the whole clip, as a share of the shorter side.
-        still: chance that an object of a clip stays where it is.
+        travel: of a moving object over the whole video, as a share of the shorter side.
+        still: chance that an object of a video stays where it is.
         related: chance that an object takes its colour, its shape or both from an earlier one.
         colours: names of :data:`~recipes.nano.scenes.objects.COLOURS`.
         shapes: names of :data:`~recipes.nano.scenes.objects.SHAPES`.
@@ -39,10 +39,10 @@ class SceneConfig:
         photos: ``uint8[h, w, 3]`` RGB each.
         digital: share of scenes that look as if made with a drawing program: an even ground, colours on the
             way to those of CSS, no light, and lines around half of what stands on a bright ground.
-        fine: share of scenes whose things are nearly all small and of about one size, between ``finest`` and
+        fine: share of scenes whose objects are nearly all small and of about one size, between ``finest`` and
             the upper end of ``small``, so that there is room for many.
         finest: smallest radius in such scenes, as a share of the shorter side.
-        around: radius about which the small things of a scene are drawn, likewise; 0 for any that counts as
+        around: radius about which the small objects of a scene are drawn, likewise; 0 for any that counts as
             small.
         purpose: what the scene is for: ``any``, or a name of :data:`~recipes.nano.scenes.casting.PLOTS`, which
             settle looks and motions; ``objects`` then bounds how many where the purpose leaves a choice.
@@ -116,11 +116,11 @@ class SceneConfig:
 
     @property
     def small_end(self) -> float:
-        """The largest radius of a small thing, as a share of the shorter side."""
+        """The largest radius of a small object, as a share of the shorter side."""
         return self.radius[0] * (self.radius[1] / self.radius[0]) ** SIZES["small"][1]
 
     def background_weights(self) -> dict[str, float]:
-        """Those of ``backgrounds`` that can be painted."""
+        """The paintable ones of ``backgrounds``."""
         return {name: w for name, w in self.backgrounds.items() if name != "photo" or len(self.photos)}
 
     def pairs(self, held_out: bool) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Draws scenes of simple things of which everything is known: what they are, where, and how they move."""
+"""Draws scenes of simple objects with full ground truth: look, place and motion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Background", "Render", "Scene", "SceneConfig", "draw_scene", "render
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A clip (an image where ``T = 1``) with its truth.
+    """A video (an image where ``T = 1``) with its truth.
 
     Attributes:
         frames: ``uint8[T, H, W, 3]`` RGB.

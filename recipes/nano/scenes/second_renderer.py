@@ -28,18 +28,18 @@ SUPERSAMPLING = 4
 
 @dataclass(frozen=True)
 class Style:
-    """How things look; pairs are the smallest and the largest value.
+    """Appearance of objects; pairs are the smallest and the largest value.
 
     Attributes:
         uneven: how far edges wander, in radii.
         shadow: strength of the shadows, 0..1.
         rim: width of a dark outline in radii; 0 for none.
-        tilt: how far a corner of the picture moves inwards, as a share of the side.
+        tilt: how far a corner of the image moves inwards, as a share of the side.
         light: how much darker the darkest place is, as a share.
         blur: in pixels.
         noise: standard deviation, of 255.
         quality: of JPEG; 100 and above leave it out.
-        checked: chance that plain things have a faint pattern of checks.
+        checked: chance that plain objects have a faint pattern of checks.
         pure: whether the colours are those of CSS.
     """
 
@@ -238,7 +238,7 @@ def _put(canvas: np.ndarray, ids: np.ndarray, number: int, tile: _Tile, surface:
 
 @dataclass(frozen=True, eq=False)
 class _Finish:
-    """What happens to a whole frame: light, blur, noise, compression."""
+    """Effects on a whole frame: light, blur, noise, compression."""
 
     light: np.ndarray
     blur: float
