@@ -221,7 +221,7 @@ def test_expressions_of_a_video_share_its_features(
     ("kind", "benchmark", "place", "stop"),
     [(Segmentation, "refcoco", "refer_seg", 6), (Expressions, "refytvos", "ref-youtube-vos", 1)],
 )
-def test_interrupted_run_goes_on_and_ends_the_same(
+def test_an_interrupted_run_resumes_with_the_same_result(
     run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -293,7 +293,7 @@ def test_two_processes_are_identical_to_one(
         assert (only(tmp_path / "two") / name).read_bytes() == (only(tmp_path / "one") / name).read_bytes()
 
 
-def test_submissions_are_what_the_servers_take(run: Run, layouts: Path, tmp_path: Path) -> None:
+def test_submissions_are_accepted_by_the_validators(run: Run, layouts: Path, tmp_path: Path) -> None:
     run("refytvos", "ref-youtube-vos", out="a")
     clips = RefYtVos.open(layouts / "ref-youtube-vos").clips
     videos = [ExpectedVideo(c.name, c.frame_names, tuple(e.id for e in c.expressions), c.size) for c in clips]
@@ -371,7 +371,7 @@ def test_other_weights_or_files_behind_the_same_names_are_refused(
         run("custom_images", "custom-images", *words)
 
 
-def test_what_the_paper_did_not_measure_is_not_beside_its_figures(run: Run, tmp_path: Path) -> None:
+def test_partial_results_have_no_paper_figures_beside_them(run: Run, tmp_path: Path) -> None:
     words = ["eval.split=train", "eval.options.exclude=['*/1']"]
     assert all(name.startswith("revos_train_") for name in run("revos", "ReVOS", *words))
     table = (only(tmp_path / "out") / "results.md").read_text()

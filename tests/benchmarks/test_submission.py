@@ -84,7 +84,7 @@ def test_davis_wants_palette_images(tmp_path: Path) -> None:
     assert fault == "swan/00000.png: a PNG of mode L instead of a PNG of mode P"
 
 
-def test_what_is_not_there_or_of_the_wrong_kind(predictions: Path) -> None:
+def test_missing_files_and_wrong_kinds(predictions: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing to check"):
         validate(predictions / "nowhere", LAYOUTS["folders"], [])
     with pytest.raises(FileNotFoundError, match="no masks below"):

@@ -14,7 +14,7 @@ from tests.model.conftest import tiny_model
 
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16, "float16"])
 @pytest.mark.parametrize("lora", [None, {"r": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj"]}])
-def test_equals_what_transformers_loads(
+def test_equals_the_weights_that_transformers_loads(
     tmp_path: Path, dtype: torch.dtype | str | None, lora: dict | None
 ) -> None:
     tiny_model(lora=lora).save_pretrained(tmp_path, max_shard_size="50KB")

@@ -152,7 +152,7 @@ def first(batch):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_change_what_is_read(workers):
+def test_workers_do_not_change_the_samples(workers):
     mixture = Mixture(numbers(7, 11, 4), "2||1||1", 2, 4)
     loader = DataLoader(Batches(mixture), sampler=range(5, 17), num_workers=workers, collate_fn=first)
     assert list(loader) == [words(mixture, index) for index in range(5, 17)]

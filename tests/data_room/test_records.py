@@ -176,6 +176,6 @@ def test_a_rectangle_of_four_corners_is_one_of_two(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*masks)
 
 
-def test_two_records_at_one_place_are_told_apart() -> None:
+def test_two_records_at_one_place_are_distinguished() -> None:
     with pytest.raises(DataError, match=r"the video \[0\] and that at \[2\] have one id, 1"):
         by_id([(1, "a", "x, video 1"), (2, "b", "x, video 2"), (1, "c", "x, video 1")], "video")

@@ -48,7 +48,7 @@ def key_of(sample):
 
 
 @pytest.mark.parametrize("references", [0, 2, 4])
-def test_the_key_frame_shows_what_is_meant_and_references_are_near(references):
+def test_the_key_frame_shows_the_target_and_references_are_near(references):
     visible = {3, 4, 11}
     dataset = ReferringVideos("v", [clip_of(20, Drawn(visible))], sampling=VideoSampling(references))
     keys = Counter()
@@ -80,7 +80,7 @@ def test_a_frame_that_is_never_drawn_is_looked_for():
     assert truth.asked > TRIALS
 
 
-def test_what_is_visible_in_no_frame_is_an_error_that_names_it():
+def test_a_target_visible_in_no_frame_is_an_error():
     dataset = ReferringVideos("v", [clip_of(5, Drawn({}), name="some/clip")])
     with pytest.raises(DataError, match="v/some/clip/0: 'the pixel' is visible in no frame"):
         dataset[0]

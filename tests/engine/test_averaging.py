@@ -28,7 +28,7 @@ def test_applied_lends_the_average_and_gives_it_back() -> None:
     assert torch.equal(model.weight, torch.zeros(2, 3)) and torch.equal(ema.weights["weight"], start)
 
 
-def test_only_what_learns_is_averaged() -> None:
+def test_only_trainable_parameters_are_averaged() -> None:
     model = nn.Linear(3, 2)
     model.bias.requires_grad_(False)
     assert list(Ema(model, 0.9).weights) == ["weight"]

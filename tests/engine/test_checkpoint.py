@@ -70,7 +70,7 @@ DAMAGES = {
 }
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_back(tmp_path: Path) -> None:
     model, other = TinyModel(), TinyModel()
     optimizer = torch.optim.AdamW(model.parameters())
     model.head(torch.ones(4)).sum().backward()
@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("name", sorted(DAMAGES))
-def test_where_none_is_left_one_line_says_so(tmp_path: Path, name: str) -> None:
+def test_without_a_readable_checkpoint_the_error_is_one_line(tmp_path: Path, name: str) -> None:
     DAMAGES[name](save(tmp_path, 1))
     with pytest.raises(ValueError, match=r"cannot resume: .*checkpoint-1.*output_dir to start anew") as caught:
         restore(tmp_path, TinyModel())
@@ -176,7 +176,7 @@ def test_where_none_is_left_one_line_says_so(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damaged_bytes_are_told_in_one_line(tmp_path: Path, seed: int) -> None:
+def test_damaged_bytes_are_an_error_of_one_line(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     model = TinyModel()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -206,7 +206,7 @@ def test_files_have_the_usual_modes(tmp_path: Path) -> None:
     assert {file.stat().st_mode for file in folder.iterdir()} == {(tmp_path / "plain").stat().st_mode}
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = save(tmp_path, 1)
     for name, error in (
         ("save_model", SafetensorError("I/O error: No space left on device (os error 28)")),
@@ -226,7 +226,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         assert [path.name for path in tmp_path.iterdir()] == [first.name]
 
 
-def test_what_killed_processes_left_is_cleared(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_cleared(tmp_path: Path) -> None:
     for name in (".tmp-checkpoint-3", ".tmp-old-checkpoint-1", ".tmp-final", ".zero", "checkpoint-2"):
         (tmp_path / name).mkdir()
     for name in (".hidden", "metrics.jsonl"):

@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_run_goes_on_to_the_same_curve(whole: Path, tmp_path: Path, moment: str) -> None:
+def test_a_killed_run_resumes_to_the_same_curve(whole: Path, tmp_path: Path, moment: str) -> None:
     assert start(tmp_path, moment) == -signal.SIGKILL
     left = {path.name for path in tmp_path.glob("checkpoint-*")}
     assert left == ({"checkpoint-4"} if moment in ("step", "delete") else {"checkpoint-2"})

@@ -78,7 +78,7 @@ def test_matrices_of_a_shape_are_stepped_together_as_pytorch_steps_each() -> Non
     assert torch.equal(*momenta)
 
 
-def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
+def test_a_restored_optimizer_equals_an_uninterrupted_one() -> None:
     config = OptimConfig(method="muon", lr=1e-2)
     net = model()
     optimizer = build_optimizer(net, config)

@@ -105,7 +105,7 @@ def test_any_split_of_a_step_learns_the_same(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_sharded_run_goes_on_from_a_checkpoint_of_one_process(alone: Path, tmp_path: Path) -> None:
+def test_a_sharded_run_resumes_from_a_checkpoint_of_one_process(alone: Path, tmp_path: Path) -> None:
     """A checkpoint holds whole tensors: whoever wrote it, any number of processes goes on from it."""
     for folder in ("start", "checkpoint-2"):
         shutil.copytree(alone / folder, tmp_path / folder)

@@ -20,7 +20,7 @@ from tests.engine.two_processes import SMALL
 LORA = {"r": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj"]}
 
 
-def test_counted_memory_is_what_a_step_holds() -> None:
+def test_counted_memory_equals_that_of_a_step() -> None:
     model = TinyModel()
     select_trainable(model, OptimConfig(frozen=("backbone",)))
     optimizer = build_optimizer(model, OptimConfig())

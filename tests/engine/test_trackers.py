@@ -19,7 +19,7 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             pass
 
 
-def test_tensorboard_writes_what_it_is_given(tmp_path: Path) -> None:
+def test_tensorboard_writes_the_values(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -91,7 +91,7 @@ def test_a_stop_in_the_last_step_is_not_forgotten(tmp_path: Path) -> None:
     assert (tmp_path / "final" / WEIGHTS).is_file()  # the next stage is for the next run
 
 
-def test_what_is_handed_on_keeps_its_share_of_the_start(tmp_path: Path) -> None:
+def test_exported_weights_keep_their_share_of_the_initial_ones(tmp_path: Path) -> None:
     config = replace(CONFIG, start_share=0.4)
     first = weights(trainer(tmp_path / "first").model)
     learned = weights(trainer(tmp_path / "plain").train())

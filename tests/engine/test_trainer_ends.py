@@ -57,7 +57,7 @@ def test_best_checkpoint_outlives_the_last_ones(tmp_path: Path) -> None:
     assert (note["checkpoint"], note["step"], note["value"]) == ("checkpoint-4", 4, 0.5)
 
 
-def test_patience_ends_the_run_which_hands_on_the_best(tmp_path: Path) -> None:
+def test_early_stopping_exports_the_best_weights(tmp_path: Path) -> None:
     config = replace(CONFIG, max_steps=100, eval_every=2, best="giou", patience=2, final="best", ema_decay=0.9)
     run = trainer(tmp_path, config, evaluate=scores(0.2, 0.1, 0.5, 0.4, 0.5))
     run.train()
@@ -72,7 +72,7 @@ def test_patience_ends_the_run_which_hands_on_the_best(tmp_path: Path) -> None:
     assert again.step == 8
 
 
-def test_where_nothing_gets_better_the_first_weights_are_handed_on(
+def test_without_improvement_the_initial_weights_are_exported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = replace(CONFIG, eval_every=2, best="giou", patience=2, final="best", keep_checkpoints=1)
@@ -87,7 +87,7 @@ def test_where_nothing_gets_better_the_first_weights_are_handed_on(
     assert "best: step 0, giou 0.6000 (first evaluation: 0.6000)" in caplog.text
 
 
-def test_a_run_that_was_killed_at_its_first_measurement_goes_on(tmp_path: Path) -> None:
+def test_a_run_killed_at_its_first_evaluation_resumes(tmp_path: Path) -> None:
     config = replace(CONFIG, eval_every=4, best="giou")
     whole = trainer(tmp_path / "whole", config, evaluate=scores(0.1, 0.2, 0.3)).train()
     half = trainer(tmp_path / "half", config, evaluate=scores(0.1, 0.2, 0.3))
@@ -159,7 +159,7 @@ def test_losses_are_logged_by_task_too(tmp_path: Path) -> None:
         assert {"lr", "gradient_norm", "samples_per_second", "minutes_left"} <= line.keys()
 
 
-def test_a_run_begins_with_what_learns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_logs_the_trainable_parameters_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "instructseg"):
         trainer(tmp_path, replace(CONFIG, optim=OptimConfig(frozen=("backbone",)), max_steps=1)).train()
     told = [record.getMessage() for record in caplog.records]

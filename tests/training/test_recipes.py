@@ -35,7 +35,7 @@ def recipe(name: str) -> tuple[RunConfig, InstructSeg]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_learns(name: str) -> None:
+def test_trainable_parts(name: str) -> None:
     config, model = recipe(name)
     parts = count_parts(model)
     assert {part: counted.trainable for part, counted in parts.items() if counted.trainable} == EXPECTED[name]

@@ -53,7 +53,7 @@ def begun(file: Path, *words: str) -> None:
         ("model.overrides.decoder_layers=2", "model.overrides.decoder_layers was None and is 2"),
     ],
 )
-def test_other_settings_are_refused_unless_asked_for(file: Path, word: str, told: str) -> None:
+def test_other_settings_are_refused_unless_allowed(file: Path, word: str, told: str) -> None:
     begun(file)
     with pytest.raises(ValueError, match=f"began with other settings: {told}.*allow_changes=true") as caught:
         train(file, [word], resume=True)
@@ -61,7 +61,7 @@ def test_other_settings_are_refused_unless_asked_for(file: Path, word: str, told
     compare_record(load_config(file, [word, "allow_changes=true"]))
 
 
-def test_what_changes_nothing_learned_is_only_told(file: Path) -> None:
+def test_harmless_changes_are_only_logged(file: Path) -> None:
     begun(file)
     words = ["train.max_steps=9", "train.workers=2", "train.save_every=3", "export_dtype=float16"]
     compare_record(load_config(file, words))
@@ -80,14 +80,14 @@ def test_stages_that_have_not_begun_may_be_others(file: Path, tmp_path: Path) ->
         compare_record(load_config(file))
 
 
-def test_a_damaged_record_is_told(file: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(file: Path, tmp_path: Path) -> None:
     begun(file)
     (tmp_path / "run" / RECORD).write_text("[1]")
     with pytest.raises(ValueError, match=r"settings.json is no record of settings: delete it"):
         compare_record(load_config(file))
 
 
-def test_a_wrong_best_and_wrong_folders_are_told_before_anything_is_computed(
+def test_a_wrong_best_and_wrong_folders_fail_before_training(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="best: the evaluation has no metric 'nope'; the closest is 'clip/"):

@@ -187,7 +187,7 @@ def test_a_video_file_is_measured_at_its_own_frame_rate(root):
         (("instructions.csv", "a dog", "", ""), "instructions.csv"),
     ],
 )
-def test_what_is_wrong_in_a_table_is_named(root, row, message):
+def test_faults_of_a_table_are_named(root, row, message):
     write_table(root / "instructions.csv", row)
     with pytest.raises((DataError, FileNotFoundError), match=message):
         CustomVideos.open(root)

@@ -188,7 +188,7 @@ def test_official_polygons_cover_their_edges(tmp_path: Path) -> None:
         ({}, {"segmentation": [[0, 0, 6, 0]]}, Fault.MASK, r"annotation 7: .*4 numbers"),
     ],
 )
-def test_what_does_not_fit_is_reported(
+def test_misfits_are_reported(
     tmp_path: Path, ref: dict[str, Any], annotation: dict[str, Any], fault: Fault, message: str
 ) -> None:
     part = RefCoco.open(tiny(tmp_path, ref, annotation))

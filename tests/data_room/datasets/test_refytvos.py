@@ -92,7 +92,7 @@ def test_without_the_test_file_there_is_no_validation_set(root):
         RefYtVos.open(root, "valid")
 
 
-def test_joined_says_everything_of_an_object_at_once(root):
+def test_joined_gives_all_sentences_of_an_object(root):
     clip, drawn = RefYtVos.open(root, "train", sentences="joined").clips[0], SPLITS["train"][0]
     assert [e.text for e in clip.expressions] == [". ".join(drawn.said[i]) for i in drawn.objects]
     assert [e.objects for e in clip.expressions] == [(str(i + 1),) for i in drawn.objects]

@@ -66,7 +66,7 @@ def test_foreground_is_the_recorded_one_or_the_union(root):
     assert not clip.foreground(3).any() and clip.foreground(4).any()
 
 
-def test_training_skips_what_means_nothing_and_counts_it(root):
+def test_training_skips_and_counts_expressions_without_target(root):
     dataset = ReVos.open(root, "train")
     assert dataset.counts()["skipped: without target"] == 2
     assert len(dataset) == dataset.counts()["expressions"] - 2

@@ -22,7 +22,7 @@ from recipes.nano.scenes.options import check_scene
         ({"backgrounds": {"photo": 1}}, "data.scene: backgrounds has only photo"),
     ],
 )
-def test_options_that_are_none_are_told_in_one_line(scene: dict[str, Any], message: str) -> None:
+def test_unknown_options_are_an_error_of_one_line(scene: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         check_scene(scene, photos=False)
     assert "\n" not in str(caught.value)

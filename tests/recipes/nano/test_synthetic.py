@@ -114,7 +114,7 @@ def test_an_index_outside_is_refused(index):
         SyntheticDataset(3)[index]
 
 
-def test_scenes_of_which_nothing_can_be_said_are_reported():
+def test_scenes_without_instructions_are_reported():
     crowd = SceneConfig(
         objects=(40, 40), radius=(0.02, 0.05), colours=("red",), shapes=("circle",), textures={"plain": 1.0}
     )
@@ -122,7 +122,7 @@ def test_scenes_of_which_nothing_can_be_said_are_reported():
         SyntheticDataset(1, config=crowd)[0]
 
 
-def test_any_frame_that_shows_what_is_meant_may_be_the_key_frame() -> None:
+def test_any_frame_that_shows_the_target_may_be_the_key_frame() -> None:
     small = SceneConfig(height=(64, 80), width=(64, 80), backgrounds={"white": 1})
     arguments = {"config": small, "tasks": (Task.RVOS,), "kinds": ("motion", "leaving", "attribute")}
     usual, free = SyntheticDataset(40, 5, **arguments), SyntheticDataset(40, 5, **arguments, any_key=True)

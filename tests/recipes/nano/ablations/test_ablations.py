@@ -63,7 +63,7 @@ def test_only_vmtf_is_new_and_alike_in_all_variants() -> None:
     assert not same(build(VARIANTS["full"], DEFAULT_MODEL, SEED + 1)[0].state_dict(), full, NEW)
 
 
-def test_a_clip_without_references_has_no_place_for_them(settings: Settings) -> None:
+def test_a_video_without_references_has_no_tokens_for_them(settings: Settings) -> None:
     for name, images, clips in (("full", 1, 4), ("references-0", 1, 0), ("references-8", 1, 8), ("vmtf", 0, 0)):
         variant = VARIANTS[name]
         model, readers = build(variant, DEFAULT_MODEL, SEED)
@@ -76,7 +76,7 @@ def test_a_clip_without_references_has_no_place_for_them(settings: Settings) -> 
         assert torch.isfinite(model.eval()(inputs).seg_logits).all()
 
 
-def test_training_speaks_as_the_stage_says(settings: Settings, tmp_path: Path) -> None:
+def test_training_uses_the_wording_of_the_stage(settings: Settings, tmp_path: Path) -> None:
     stage = replace(settings.stage, data=replace(settings.stage.data, text_tasks=("vqa",)))
     for name, clips in (("full", 4), ("references-0", 0), ("neither", 0)):
         model, readers = build(VARIANTS[name], DEFAULT_MODEL, SEED)
@@ -93,7 +93,7 @@ def test_training_speaks_as_the_stage_says(settings: Settings, tmp_path: Path) -
             assert set(places.tolist()) <= {frames * queries}
 
 
-def test_what_a_variant_is_trained_on(stage: NanoRunConfig) -> None:
+def test_training_kinds_of_a_variant(stage: NanoRunConfig) -> None:
     data = {name: variant.data(stage.data) for name, variant in VARIANTS.items()}
     assert data["full"] == {
         "clip_share": stage.data.clip_share,
@@ -112,9 +112,7 @@ def test_every_run_stands_in_a_table() -> None:
     assert all("full" in rows for rows in TABLES.values())
 
 
-def test_a_run_that_was_stopped_goes_on(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_resumes(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def measured(*arguments: Any) -> tuple[dict[str, Any], int]:
@@ -184,7 +182,7 @@ def made_up(folder: Path, means: dict[str, float], seeds: int = 3, **noted: int)
             (folder / f"{name}-{seed}.json").write_text(json.dumps(result))
 
 
-def test_tables_say_what_the_results_say(tmp_path: Path) -> None:
+def test_tables_match_the_results(tmp_path: Path) -> None:
     made_up(tmp_path, {"full": 0.5, "ovp": 0.4})
     made_up(tmp_path, {"neither": 0.5}, seeds=1)
     runs = ablation_report.read(tmp_path)
@@ -222,7 +220,7 @@ def test_a_page_has_every_table_once(tmp_path: Path) -> None:
         ablation_report.filled(page.replace("results:data", "results:modules"), {})
 
 
-def test_the_page_is_what_the_committed_results_give() -> None:
+def test_the_page_matches_the_committed_results() -> None:
     runs = ablation_report.read(ablation_report.RESULTS)
     page = ablation_report.PAGE.read_text()
     assert ablation_report.filled(page, runs) == page

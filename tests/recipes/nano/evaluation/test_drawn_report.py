@@ -22,7 +22,7 @@ DATA = NanoDataConfig(scene={"objects": [2, 3]}, expressions_per_scene=2)
 
 
 @pytest.mark.parametrize("copies", [False, True])
-def test_a_whole_clip_is_one_forward_per_frame(copies: bool) -> None:
+def test_a_whole_video_is_one_forward_per_frame(copies: bool) -> None:
     model, processor = build_model(ModelSource("preset:nano"), 0)
     model.eval()
     dataset = synthetic_dataset(DATA, "test", True, 1, {"motion": 1.0})

@@ -38,7 +38,7 @@ def test_masks_lie_where_the_colour_is_and_none_hides_another(drawings: list[Dra
             assert np.hypot(across - shape.x, down - shape.y).max() < 1.4 * shape.radius + 2
 
 
-def test_what_is_asked_is_true(drawings: list[Drawing]) -> None:
+def test_questions_have_true_answers(drawings: list[Drawing]) -> None:
     kinds = set()
     for drawn in drawings:
         looks = {f"{shape.colour} {shape.shape}" for shape in drawn.shapes}

@@ -53,7 +53,7 @@ def looks_like(thing, asked, ignore=()):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1, 5]))
-def test_every_instruction_fits_its_target_and_nothing_else(seed, length):
+def test_every_instruction_fits_its_target_alone(seed, length):
     scene = draw_scene(np.random.default_rng(seed), SceneConfig(frames=length, related=0.8))
     for expression in expressions(scene, length // 2):
         asked = read(expression.text)
@@ -86,7 +86,7 @@ def said(scene, frame=0):
     return {(meaning.form, meaning.targets) for meaning in meanings(scene, frame)}
 
 
-def test_all_that_can_be_said_of_a_scene_by_hand():
+def test_all_instructions_of_a_scene_by_hand():
     scene = scene_of(
         thing("small plain red circle", 20),
         thing("big striped red circle", 70, radius=25),
@@ -107,13 +107,13 @@ def test_all_that_can_be_said_of_a_scene_by_hand():
     }
 
 
-def test_no_size_is_said_where_all_are_alike():
+def test_no_size_is_mentioned_where_all_are_alike():
     scene = scene_of(thing("medium plain red circle", 30), thing("medium plain blue circle", 90))
     assert {form for form, _ in said(scene)} == {"colour shape", "colour"}
 
 
 @pytest.mark.parametrize(("radius", "is_said"), [(8.9, False), (9.0, True)])
-def test_a_texture_too_fine_to_recognise_is_not_said(radius, is_said):
+def test_a_texture_too_fine_to_recognise_is_not_mentioned(radius, is_said):
     scene = scene_of(thing("small dotted red circle", 30, radius=radius), thing("small plain blue star", 90))
     assert (("texture shape", (0,)) in said(scene)) == is_said
 
@@ -163,7 +163,7 @@ def test_draws_are_different_and_even_over_targets():
     assert sorted(e.text for e in draw_expressions(rng, scene, [one, rest], 20)) == list("abcdefgh")
 
 
-def test_the_vocabulary_holds_every_word_that_is_said():
+def test_the_vocabulary_holds_every_word_of_the_instructions():
     words = {word for line in vocabulary_corpus() for word in re.findall(r"[a-z]+", line)}
     for seed in range(20):
         scene = draw_scene(np.random.default_rng(seed), SceneConfig(frames=5))

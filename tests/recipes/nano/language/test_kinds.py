@@ -64,7 +64,7 @@ ROW = scene_of(
         ("superlative", "the smallest circle", None),  # two are as small
     ],
 )
-def test_what_is_said_of_a_row(kind, text, target):
+def test_instructions_about_a_row(kind, text, target):
     assert told(ROW, kind).get(text) == (None if target is None else (target,))
 
 
@@ -96,7 +96,7 @@ def test_plain_questions_have_true_answers():
                 assert said.answer == getattr(scene.objects[said.targets[0]], said.form)
 
 
-def test_unknown_words_are_those_of_nothing_drawn():
+def test_unknown_words_name_nothing_drawn():
     drawn = {*COLOURS, *SHAPES, *TEXTURES, *SIZES}
     known = {w for table in (COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE) for row in table.values() for w in row}
     seen, unseen = {*THINGS, *HUES}, {*UNSEEN_THINGS, *UNSEEN_HUES}
@@ -112,7 +112,7 @@ def moving(words, x, y, motion, step):
     return thing(words, x, y, 9.0, (way[0] * step, way[1] * step), 5, motion)
 
 
-def test_what_is_said_of_moving_twins():
+def test_instructions_about_moving_twins():
     ring = "small plain red ring"
     scene = scene_of(
         moving(ring, 40, 20, "right", 8), moving(ring, 80, 60, "right", 4), moving(ring, 130, 40, "still", 0)
@@ -127,7 +127,7 @@ def test_what_is_said_of_moving_twins():
     assert not told(scene, "leaving", 2)
 
 
-def test_what_leaves():
+def test_leaving_objects():
     scene = scene_of(
         moving("small plain red ring", 150, 20, "right", 14),
         moving("small plain red star", 10, 60, "right", 10),
@@ -199,6 +199,6 @@ def test_bad_arguments_are_refused(options, message):
         SyntheticDataset(3, **options)
 
 
-def test_a_purpose_of_clips_is_refused_for_images():
+def test_a_purpose_of_videos_is_refused_for_images():
     with pytest.raises(ValueError, match="the purpose race needs at least 2 frames"):
         SceneConfig(purpose="race")

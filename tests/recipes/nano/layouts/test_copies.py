@@ -40,7 +40,7 @@ def test_every_layout_belongs_to_a_data_set() -> None:
     assert set(WRITERS) < set(COPIES)
 
 
-def test_the_command_names_what_it_wrote(tmp_path: Path) -> None:
+def test_the_command_names_the_written_files(tmp_path: Path) -> None:
     folder = tmp_path / "copies"
     lines = run(folder, "--only", "gqa", "--only", "mevis", "--pictures", 1).stdout.splitlines()
     assert lines == [f"gqa: {folder / 'eval'}", f"mevis: {folder / 'mevis'}"]

@@ -31,7 +31,7 @@ def test_a_copy_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert files[0] == files[1] != files[2]
 
 
-def test_no_pictures(tmp_path: Path) -> None:
+def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pictures must be at least 1, got 0"):
         write_image_layouts(tmp_path, pictures=0)
 
@@ -52,7 +52,7 @@ def test_a_hole_has_no_outline() -> None:
     assert coco_polygons(mask) is None
 
 
-def test_what_is_absent_is_absent() -> None:
+def test_absent_objects_are_absent() -> None:
     for picture in draw_pictures(5, seed=4):
         shown = {picture.words(i) for i in range(len(picture.scene.objects))}
         assert picture.absent() not in shown

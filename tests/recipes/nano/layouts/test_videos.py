@@ -60,7 +60,7 @@ def test_copies_are_a_function_of_the_seed(root, tmp_path):
     assert digest(tmp_path / "other")[1] != digest(root)[1]
 
 
-def test_drawn_clips_hide_their_first_object_and_can_be_spoken_of():
+def test_drawn_videos_hide_their_first_object_and_have_instructions():
     for clip in draw_clips(["a", "b", "c"], 5):
         hidden = [t for t in range(len(clip)) if not clip.scene.area(0, t)]
         assert set(HIDDEN) <= set(hidden) and len(hidden) < len(clip)

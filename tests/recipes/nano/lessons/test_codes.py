@@ -32,7 +32,7 @@ def test_fields_fill_the_code_without_overlap() -> None:
     assert columns == list(range(2, CODE_DIM))
 
 
-def test_a_code_says_what_the_thing_is_and_where(scene: Scene) -> None:
+def test_a_code_holds_the_look_and_place_of_an_object(scene: Scene) -> None:
     codes = object_codes(scene, 0)
     height, width = scene.ids.shape[1:]
     for i, (thing, code) in enumerate(zip(scene.objects, codes, strict=True)):
@@ -51,7 +51,7 @@ def test_near_places_are_alike_and_far_ones_are_not() -> None:
     assert far > 3 * near
 
 
-def test_a_patch_says_the_thing_that_covers_it(scene: Scene) -> None:
+def test_a_patch_names_the_object_that_covers_it(scene: Scene) -> None:
     grid = 8
     patches, codes = patch_codes(scene, 0, grid), object_codes(scene, 0)
     assert patches.shape == (grid * grid, PATCH_DIM)
@@ -68,7 +68,7 @@ def test_a_patch_says_the_thing_that_covers_it(scene: Scene) -> None:
         assert patch[-1] == pytest.approx(share.max(), abs=1e-6)
 
 
-def test_a_small_thing_in_the_corner_of_four_patches_is_shown() -> None:
+def test_a_small_object_in_the_corner_of_four_patches_is_shown() -> None:
     """Though it covers too little of each: else it would be nowhere, and could not be counted."""
     ids = np.zeros((1, 96, 96), np.uint8)
     ids[0, 22:26, 22:26] = 1  # 4 of the 144 pixels of each patch

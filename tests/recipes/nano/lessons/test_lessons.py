@@ -97,7 +97,7 @@ def test_reading_is_learned_without_encoders(model: InstructSeg, pages: PageSour
     assert "language" not in without_gradient(lesson)
 
 
-def test_reading_what_the_siglip_side_says(model: InstructSeg, pages: PageSource) -> None:
+def test_reading_the_output_of_the_siglip_side(model: InstructSeg, pages: PageSource) -> None:
     source = PageSource(pages.processor, pages.batches, seen=True)
     batch, _ = source.batch(1)
     codes = pages.batch(1)[0]
@@ -123,7 +123,7 @@ def test_reading_without_heads_of_its_own(model: InstructSeg, pages: PageSource,
     assert all(weight.grad is None for weight in heads)
 
 
-def test_what_is_taught_is_where_it_is_looked_for(
+def test_guided_attention_is_at_the_taught_place(
     model: InstructSeg, pages: PageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patches of a thing, tokens of the references and positions of the sequence belong together."""
@@ -154,7 +154,7 @@ def test_a_batch_is_a_function_of_its_number(pages: PageSource, processor: Instr
         assert source.names(5) != source.names(6)
 
 
-def test_answers_and_labels_say_what_the_scene_says(processor: InstructSegProcessor, pages: PageSource) -> None:
+def test_answers_and_labels_match_the_scene(processor: InstructSegProcessor, pages: PageSource) -> None:
     drawn = [pages.batches.images.scene(i) for i in range(4)]
     batch = pages_of(processor, drawn)
     said = [(number, one) for number, scene in enumerate(drawn) for one in scene.expressions]
@@ -166,7 +166,7 @@ def test_answers_and_labels_say_what_the_scene_says(processor: InstructSegProces
         assert processor.decode(learned) == (one.answer or "")
 
 
-def test_kept_positions_hold_things_first_and_end_with_the_instruction(
+def test_kept_positions_begin_with_objects_and_end_with_the_instruction(
     model: InstructSeg, pages: PageSource
 ) -> None:
     batch, _ = pages.batch(1)
@@ -193,7 +193,7 @@ def test_hidden_fields_leave_the_place() -> None:
     assert (seen[..., FIELDS["place"]] > 0.3).float().mean() > 0.99
 
 
-def test_slots_are_assigned_to_things_in_any_order() -> None:
+def test_slots_are_assigned_to_objects_in_any_order() -> None:
     things = torch.randn(1, 3, CODE_DIM)
     said = torch.cat((torch.randn(1, 1, CODE_DIM) + 9, things[:, [2, 0, 1]]), dim=1)
     assert assign(said, things, torch.ones(1, 3, dtype=torch.bool)).tolist() == [[2, 3, 1]]
@@ -202,7 +202,7 @@ def test_slots_are_assigned_to_things_in_any_order() -> None:
     assert assign(said, things, torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[-1, -1, -1]]
 
 
-def test_attention_is_spread_evenly_where_things_are_counted() -> None:
+def test_attention_is_spread_evenly_where_objects_are_counted() -> None:
     torch.manual_seed(0)
     shares = torch.rand(6, 5).softmax(1)
     on_things, on_first = shares[:, :4], shares[:, 4]
@@ -240,7 +240,7 @@ def test_a_view_is_a_piece_of_the_scene() -> None:
     assert np.array_equal(scene.ids[:, top : top + h, left : left + w], view.ids)
 
 
-def test_attention_is_spread_over_what_is_wanted_and_the_first_token() -> None:
+def test_attention_is_spread_over_the_targets_and_the_first_token() -> None:
     torch.manual_seed(0)
     weights = torch.randn(2, 3, 4, 9).log_softmax(-1)
     saying = torch.tensor([[2, 5, 7], [8, 1, 3]])

@@ -80,7 +80,7 @@ def test_an_image_is_counted(seed: int) -> None:
 
 @pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("key", [0, 2, 4])
-def test_a_clip_is_counted(purpose: str, key: int) -> None:
+def test_a_video_is_counted(purpose: str, key: int) -> None:
     for seed in range(4):
         scene = scene_for(purpose, seed)
         references = [t for t in range(5) if t != key]
@@ -107,7 +107,7 @@ def test_travel_and_leaving() -> None:
 
 
 @pytest.mark.parametrize("purpose", ["race", "any"])
-def test_pairs_say_what_the_numbers_count(purpose: str) -> None:
+def test_pairs_match_the_counts(purpose: str) -> None:
     for seed in range(4):
         config = replace(IMAGE, frames=5 if purpose == "race" else 1, purpose=purpose)
         scene = draw_scene(np.random.default_rng(seed), config)

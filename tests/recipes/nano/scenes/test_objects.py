@@ -30,7 +30,7 @@ def test_every_outline_has_about_the_size_of_a_disc(name):
     assert 1 <= SHAPES[name].reach < 1.45
 
 
-def test_outlines_are_told_apart_by_their_masks():
+def test_outlines_differ_by_their_masks():
     masks = {name: paint(thing(name))[1] > 0 for name in SHAPES}
     for one in masks:
         for other in masks:
@@ -101,7 +101,7 @@ def test_an_unlit_object_has_one_colour():
 
 
 @pytest.mark.parametrize("kind", [*BACKGROUNDS, "photo"])
-def test_backgrounds_are_pictures(kind):
+def test_backgrounds_are_images(kind):
     photo = np.random.default_rng(1).integers(0, 256, (50, 90, 3)).astype(np.uint8)
     for seed in range(5):
         made = paint_background(np.random.default_rng(seed), kind, 40, 70, [photo])

@@ -64,7 +64,7 @@ def test_a_scene_is_a_function_of_the_seed():
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS)
-def test_objects_move_as_their_motion_says_and_stay_inside(seed):
+def test_objects_follow_their_motion_and_stay_inside(seed):
     scene = draw(seed, frames=5)
     height, width = scene.ids.shape[1:]
     for thing in scene.objects:
@@ -179,7 +179,7 @@ def test_too_many_objects_for_the_frame_are_refused():
         draw(0, height=(96, 96), width=(96, 96), objects=(30, 30))
 
 
-def test_a_fine_scene_holds_many_small_things_of_about_one_size() -> None:
+def test_a_fine_scene_holds_many_small_objects_of_about_one_size() -> None:
     config = SceneConfig(radius=(0.09, 0.28), objects=(8, 8), fine=1.0)
     radii = []
     for seed in range(20):
