@@ -291,7 +291,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Any]
         FileNotFoundError: when the file or a base of it is missing.
         ValueError: on an unknown key or a wrong value, which are named with the file; it is of another recipe.
     """
-    origins = Origins()
+    origins = Origins(path)
     files, words = read_tree(Path(path), origins), read_words(overrides, origins)
     stages, late = files.pop("stages", {}), words.pop("stages", {})
     if not isinstance(stages, dict) or not isinstance(late, dict):

@@ -187,6 +187,18 @@ def parse_json(
     return value
 
 
+def printable(text: str, most: int = 1000) -> str:
+    """One line that any terminal can print, whatever was in a file: other letters are written as escapes.
+
+    Of more than ``most`` letters the middle is left out.
+    """
+    if len(text) > most:
+        text = f"{text[: most // 2]} .. {text[-most // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
 _LONGEST_NAME = 255  # bytes, of the usual file systems
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 

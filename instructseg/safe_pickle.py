@@ -110,7 +110,8 @@ _FRAME = 0x95
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not plain data")
+            asked = ascii(f"{module}.{name}"[:100])[1:-1]
+            raise pickle.UnpicklingError(f"it asks for {asked}, which is not plain data")
         return _ALLOWED[module, name]
 
 

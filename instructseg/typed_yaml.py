@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from instructseg.files import printable
 from instructseg.shipped import find_config
 from instructseg.yaml_text import DEEPEST, fill, parse, read_text
 
@@ -24,10 +25,14 @@ Tree = dict[str, Any]
 
 
 class Origins:
-    """Source (file or command line) of each dotted key."""
+    """Source (file or command line) of each dotted key.
 
-    def __init__(self) -> None:
-        self._sources: dict[str, str] = {}
+    Args:
+        main: source of what is not there.
+    """
+
+    def __init__(self, main: str | Path = "configuration") -> None:
+        self._main, self._sources = str(main), dict[str, str]()
 
     def note(self, tree: Tree, source: str) -> None:
         """Records ``source`` for every key of ``tree``."""
@@ -37,7 +42,7 @@ class Origins:
         """The source of ``key``, or of the deepest known key around it."""
         while key not in self._sources and "." in key:
             key = key.rpartition(".")[0]
-        return self._sources.get(key, "configuration")
+        return self._sources.get(key, self._main)
 
 
 def read_tree(path: Path, origins: Origins) -> Tree:
@@ -182,7 +187,8 @@ class _Builder:
         return get_close_matches(key, elsewhere or self.valid, n=1, cutoff=0.0)[0]
 
     def error(self, key: str, message: str) -> ValueError:
-        return ValueError(": ".join(part for part in (self.origins.of(key), key, message) if part))
+        where = printable(key, 200)
+        return ValueError(": ".join(part for part in (self.origins.of(key), where, message) if part))
 
 
 def _read(path: Path, origins: Origins, above: tuple[Path, ...]) -> Tree:

@@ -26,7 +26,7 @@ from instructseg.safe_pickle import check_lengths
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("model", "state_dict", "module", "model_state_dict")
 _DAMAGES = (
-    pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError,
+    pickle.UnpicklingError, struct.error, EOFError, ValueError, TypeError, LookupError, OverflowError,
     AttributeError, ImportError, AssertionError, RecursionError,
 )  # fmt: skip
 """Errors of unpicklers on damaged bytes."""
@@ -230,7 +230,7 @@ def _reason(error: BaseException) -> str:
     first = next(iter(text.splitlines()), "")
     if not first or "weights_only" in text or "Weights only" in text:
         return "it cannot be read as tensors alone, and nothing else in it is run"
-    return first
+    return files.printable(first)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -244,7 +244,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not part of a weight file")
+            asked = files.printable(f"{module}.{name}", 100)
+            raise pickle.UnpicklingError(f"it asks for {asked}, which is not part of a weight file")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
@@ -255,6 +256,6 @@ def _load_pkl(file: Path) -> Any:
                 check_lengths(content)
             return _ArrayUnpickler(handle, encoding="latin1").load()
     except _DAMAGES as error:
-        raise ValueError(f"{file} is damaged or unsafe: {next(iter(str(error).splitlines()), '')}") from error
+        raise ValueError(f"{file} is damaged or unsafe: {_reason(error)}") from error
     except MemoryError as error:  # a damaged length asks for more than there is
         raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from instructseg.files import printable
+
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Types of a model's values, by their names in the file."""
 _TYPES = {
@@ -66,7 +68,8 @@ def opened(file: Path) -> Iterator[Any]:
         with safe_open(file, framework="pt") as handle:
             yield handle
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is damaged or not a safetensors file ({error}); download it again") from error
+        why = printable(str(error))
+        raise ValueError(f"{file} is damaged or not a safetensors file ({why}); download it again") from error
 
 
 def check_types(

@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from instructseg.files import name_fault
+from instructseg.files import name_fault, printable
 from instructseg.masks import mask_size
 
 T = TypeVar("T")
@@ -49,12 +49,7 @@ class Problem:
 
     def __str__(self) -> str:
         """One line that any terminal can print, whatever the names in it are."""
-        line = f"{self.where}: {self.message}"
-        return line if line.isprintable() else "".join(map(_printable, line))
-
-
-def _printable(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        return printable(f"{self.where}: {self.message}")
 
 
 class DataError(ValueError):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.media.decoding import TruncatedVideoError
-from instructseg.media.images import check_pixels, damage_errors, open_pillow, pillow_to_rgb
+from instructseg.media.images import BoundedFile, check_pixels, damage_errors, open_pillow, pillow_to_rgb
 
 DEFAULT_DURATION = 0.1
 """Seconds of a frame that says less than 0.02: what browsers make of it."""
@@ -51,7 +51,7 @@ def probe_animation(path: Path, max_pixels: int) -> Animation | None:
     Raises:
         ValueError: it has more than ``max_pixels``, or its first frame cannot be read.
     """
-    with path.open("rb") as file:
+    with BoundedFile(path) as file:
         head = file.read(40)
         if not _may_move(head):
             return None
@@ -91,7 +91,7 @@ def decode_animation(animation: Animation, max_pixels: int) -> Iterator[tuple[fl
         TruncatedVideoError: behind the last good frame of a damaged file.
     """
     time, read, damage = 0.0, 0, ""
-    with animation.path.open("rb") as file:
+    with BoundedFile(animation.path) as file:
         image: Any = open_pillow(file, animation.path, max_pixels)
         while read < animation.announced:
             try:
@@ -115,7 +115,7 @@ def decode_animation(animation: Animation, max_pixels: int) -> Iterator[tuple[fl
 
 def frames_in(path: Path) -> int:
     """How many frames an animated image or a TIFF of several pages has; 1 for other files."""
-    with path.open("rb") as file:
+    with BoundedFile(path) as file:
         head = file.read(40)
         if not _may_move(head):
             return 1

@@ -28,6 +28,9 @@ from instructseg.media.walk import Walk
 DEFAULT_FPS = 24.0
 """Frames per second of a video that does not tell (a folder, an image): that of cinema and of DAVIS."""
 
+_IN_METADATA = "replace"
+"""What becomes of bytes in titles and tags that are no UTF-8; no frame depends on them."""
+
 
 class TruncatedVideoError(ValueError):
     """A video ends before its announced end, or frames of it cannot be read; those that came out were good."""
@@ -65,7 +68,7 @@ def probe(path: Path, max_pixels: int) -> Header:
     if told := refusal(path, "video"):  # text, too: a list of files would be opened as a video
         raise ValueError(told)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors=_IN_METADATA) as container:
             stream = _video_stream(container)
             if stream is None:
                 raise ValueError(f"{path} has no video in it")
@@ -180,7 +183,7 @@ class _Reading:
     def _pass(self, careful: bool) -> Iterator[Any]:
         import av
 
-        with av.open(str(self.path)) as container:
+        with av.open(str(self.path), metadata_errors=_IN_METADATA) as container:
             stream = _video_stream(container)
             stream.thread_type = "NONE" if careful else "AUTO"
             # explode: a frame that is patched up is an error, not a frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
@@ -20,6 +21,23 @@ ImageLike: TypeAlias = "str | Path | np.ndarray | Image.Image"
 MAX_PIXELS = 8192 * 8192
 """The most pixels of an image or frame that is read: 67 million, more than cameras of 61 megapixels and 8K
 video give, and so many that reading takes less than 1 GB. A file of 20 KB can announce far more."""
+_DENSEST = {"PNG": 8 * 1032, "GIF": 2731, "JPEG": 4096}
+"""The most pixels that a byte of a file gives: by zlib's limit at one bit for a pixel, by the longest strings
+of LZW, and eight times what Huffman codes of one bit for a block reach."""
+
+
+class BoundedFile(io.BufferedReader):
+    """A file whose ``read`` never makes room for more than the file has, whatever a damaged length asks for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.length = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(0, self.length - self.tell())))
 
 
 def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -58,7 +76,7 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise FileNotFoundError(f"no such image: {path}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an image")
-    with path.open("rb") as file:
+    with BoundedFile(path) as file:
         image = open_pillow(file, path, max_pixels)
         try:
             image.load()
@@ -96,19 +114,34 @@ def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
     problem: Exception | None = None
     for name in FORMATS:
         factory, accepts = Image.OPEN.get(name, (None, None))
-        if factory is None or (accepts is not None and not accepts(head[:16])):
-            continue
-        file.seek(0)
         try:
+            if factory is None or (accepts is not None and not accepts(head[:16])):
+                continue
+            file.seek(0)
             image = factory(file, str(path))
         except damage_errors() as error:
             problem = problem or error
             continue
         check_pixels(image.size, max_pixels, str(path))
+        _check_density(image, path)
         return image
     if is_image(path) and problem is not None:
         raise ValueError(f"{path} is damaged, or no image: {problem}")
     raise ValueError(refusal(path, "image") or f"{path} is no image, or of an unknown format; {READ}")
+
+
+def _check_density(image: Image.Image, path: Path) -> None:
+    """Refuses an image of more pixels than its file can hold, before room is made for them."""
+    densest = _DENSEST.get(str(image.format))
+    if image.format == "PNG" and image.mode.startswith("RGB"):
+        densest = 1032 // 3
+    elif image.format == "TIFF" and image.info.get("compression") == "raw":
+        densest = 8
+    length, pixels = path.stat().st_size, image.width * image.height
+    if densest is not None and pixels > densest * length:
+        raise ValueError(
+            f"{path} is damaged: it announces {image.height}x{image.width} pixels, too many for {length} bytes"
+        )
 
 
 def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:

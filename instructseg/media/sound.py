@@ -38,7 +38,7 @@ class SoundTrack:
 
         self.broken = False
         self._container = container
-        self._input = av.open(str(source))
+        self._input = av.open(str(source), metadata_errors="replace")
         if not self._input.streams.audio:
             self._input.close()
             raise ValueError(f"{source} has no sound")
