@@ -57,7 +57,7 @@ def demo_scene(length: int = 32) -> Scene:
     background = np.broadcast_to(sky + share * (ground - sky), (height, width, 3)).copy()
     time = np.linspace(0, 1, length)
 
-    def thing(
+    def obj(
         words: str, radius: float, x: np.ndarray, y: np.ndarray, motion: str, angle: float = 0.0
     ) -> SceneObject:
         size, texture, colour, shape = words.split()
@@ -70,11 +70,11 @@ def demo_scene(length: int = 32) -> Scene:
     return render(
         background,
         (
-            thing("small plain yellow star", 15, rest + 44, rest + 34, "still", 0.15),
-            thing("big striped blue square", 36, rest + 196, rest + 96, "still", -0.06),
-            thing("medium plain green triangle", 25, 48 + 120 * time, rest + 158, "right"),
-            thing("small dotted purple heart", 16, rest + 120, 24 + 36 * time, "down", 0.1),
-            thing("medium plain red circle", 24, 222 - 186 * time, 122 - 42 * bounce, "left"),
+            obj("small plain yellow star", 15, rest + 44, rest + 34, "still", 0.15),
+            obj("big striped blue square", 36, rest + 196, rest + 96, "still", -0.06),
+            obj("medium plain green triangle", 25, 48 + 120 * time, rest + 158, "right"),
+            obj("small dotted purple heart", 16, rest + 120, 24 + 36 * time, "down", 0.1),
+            obj("medium plain red circle", 24, 222 - 186 * time, 122 - 42 * bounce, "left"),
         ),
     )
 

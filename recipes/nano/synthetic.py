@@ -292,9 +292,9 @@ def _denser(
     drawn = np.arange(len(objects[0].centres))
     times = np.linspace(0, drawn[-1], drawn[-1] * steps + 1)
     dense = []
-    for thing in objects:
-        centres = np.stack([np.interp(times, drawn, line) for line in thing.centres.T], axis=1)
-        dense.append(replace(thing, centres=centres))
+    for obj in objects:
+        centres = np.stack([np.interp(times, drawn, line) for line in obj.centres.T], axis=1)
+        dense.append(replace(obj, centres=centres))
     return render(background, dense) if painted is None else painted(rng, background, dense)
 
 

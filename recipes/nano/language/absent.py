@@ -35,7 +35,7 @@ def _nothing(
 
 
 def _looks(seen: View) -> Iterator[Meaning]:
-    shown = {(thing.colour, thing.shape) for thing in seen.scene.objects}
+    shown = {(obj.colour, obj.shape) for obj in seen.scene.objects}
     colours, shapes = ({pair[i] for pair in shown} for i in (0, 1))
     lacking: list[Look] = [(("colour", c),) for c in COLOURS if c not in colours]
     lacking += [(("shape", s),) for s in SHAPES if s not in shapes]

@@ -66,11 +66,11 @@ def attribute_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
     """Describes single objects by how they look; motion is mentioned, but never needed to find them."""
     for form in ATTRIBUTE_FORMS:
         looks = [name for name in form if name != "motion"]
-        for i, thing in enumerate(scene.objects):
+        for i, obj in enumerate(scene.objects):
             # every object counts as a rival, even one that can hardly be seen
-            targets = tuple(j for j, other in enumerate(scene.objects) if _same(thing, other, looks))
-            if targets == (i,) and _legible(scene, i, frame) and _sayable(scene, thing, form):
-                values = tuple((name, getattr(thing, name)) for name in form)
+            targets = tuple(j for j, other in enumerate(scene.objects) if _same(obj, other, looks))
+            if targets == (i,) and _legible(scene, i, frame) and _sayable(scene, obj, form):
+                values = tuple((name, getattr(obj, name)) for name in form)
                 yield Meaning("attribute", " ".join(form), targets, wordings(values), unseen_wordings(values))
 
 
@@ -82,7 +82,7 @@ def _legible(scene: Scene, i: int, frame: int) -> bool:
     return bool(scene.visibility[frame, i] >= MIN_VISIBILITY) and scene.area(i, frame) >= MIN_AREA
 
 
-def _sayable(scene: Scene, thing: SceneObject, form: Sequence[str]) -> bool:
+def _sayable(scene: Scene, obj: SceneObject, form: Sequence[str]) -> bool:
     """Whether a person who sees the scene would agree with these words.
 
     A size is said where there are others to compare it with, a texture where it is not too fine to be
@@ -90,12 +90,12 @@ def _sayable(scene: Scene, thing: SceneObject, form: Sequence[str]) -> bool:
     """
     if "size" in form:
         ranks = [list(SIZES).index(other.size) for other in scene.objects]
-        rank = list(SIZES).index(thing.size)
-        if (thing.size != "big" and rank >= max(ranks)) or (thing.size != "small" and rank <= min(ranks)):
+        rank = list(SIZES).index(obj.size)
+        if (obj.size != "big" and rank >= max(ranks)) or (obj.size != "small" and rank <= min(ranks)):
             return False
-    if "texture" in form and (thing.texture == "plain" or thing.radius < MIN_TEXTURED_RADIUS):
+    if "texture" in form and (obj.texture == "plain" or obj.radius < MIN_TEXTURED_RADIUS):
         return False
-    return "motion" not in form or (len(scene.frames) > 1 and thing.motion != "diagonal")
+    return "motion" not in form or (len(scene.frames) > 1 and obj.motion != "diagonal")
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(

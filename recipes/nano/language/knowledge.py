@@ -237,14 +237,14 @@ def function_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
     if seen.is_clip:
         return
     for form, (shapes, said, unseen) in FUNCTIONS.items():
-        fit = [i for i, thing in enumerate(scene.objects) if thing.shape in shapes]
+        fit = [i for i, obj in enumerate(scene.objects) if obj.shape in shapes]
         if len(fit) == 1 and seen.legible[fit[0]]:
             yield Meaning("function", form, (fit[0],), said, unseen, Task.REASON_SEG)
 
 
 def odd_one(seen: View, name: str) -> int | None:
     """The object that alone differs in that attribute from all others, which share it; of three at least."""
-    values = [getattr(thing, name) for thing in seen.scene.objects]
+    values = [getattr(obj, name) for obj in seen.scene.objects]
     lonely = [i for i, value in enumerate(values) if values.count(value) == 1]
     return lonely[0] if len(values) >= 3 and len(lonely) == 1 and len(set(values)) == 2 else None
 

@@ -141,15 +141,15 @@ class View:
     def members(self, look: Look) -> list[int]:
         """All objects of that look, legible or not."""
         things = self.scene.objects
-        return [i for i, thing in enumerate(things) if all(getattr(thing, n) == v for n, v in look)]
+        return [i for i, obj in enumerate(things) if all(getattr(obj, n) == v for n, v in look)]
 
     def looks(self, *forms: tuple[str, ...]) -> dict[Look, list[int]]:
         """Every look of those forms that an object has, with its objects; looks that hold an object which
         is neither legible nor out of sight are left out, for nobody could say how many they hold."""
         found: dict[Look, list[int]] = {}
         for form in forms:
-            for thing in self.scene.objects:
-                look = tuple((name, getattr(thing, name)) for name in form)
+            for obj in self.scene.objects:
+                look = tuple((name, getattr(obj, name)) for name in form)
                 if look not in found:
                     found[look] = self.members(look)
         return {

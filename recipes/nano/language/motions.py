@@ -170,7 +170,7 @@ _SPEED_UNSEEN = MappingProxyType(
 
 def travels(seen: View) -> np.ndarray:
     """``float[N, 2]``: the way of each object from the first to the last frame, in shorter sides."""
-    ways = np.stack([thing.centres[-1] - thing.centres[0] for thing in seen.scene.objects])
+    ways = np.stack([obj.centres[-1] - obj.centres[0] for obj in seen.scene.objects])
     return np.asarray(ways / seen.side)
 
 
@@ -281,7 +281,7 @@ def leaving_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
         return
     height, width = scene.ids.shape[1:]
     inside = np.stack([
-        ((thing.centres > 0) & (thing.centres < (width, height))).all(axis=1) for thing in scene.objects
+        ((obj.centres > 0) & (obj.centres < (width, height))).all(axis=1) for obj in scene.objects
     ])  # fmt: skip
     shown = scene.visibility.T >= MIN_SHOWN
     gone = (scene.visibility.T == 0) & ~inside

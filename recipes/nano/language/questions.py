@@ -54,7 +54,7 @@ def question_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
     yield _unknown()
     if not seen.legible.all():
         return  # what can hardly be seen would be counted by some and not by others
-    shown = {(thing.colour, thing.shape) for thing in scene.objects}
+    shown = {(obj.colour, obj.shape) for obj in scene.objects}
     for look in _all_looks(seen):
         members = tuple(seen.members(look))
         if dict(look).keys() != {"colour", "shape"} or members or _near(look, shown):
@@ -82,7 +82,7 @@ def _what(seen: View) -> Iterator[Meaning]:
         if len(members) != 1 or len(seen.members(look)) != 1 or values.get("texture") == "plain":
             continue
         target = things[members[0]]
-        if "size" in values and len({thing.size for thing in things}) == 1:
+        if "size" in values and len({obj.size for obj in things}) == 1:
             continue
         if "texture" in values and target.radius < 9:
             continue
@@ -90,7 +90,7 @@ def _what(seen: View) -> Iterator[Meaning]:
             yield _question("colour", (members[0],), target.colour, _COLOUR, _COLOUR_UNSEEN, a=nouns(look))
         if "shape" not in values:
             yield _question("shape", (members[0],), target.shape, _SHAPE, _SHAPE_UNSEEN, a=nouns(look))
-        if "size" not in values and len({thing.size for thing in things}) > 1:
+        if "size" not in values and len({obj.size for obj in things}) > 1:
             yield _question("size", (members[0],), target.size, _SIZE, _SIZE_UNSEEN, a=nouns(look))
 
 
@@ -121,7 +121,7 @@ def _question(
 
 def _all_looks(seen: View) -> Iterator[Look]:
     """Looks that are asked about, be there such an object or not; pairs held out only where one is shown."""
-    shown = {(thing.colour, thing.shape) for thing in seen.scene.objects}
+    shown = {(obj.colour, obj.shape) for obj in seen.scene.objects}
     yield ()
     yield from ((("colour", colour),) for colour in COLOURS)
     yield from ((("shape", shape),) for shape in SHAPES)

@@ -109,8 +109,8 @@ def vocabulary_corpus() -> Iterator[str]:
         yield from wordings((("colour", colour), ("shape", shape)))
     for size, texture, colour in product(sorted(sizes), TEXTURES, COLOURS):
         yield from (f"the {size} {texture} {colour} {noun}" for noun in ANY_SHAPE)
-    for motion, thing in product(MOTION_PHRASES, things):
-        yield from (f"the {thing} {phrase}" for phrase in MOTION_PHRASES[motion])
+    for motion, obj in product(MOTION_PHRASES, things):
+        yield from (f"the {obj} {phrase}" for phrase in MOTION_PHRASES[motion])
     for relation, (one, other) in product(_RELATIONS, zip(things, things[::-1], strict=True)):
         yield f"the {one} {relation} the {other}"
     for chosen, noun in product(_CHOSEN, (*SHAPES, *ANY_SHAPE, "one")):
@@ -119,6 +119,6 @@ def vocabulary_corpus() -> Iterator[str]:
     for motion, noun in product(_MOTIONS, (*SHAPES, "thing", "one")):
         yield f"the {noun} that {motion}"
         yield f"which {noun} {motion}?"
-    known = [thing for table in (COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE) for row in table.values() for thing in row]
+    known = [obj for table in (COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE) for row in table.values() for obj in row]
     for sentence in (*_QUESTIONS, *_ANSWERS):
         yield from (sentence.format(noun) for noun in (*things, *known, *SHAPES, *ANY_SHAPE))

@@ -64,7 +64,7 @@ class DrawnClip:
 
     def absent(self) -> str:
         """Words for a colour and a shape that no object has together."""
-        shown = {(thing.colour, thing.shape) for thing in self.scene.objects}
+        shown = {(obj.colour, obj.shape) for obj in self.scene.objects}
         return next(f"the {c} {s}" for c in COLOURS for s in SHAPES if (c, s) not in shown)
 
 

@@ -25,7 +25,7 @@ from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
 from recipes.nano.language.vocabulary import COLOUR_KNOWLEDGE
-from recipes.nano.layouts.scenes import DrawnPicture, coco_polygons, draw_pictures, pixel_contours
+from recipes.nano.layouts.scenes import DrawnImage, coco_polygons, draw_images, pixel_contours
 from recipes.nano.layouts.text import write_llava, write_mmbench, write_own, write_vqa
 from recipes.nano.scenes.objects import SHAPES
 
@@ -80,12 +80,12 @@ def coco_name(number: int) -> str:
 
 def write_refcoco(root: Path, count: int, seed: int) -> None:
     """Original files of the three, every splitBy, and the converted ones in ``<root>/RES``."""
-    pictures: dict[str, list[DrawnPicture]] = {}
-    drawn = iter(draw_pictures(4 * count, seed))
+    pictures: dict[str, list[DrawnImage]] = {}
+    drawn = iter(draw_images(4 * count, seed))
     for split in ("train", "val", "testA", "testB"):
         pictures[split] = [next(drawn) for _ in range(count)]
     everything = [picture for part in pictures.values() for picture in part]
-    save_pictures(root / refcoco.IMAGES[0], everything)
+    save_images(root / refcoco.IMAGES[0], everything)
     for (name, split_by), splits in refcoco.SPLITS.items():
         refs: list[dict[str, Any]] = []
         for split, part in pictures.items():
@@ -108,7 +108,7 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
     """One object, all objects of an image, and one that is not there, in each image."""
-    drawn = draw_pictures(4 * count, seed)
+    drawn = draw_images(4 * count, seed)
     refs: list[dict[str, Any]] = []
     for place, picture in enumerate(drawn):
         split = grefcoco.SPLITS[place // count]
@@ -123,7 +123,7 @@ def write_grefcoco(root: Path, count: int, seed: int) -> None:
         ref["ann_id"] = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
         ref["file_name"] = coco_name(ref["image_id"])
     number_sentences(refs)
-    save_pictures(root / "images" / "train2014", drawn)
+    save_images(root / "images" / "train2014", drawn)
     write_json_atomic(root / "grefcoco" / "grefs(unc).json", refs)
     write_json_atomic(root / "grefcoco" / "instances.json", instances_json(drawn))
 
@@ -134,7 +134,7 @@ def write_reasonseg(root: Path, count: int, seed: int) -> None:
     Every third file is in cp1252, and there is a flag in each.
     """
     explained = []
-    for number, picture in enumerate(draw_pictures(3 * count, seed)):
+    for number, picture in enumerate(draw_images(3 * count, seed)):
         split, name = reasonseg.SPLITS[number // count], f"drawn_{picture.number}"
         outlined = {i: pixel_contours(picture.mask(i)) for i in picture.visible}
         target = next((i for i in picture.said if outlined[i]), None)
@@ -149,11 +149,9 @@ def write_reasonseg(root: Path, count: int, seed: int) -> None:
             for part in outlined[i] or ()
         ]
         shapes.append({"label": "flag", "labels": ["flag"], "shape_type": "polygon", "points": [[0, 0]]})
-        thing = picture.scene.objects[target]
-        hints = COLOUR_KNOWLEDGE[thing.colour]
-        texts = [
-            f"Which {thing.shape} – {s} – recalls the colour of a {hints[0]}?" for s in picture.said[target]
-        ]
+        obj = picture.scene.objects[target]
+        hints = COLOUR_KNOWLEDGE[obj.colour]
+        texts = [f"Which {obj.shape} – {s} – recalls the colour of a {hints[0]}?" for s in picture.said[target]]
         record = {"text": texts, "is_sentence": True, "shapes": shapes}
         save_image(root / split / f"{name}.jpg", picture.pixels)
         encoding = "cp1252" if number % 3 == 2 else "utf-8"
@@ -161,7 +159,7 @@ def write_reasonseg(root: Path, count: int, seed: int) -> None:
             root / split / f"{name}.json", json.dumps(record, ensure_ascii=False).encode(encoding)
         )
         if split == "train":
-            answer = f"It is the {picture.words(target)}, since a {hints[0]} is {thing.colour} as well."
+            answer = f"It is the {picture.words(target)}, since a {hints[0]} is {obj.colour} as well."
             explained.append({"image": f"{name}.jpg", "query": texts[0], "outputs": answer})
     write_json_atomic(root / "explanatory" / "train.json", explained)
 
@@ -173,13 +171,13 @@ def hull(mask: np.ndarray) -> np.ndarray:
     return max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len).reshape(-1, 2)
 
 
-def save_pictures(folder: Path, pictures: Sequence[DrawnPicture]) -> None:
+def save_images(folder: Path, pictures: Sequence[DrawnImage]) -> None:
     """As ``COCO_train2014_*.jpg``."""
     for picture in pictures:
         save_image(folder / coco_name(picture.number), picture.pixels)
 
 
-def annotation_id(picture: DrawnPicture, i: int) -> int:
+def annotation_id(picture: DrawnImage, i: int) -> int:
     """Of object ``i``."""
     return picture.number * _OBJECTS_PER_PICTURE + i
 
@@ -199,7 +197,7 @@ def number_sentences(refs: Sequence[dict[str, Any]]) -> None:
         ref["sent_ids"] = [entry["sent_id"] for entry in ref["sentences"]]
 
 
-def ref_record(picture: DrawnPicture, i: int, ref_id: int, split: str) -> dict[str, Any]:
+def ref_record(picture: DrawnImage, i: int, ref_id: int, split: str) -> dict[str, Any]:
     """The ref of object ``i``, in the official field order."""
     return {
         "sent_ids": [],
@@ -213,7 +211,7 @@ def ref_record(picture: DrawnPicture, i: int, ref_id: int, split: str) -> dict[s
     }
 
 
-def instances_json(pictures: Sequence[DrawnPicture]) -> dict[str, Any]:
+def instances_json(pictures: Sequence[DrawnImage]) -> dict[str, Any]:
     """A COCO file of all visible objects: polygons, or run lengths for what has a hole."""
     images, annotations = [], []
     for picture in pictures:

@@ -16,7 +16,7 @@ SENTENCES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnPicture:
+class DrawnImage:
     """A drawn image with full ground truth.
 
     Attributes:
@@ -45,20 +45,20 @@ class DrawnPicture:
 
     def words(self, i: int) -> str:
         """Object ``i`` as "red circle", be there others like it or not."""
-        thing = self.scene.objects[i]
-        return f"{thing.colour} {thing.shape}"
+        obj = self.scene.objects[i]
+        return f"{obj.colour} {obj.shape}"
 
     def absent(self) -> str:
         """A colour and a shape that no object has together, as "red circle"."""
-        shown = {(thing.colour, thing.shape) for thing in self.scene.objects}
+        shown = {(obj.colour, obj.shape) for obj in self.scene.objects}
         return next(f"{c} {s}" for c in COLOURS for s in SHAPES if (c, s) not in shown)
 
 
-def draw_pictures(count: int, seed: int = 0, config: SceneConfig | None = None) -> list[DrawnPicture]:
+def draw_images(count: int, seed: int = 0, config: SceneConfig | None = None) -> list[DrawnImage]:
     """Draws images with at least one instruction; a function of the arguments alone."""
     rng = np.random.default_rng([seed, 7])
     config = config or SceneConfig(objects=(3, 5))
-    pictures: list[DrawnPicture] = []
+    pictures: list[DrawnImage] = []
     while len(pictures) < count:
         scene = draw_scene(rng, config)
         said = {}
@@ -68,7 +68,7 @@ def draw_pictures(count: int, seed: int = 0, config: SceneConfig | None = None) 
                 drawn = draw_expressions(rng, scene, choices, 1 + int(rng.integers(SENTENCES)))
                 said[i] = tuple(expression.text for expression in drawn)
         if said:
-            pictures.append(DrawnPicture(len(pictures) + 1, scene, said))
+            pictures.append(DrawnImage(len(pictures) + 1, scene, said))
     return pictures
 
 

@@ -17,7 +17,7 @@ from instructseg.data.datasets.vqa import POPE_CATEGORIES, SHORT_ANSWER
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.masks import save_palette_png
 from instructseg.media import save_image
-from recipes.nano.layouts.scenes import DrawnPicture, draw_pictures, pixel_contours
+from recipes.nano.layouts.scenes import DrawnImage, draw_images, pixel_contours
 from recipes.nano.scenes.objects import COLOURS
 
 _MIX_FOLDERS = (
@@ -34,7 +34,7 @@ MMBENCH_COLUMNS = (
 )  # fmt: skip
 
 
-def facts(picture: DrawnPicture) -> list[tuple[str, str]]:
+def facts(picture: DrawnImage) -> list[tuple[str, str]]:
     """Questions about an image with their one-word answers."""
     return [
         (f"Is there a {picture.words(picture.visible[0])} in the image?", "yes"),
@@ -47,7 +47,7 @@ def write_llava(root: Path, count: int, seed: int) -> None:
     """Both files; one entry in four has no image, and ``<image>`` stands in front or behind."""
     mix: list[dict[str, Any]] = []
     instruct: list[dict[str, Any]] = []
-    for number, picture in enumerate(draw_pictures(max(count, len(_MIX_FOLDERS)), seed)):
+    for number, picture in enumerate(draw_images(max(count, len(_MIX_FOLDERS)), seed)):
         image = f"{_MIX_FOLDERS[number % len(_MIX_FOLDERS)]}/{picture.number:012d}.jpg"
         save_image(root / image, picture.pixels)
         turns = [
@@ -71,7 +71,7 @@ def write_vqav2(root: Path, count: int, seed: int) -> None:
     """Questions of test-dev, whose answers nobody has."""
     folder = root / "vqav2"
     asked = []
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         image = f"COCO_test2015_{picture.number:012d}.jpg"
         save_image(folder / "test2015" / image, picture.pixels)
         for place, (text, _) in enumerate(facts(picture)):
@@ -86,7 +86,7 @@ def write_vqav2_val(root: Path, count: int, seed: int) -> None:
     """Questions of val2014 with ten answers each, one of them different."""
     folder = root / "vqav2"
     questions, annotations = [], []
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         save_image(folder / "val2014" / f"COCO_val2014_{picture.number:012d}.jpg", picture.pixels)
         for place, (text, answer) in enumerate(facts(picture)):
             number = 1000 * picture.number + place
@@ -101,7 +101,7 @@ def write_gqa(root: Path, count: int, seed: int) -> None:
     """Questions with their answers."""
     folder = root / "gqa"
     asked, known = [], {}
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         image = f"n{picture.number}"
         save_image(folder / "data" / "images" / f"{image}.jpg", picture.pixels)
         for place, (text, answer) in enumerate(facts(picture)):
@@ -115,7 +115,7 @@ def write_gqa(root: Path, count: int, seed: int) -> None:
 def write_pope(root: Path, count: int, seed: int) -> None:
     """The three categories, whose label files count from 1 each."""
     folder = root / "pope"
-    pictures = draw_pictures(count, seed)
+    pictures = draw_images(count, seed)
     asked: list[dict[str, Any]] = []
     for picture in pictures:
         save_image(folder / "val2014" / f"COCO_val2014_{picture.number:012d}.jpg", picture.pixels)
@@ -137,7 +137,7 @@ def write_scienceqa(root: Path, count: int, seed: int) -> None:
     folder = root / "scienceqa"
     problems: dict[str, dict[str, Any]] = {}
     asked = []
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         text, choices, answer = colour_choice(picture)
         listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip("ABCD", choices, strict=False))
         with_image, without = str(2 * picture.number), str(2 * picture.number + 1)
@@ -156,16 +156,16 @@ def write_scienceqa(root: Path, count: int, seed: int) -> None:
     write_json_atomic(folder / "llava_test_CQM-A.json", asked)
 
 
-def colour_choice(picture: DrawnPicture) -> tuple[str, list[str], int]:
+def colour_choice(picture: DrawnImage) -> tuple[str, list[str], int]:
     """A question, four colours of which one is right, and its place."""
-    thing = picture.scene.objects[next(iter(picture.said))]
+    obj = picture.scene.objects[next(iter(picture.said))]
     names = sorted(COLOURS)
-    start = (names.index(thing.colour) - picture.number) % len(names)
+    start = (names.index(obj.colour) - picture.number) % len(names)
     choices = [names[(start + i) % len(names)] for i in range(4)]
     place = picture.number % 4
-    right = choices.index(thing.colour) if thing.colour in choices else place
-    choices[right] = thing.colour
-    return f"What is the colour of the {thing.shape}?", choices, right
+    right = choices.index(obj.colour) if obj.colour in choices else place
+    choices[right] = obj.colour
+    return f"What is the colour of the {obj.shape}?", choices, right
 
 
 def write_mmbench(root: Path, count: int, seed: int) -> None:
@@ -173,7 +173,7 @@ def write_mmbench(root: Path, count: int, seed: int) -> None:
     table = io.StringIO()
     writer = csv.DictWriter(table, MMBENCH_COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         text, choices, right = colour_choice(picture)
         options = dict(zip("ABCD", choices, strict=True))
         row = {
@@ -206,7 +206,7 @@ def _jpeg(pixels: np.ndarray) -> str:
 def write_own(root: Path, count: int, seed: int) -> None:
     """A table with masks as palette PNG and LabelMe, no target, and unknown truth."""
     rows = []
-    for picture in draw_pictures(count, seed):
+    for picture in draw_images(count, seed):
         image, png = f"images/{picture.number}.jpg", f"masks/{picture.number}.png"
         labels = f"labels/{picture.number}.json"
         save_image(root / image, picture.pixels)

@@ -63,12 +63,12 @@ def object_codes(scene: Scene, t: int) -> np.ndarray:
     codes = np.tile(NOTHING, (len(scene.objects), 1))
     codes[:, 0] = 1
     centres = np.zeros((len(scene.objects), 2))
-    for i, thing in enumerate(scene.objects):
+    for i, obj in enumerate(scene.objects):
         for name, values in _CLASSES:
-            codes[i, FIELDS[name].start + values.index(getattr(thing, name))] = 1
-        codes[i, FIELDS["radius"]] = 2 * math.log(thing.radius / (0.15 * min(height, width)))
+            codes[i, FIELDS[name].start + values.index(getattr(obj, name))] = 1
+        codes[i, FIELDS["radius"]] = 2 * math.log(obj.radius / (0.15 * min(height, width)))
         rows, columns = np.nonzero(scene.ids[t] == i + 1)
-        x, y = (columns.mean(), rows.mean()) if len(rows) else thing.centres[t]
+        x, y = (columns.mean(), rows.mean()) if len(rows) else obj.centres[t]
         centres[i] = (x + 0.5) / width, (y + 0.5) / height
     codes[:, FIELDS["place"]] = place(centres)
     return codes

@@ -67,18 +67,18 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
     total = read.hidden.new_zeros(())
     asks = ~(read.roles == Role.REFER).any(1)
     under = F.one_hot(read.under + 1, batch.answers.shape[1] + 1)[..., 1:].float()  # (B, P, N + 1)
-    for layer, things, counted, asking in (
+    for layer, objects, counted, asking in (
         (layers[0], torch.where(asks[:, None], batch.answers, batch.anchors), asks, _words(read, last)),
         (layers[1], batch.answers, asks | ~batch.answers.any(1), last[:, None]),
     ):
         weights = _attended(phi, read, layer, slice(None), asking)
         weights = weights[:, : max(1, weights.shape[1] // 2)].exp().mean(1)  # (B, T, L)
         on_patches = weights.transpose(1, 2)[read.roles == Role.IMAGE].unflatten(0, read.under.shape)
-        on_things = torch.einsum("bpt,bpn->btn", on_patches, under)
-        meant = (things > 0) & under.any(1)
-        closest = (on_things * meant[:, None]).sum(-1).argmax(1)
+        on_objects = torch.einsum("bpt,bpn->btn", on_patches, under)
+        meant = (objects > 0) & under.any(1)
+        closest = (on_objects * meant[:, None]).sum(-1).argmax(1)
         rows = torch.arange(len(closest), device=closest.device)
-        off = missed(on_things[rows, closest], weights[rows, closest, 0], meant, counted)
+        off = missed(on_objects[rows, closest], weights[rows, closest, 0], meant, counted)
         if len(off):
             total = total + off.mean()
     return total
@@ -92,12 +92,12 @@ def _words(read: Read, last: torch.Tensor) -> torch.Tensor:
 
 
 def missed(
-    on_things: torch.Tensor, on_first: torch.Tensor, meant: torch.Tensor, counted: torch.Tensor
+    on_objects: torch.Tensor, on_first: torch.Tensor, meant: torch.Tensor, counted: torch.Tensor
 ) -> torch.Tensor:
     """Distance of attention from the target objects.
 
     Args:
-        on_things: ``float[B, N]``, shares of the attention.
+        on_objects: ``float[B, N]``, shares of the attention.
         on_first: ``float[B]``, the share of the first token, which says nothing.
         meant: ``bool[B, N]``.
         counted: ``bool[B]``: each object is to get as much as the first token. Of other rows the objects may
@@ -106,9 +106,9 @@ def missed(
     Returns:
         ``float[M]``, negative logarithms of the rows that are not left out.
     """
-    logs = torch.where(meant, on_things.clamp(min=1e-6).log(), 0)
+    logs = torch.where(meant, on_objects.clamp(min=1e-6).log(), 0)
     each = (logs.sum(1) + on_first.clamp(min=1e-6).log()) / (1 + meant.sum(1))
-    together = (on_things * meant).sum(1).clamp(min=1e-6).log()
+    together = (on_objects * meant).sum(1).clamp(min=1e-6).log()
     return -torch.where(counted, each, together)[counted | meant.any(1)]
 
 
@@ -134,23 +134,23 @@ def look(
     losses: dict[str, torch.Tensor] = {}
     figures: dict[str, float] = {}
     rows = read.leads
-    roles, under, picture = read.roles[rows], read.under[rows], batch.picture[rows]
+    roles, under, image = read.roles[rows], read.under[rows], batch.image[rows]
     tokens = (roles == Role.TEMPORAL).nonzero()[:, 1].reshape(*slots.shape[:2], -1)  # (B', R, K)
     saying = tokens.gather(2, slots.clamp(min=0))  # (B', R, N)
     patches = (roles == Role.IMAGE).nonzero()[:, 1].reshape(under.shape)
     weights = {layer: _attended(phi, read, layer, rows, patches) for layer in layers}
     for name, layer, others in (("kin", layers[0], batch.kin), ("order", layers[2], batch.orders)):
-        wanted = others[picture] & (slots[:, -1:, None] >= 0)
+        wanted = others[image] & (slots[:, -1:, None] >= 0)
         losses[name] = 0.3 * gather_around(weights[layer], saying[:, -1], wanted, under)
     if slots.shape[1] == 1:
         return losses, figures
-    things = under.clamp(min=0)[:, None].expand(-1, slots.shape[1], -1)  # (B', R, P)
+    objects = under.clamp(min=0)[:, None].expand(-1, slots.shape[1], -1)  # (B', R, P)
     in_both = (slots >= 0) & (slots[:, -1:] >= 0)
-    seen = (slots.gather(2, things) >= 0) & (under >= 0)[:, None]
+    seen = (slots.gather(2, objects) >= 0) & (under >= 0)[:, None]
     traced = _attended(phi, read, layers[0], rows, saying[:, -1])
     for name, shares, where, known in (
         ("trace", traced, saying[:, :-1], in_both[:, :-1]),
-        ("look", weights[layers[1]], saying.gather(2, things), seen),
+        ("look", weights[layers[1]], saying.gather(2, objects), seen),
     ):
         heads = min(shares.shape[1], where.shape[1])
         there = shares[:, :heads].gather(3, where[:, :heads, :, None])[..., 0][known[:, :heads]]
@@ -214,6 +214,6 @@ def assign(said: torch.Tensor, wanted: torch.Tensor, real: torch.Tensor) -> torc
     found = torch.full(real.shape, -1)
     for row, there in enumerate(real.cpu().numpy()):
         known = there.nonzero()[0]
-        token, thing = linear_sum_assignment(cost[row][:, known])
-        found[row, known[thing]] = torch.from_numpy(token)
+        token, obj = linear_sum_assignment(cost[row][:, known])
+        found[row, known[obj]] = torch.from_numpy(token)
     return found.to(said.device)

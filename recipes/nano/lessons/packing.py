@@ -45,7 +45,7 @@ class Packing:
 
 
 def pack(
-    ids: torch.Tensor, roles: torch.Tensor, real: torch.Tensor, positions: torch.Tensor, picture: torch.Tensor
+    ids: torch.Tensor, roles: torch.Tensor, real: torch.Tensor, positions: torch.Tensor, image: torch.Tensor
 ) -> Packing:
     """Rows on one image with equal starts, up to the end of the image, share a sequence.
 
@@ -54,14 +54,14 @@ def pack(
         roles: ``int64[B, L]``; every row shows an image.
         real: ``bool[B, L]``, false on padding, which stands behind.
         positions: ``int64[B, L]`` of the rotary embedding.
-        picture: ``int64[B]``.
+        image: ``int64[B]``.
     """
     places = torch.arange(ids.shape[1], device=ids.device)
     ends = torch.where(roles == Role.IMAGE, places, -1).max(1).values + 1
     members: dict[tuple[int, bytes, bytes], list[int]] = {}
     for row, end in enumerate(ends.tolist()):
         start = (ids[row, :end].cpu().numpy().tobytes(), roles[row, :end].cpu().numpy().tobytes())
-        members.setdefault((int(picture[row]), *start), []).append(row)
+        members.setdefault((int(image[row]), *start), []).append(row)
     group, offset = torch.zeros_like(ends), torch.zeros_like(ends)
     leader, size = torch.zeros(len(ids), dtype=torch.bool, device=ids.device), 0
     rests = real.sum(1) - ends

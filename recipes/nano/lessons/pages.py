@@ -12,7 +12,7 @@ from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, MaskTargets, Role, Task
 from recipes.nano.language.meaning import MIN_AREA
 from recipes.nano.lessons.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_things
-from recipes.nano.lessons.pictures import moved
+from recipes.nano.lessons.frames import moved
 from recipes.nano.lessons.standing import KIN, STANDING_DIM, standing
 from recipes.nano.synthetic import DrawnScene, SceneBatches
 
@@ -25,13 +25,13 @@ class Pages:
         input_ids: ``int64[B, L]``, as of ``ModelInputs``.
         roles: ``int64[B, L]``.
         labels: ``int64[B, L]``; replies to plain questions are learned.
-        picture: ``int64[B]``, the scene of each row.
+        image: ``int64[B]``, the scene of each row.
         patches: ``float[F, 1 + R, P, PATCH_DIM]``: the key frame, then its references.
         under: ``int64[F, P]``: the object under each patch of the key frame; -1 for none.
         standing: ``float[F, N, STANDING_DIM]``, what is true of each object among the others.
         kin: ``bool[F, 2, N, N]``, others of the same shape, and of the same colour.
         orders: ``bool[F, 4, N, N]``, see :class:`~recipes.nano.lessons.standing.Standing`.
-        things: ``float[F, N + 1, CODE_DIM]``; the last one that is real is nothing at all.
+        objects: ``float[F, N + 1, CODE_DIM]``; the last one that is real is nothing at all.
         real: ``bool[F, N + 1]``.
         answers: ``float[B, N + 1]``, 1 on what is meant.
         anchors: ``float[B, N + 1]``, 1 on the other objects that are named.
@@ -44,13 +44,13 @@ class Pages:
     input_ids: torch.Tensor
     roles: torch.Tensor
     labels: torch.Tensor
-    picture: torch.Tensor
+    image: torch.Tensor
     patches: torch.Tensor
     under: torch.Tensor
     standing: torch.Tensor
     kin: torch.Tensor
     orders: torch.Tensor
-    things: torch.Tensor
+    objects: torch.Tensor
     real: torch.Tensor
     answers: torch.Tensor
     anchors: torch.Tensor
@@ -97,7 +97,7 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen
     codes = [_codes(drawn) for drawn in scenes]  # (1 + R, N, CODE_DIM) each
     most = max(code.shape[1] for code in codes) + 1
     references = codes[0].shape[0] - 1
-    things = np.tile(NOTHING, (len(scenes), most, 1))
+    objects = np.tile(NOTHING, (len(scenes), most, 1))
     real = np.zeros((len(scenes), most), bool)
     shown = np.zeros((len(scenes), references, most - 1, CODE_DIM), np.float32)
     in_sight = np.zeros(shown.shape[:3], bool)
@@ -107,7 +107,7 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen
     patches, under, answers, anchors, rows = [], [], [], [], []
     for number, (drawn, code) in enumerate(zip(scenes, codes, strict=True)):
         scene, count, frames = drawn.scene, code.shape[1], _frames(drawn)
-        things[number, :count] = code[0]
+        objects[number, :count] = code[0]
         real[number, : count + 1] = True
         shown[number, :, :count] = code[1:]
         in_sight[number, :, :count] = [[scene.area(i, t) >= MIN_AREA for i in range(count)] for t in frames[1:]]
@@ -125,7 +125,7 @@ def pages_of(processor: InstructSegProcessor, scenes: Sequence[DrawnScene], seen
     array = torch.from_numpy
     return Pages(
         ids, roles, labels, torch.tensor(rows), array(np.stack(patches)), array(np.stack(under)),
-        array(stand), array(kin), array(orders), array(things), array(real),
+        array(stand), array(kin), array(orders), array(objects), array(real),
         array(np.stack(answers)), array(np.stack(anchors)), array(shown), array(in_sight),
         tuple(said.kind for drawn in scenes for said in drawn.expressions),
         torch.stack([_pixels(processor, drawn) for drawn in scenes]) if seen else None,

@@ -72,7 +72,7 @@ class ReadingLesson(nn.Module):
         index, real = self._kept(batch, which)
         labels = torch.where(real, batch.labels.gather(1, index), IGNORE_LABEL)
         roles = torch.where(real, batch.roles.gather(1, index), int(Role.PAD))
-        packing = pack(batch.input_ids.gather(1, index), roles, real, index, batch.picture)
+        packing = pack(batch.input_ids.gather(1, index), roles, real, index, batch.image)
         temporal, slots = self._perceive(batch, tokens, packing, losses)
         read = self._read(batch, index, roles, which, tokens, packing, temporal)
         figures = self._select(batch, read, losses)
@@ -109,27 +109,27 @@ class ReadingLesson(nn.Module):
         if not rows.any() or self.model.ovp is None:
             return None, None
         text, text_mask = self.model.embed_text(batch.input_ids[rows], batch.roles[rows])
-        picture, references = batch.picture[rows], tokens.shape[1] - 1
+        image, references = batch.image[rows], tokens.shape[1] - 1
         temporal = self.model.perceive(
-            tokens[picture, 1:].flatten(0, 1),
+            tokens[image, 1:].flatten(0, 1),
             text.repeat_interleave(references, 0),
             text_mask.repeat_interleave(references, 0),
         )
-        slots = self._slots(batch, picture, temporal, losses) if self.guided else None
+        slots = self._slots(batch, image, temporal, losses) if self.guided else None
         number = torch.zeros_like(packing.group)
-        number[packing.group[rows]] = torch.arange(len(picture), device=number.device)
-        temporal = temporal.reshape(len(picture), -1, temporal.shape[-1])[number[packing.group[has_references]]]
+        number[packing.group[rows]] = torch.arange(len(image), device=number.device)
+        temporal = temporal.reshape(len(image), -1, temporal.shape[-1])[number[packing.group[has_references]]]
         return temporal.flatten(0, 1), None if slots is None else slots.unflatten(0, (-1, references))
 
     def _slots(
-        self, batch: Pages, picture: torch.Tensor, temporal: torch.Tensor, losses: dict[str, torch.Tensor]
+        self, batch: Pages, image: torch.Tensor, temporal: torch.Tensor, losses: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         """Best-fitting token of each object in sight, ``int64[F * R, N]``."""
-        wanted, real = batch.shown[picture].flatten(0, 1), batch.in_sight[picture].flatten(0, 1)
+        wanted, real = batch.shown[image].flatten(0, 1), batch.in_sight[image].flatten(0, 1)
         said = self.slot_head(temporal)
         slots = assign(said, wanted, real)
-        row, thing = (slots >= 0).nonzero(as_tuple=True)
-        off = (said[row, slots[row, thing]] - wanted[row, thing]).square().sum(-1)
+        row, obj = (slots >= 0).nonzero(as_tuple=True)
+        off = (said[row, slots[row, obj]] - wanted[row, obj]).square().sum(-1)
         losses["slots"] = 0.1 * off.sum() / max(1, len(off))
         return slots
 
@@ -142,7 +142,7 @@ class ReadingLesson(nn.Module):
         last = torch.where(roles == Role.REFER, places, -1).max(1, keepdim=True).values
         kept &= ~asked | (places <= last)
         first = (roles == Role.IMAGE).float().argmax(1, keepdim=True)
-        kept.scatter_(1, first + which[batch.picture, 0], True)
+        kept.scatter_(1, first + which[batch.image, 0], True)
         index = (~kept).to(torch.int8).argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]
         return index, kept.gather(1, index)
 
@@ -157,7 +157,7 @@ class ReadingLesson(nn.Module):
         temporal: torch.Tensor | None,
     ) -> Read:
         """Pass of the language model; the common start of instructions on an image is read once."""
-        embeds = self.model.embed(batch.input_ids.gather(1, index), roles, tokens[batch.picture, 0], temporal)
+        embeds = self.model.embed(batch.input_ids.gather(1, index), roles, tokens[batch.image, 0], temporal)
         phi = self.model.language.model
         with (
             watched(phi, (*self.looks, self.says, self.points)) as normed,
@@ -167,7 +167,7 @@ class ReadingLesson(nn.Module):
                 inputs_embeds=packing.sequences(embeds), attention_mask=packing.mask,
                 position_ids=packing.positions, use_cache=False,
             ).last_hidden_state  # fmt: skip
-        under = batch.under.gather(1, which[:, 0])[batch.picture]
+        under = batch.under.gather(1, which[:, 0])[batch.image]
         middle, late = (packing.rows(states[layer]) for layer in (self.says, self.points))
         watching = {layer: packing.rows(values) for layer, values in normed.items()}
         leads = packing.leader & (roles == Role.TEMPORAL).any(1)
@@ -181,14 +181,14 @@ class ReadingLesson(nn.Module):
         text, text_mask = fusion.take(read.hidden[rows], read.roles[rows], Role.REFER)
         visual = torch.randn(len(text), _VISUAL_TOKENS, self.model.config.vmtf_dim, device=text.device)
         classifier = self.model.vmtf(text, text_mask, visual)[:, :CODE_DIM]
-        picture, answers = batch.picture[rows], batch.answers[rows]
-        real = batch.real[picture]
-        scores = torch.einsum("bnc,bc->bn", blurred(batch.things[picture]), classifier)
+        image, answers = batch.image[rows], batch.answers[rows]
+        real = batch.real[image]
+        scores = torch.einsum("bnc,bc->bn", blurred(batch.objects[image]), classifier)
         scores = scores.masked_fill(~real, -1e4)
         some = answers.sum(1) > 0
         right = (answers * scores.log_softmax(1)).sum(1) / answers.sum(1).clamp(min=1)
         losses["select"] = -2.0 * right.sum() / some.sum().clamp(min=1)
-        meant = torch.einsum("bn,bnc->bc", answers, batch.things[picture])[:, FIELDS["place"]]
+        meant = torch.einsum("bn,bnc->bc", answers, batch.objects[image])[:, FIELDS["place"]]
         said = classifier[:, FIELDS["place"]] - meant / answers.sum(1, keepdim=True).clamp(min=1)
         off = said.square().sum(1)
         losses["place"] = 0.3 * (off * some).sum() / some.sum().clamp(min=1)
@@ -208,7 +208,7 @@ class ReadingLesson(nn.Module):
         count = meant.sum(1)
         rows = (count > 0) & (read.roles == Role.TEMPORAL).any(1)
         said = self.standing_head(read.late[rows, last[rows]])
-        wanted = torch.einsum("bn,bnc->bc", meant[rows], batch.standing[batch.picture[rows]])
+        wanted = torch.einsum("bn,bnc->bc", meant[rows], batch.standing[batch.image[rows]])
         off = (said - wanted / count[rows, None]).square()
         return weighed(batch, off)
 
@@ -219,14 +219,14 @@ class ReadingLesson(nn.Module):
         under = read.under[rows]
         said = self.standing_head(read.middle[rows][read.roles[rows] == Role.IMAGE]).unflatten(0, under.shape)
         index = under.clamp(min=0)[..., None].expand(-1, -1, STANDING_DIM)
-        wanted = batch.standing[batch.picture[rows]].gather(1, index)
+        wanted = batch.standing[batch.image[rows]].gather(1, index)
         return weighed(batch, (said - wanted)[under >= 0].square())
 
 
-def blurred(things: torch.Tensor) -> torch.Tensor:
+def blurred(objects: torch.Tensor) -> torch.Tensor:
     """Codes ``float[B, N, CODE_DIM]`` with noise, and with fields hidden by chance, row by row."""
-    things = things + NOISE * torch.randn_like(things)
+    objects = objects + NOISE * torch.randn_like(objects)
     for name in ("colour", "shape", "size", "texture", "radius"):
-        shown = torch.rand(len(things), 1, 1, device=things.device) >= HIDDEN
-        things[..., FIELDS[name]] = things[..., FIELDS[name]] * shown
-    return things
+        shown = torch.rand(len(objects), 1, 1, device=objects.device) >= HIDDEN
+        objects[..., FIELDS[name]] = objects[..., FIELDS[name]] * shown
+    return objects

@@ -21,7 +21,7 @@ from instructseg.criterion.targets import TargetBatch
 from instructseg.model import InstructSeg
 from recipes.lesson import LessonOutput
 from recipes.nano.lessons.codes import CODE_DIM, FIELDS, NOTHING, PATCH_DIM
-from recipes.nano.lessons.pictures import Pictures
+from recipes.nano.lessons.frames import Frames
 
 CLASS_WEIGHTS = {"colour": 1.0, "shape": 3.0, "size": 1.0, "texture": 1.0}
 """Weight of each field's cross-entropy; shape is what is learned last."""
@@ -40,13 +40,13 @@ class PatchLesson(nn.Module):
             raise ValueError(f"tokens of {width} channels cannot hold a code of {PATCH_DIM}")
         self.model = model
 
-    def forward(self, batch: Pictures, aux: bool = True) -> LessonOutput:
+    def forward(self, batch: Frames, aux: bool = True) -> LessonOutput:
         """Losses of the patches of a batch."""
         said = self.model.vision(batch.clip_pixels)[..., :PATCH_DIM]
-        thing = batch.patches[..., 0] > 0
-        weight = torch.where(thing, 1.0, 0.3)[..., None]
+        obj = batch.patches[..., 0] > 0
+        weight = torch.where(obj, 1.0, 0.3)[..., None]
         square = ((said - batch.patches) ** 2 * weight).sum(-1).mean()
-        said, wanted = said[thing], batch.patches[thing]
+        said, wanted = said[obj], batch.patches[obj]
         losses = {"patch": 0.15 * square, "patch_classes": 0.3 * class_losses(said, wanted)}
         return LessonOutput(losses, figures(said, wanted))
 
@@ -72,7 +72,7 @@ class MaskLesson(nn.Module):
         self.register_buffer("nothing", torch.from_numpy(NOTHING), persistent=False)
         self.nothing: torch.Tensor
 
-    def forward(self, batch: Pictures, aux: bool = True) -> LessonOutput:
+    def forward(self, batch: Frames, aux: bool = True) -> LessonOutput:
         """Losses of the cells and, with ``propose``, of the queries of a batch."""
         model = self.model
         maps = dict(model.backbone(batch.seg_pixels))
@@ -98,8 +98,8 @@ class MaskLesson(nn.Module):
         said = said.permute(0, 2, 3, 1)
         share, which = F.interpolate(truth.masks, said.shape[1:3], mode="area").max(1)
         inside = share > (0.5 if said.shape[1] > 8 else 0.3)
-        picture = torch.arange(len(said), device=said.device)[:, None, None].expand(which.shape)
-        return said[inside], codes[picture[inside], which[inside]]
+        image = torch.arange(len(said), device=said.device)[:, None, None].expand(which.shape)
+        return said[inside], codes[image[inside], which[inside]]
 
     def _proposals(
         self,
@@ -119,14 +119,14 @@ class MaskLesson(nn.Module):
             layers = decoder(tokens, classifier, levels, mask_features, None, True)
         finally:
             listener.remove()
-        things = codes.new_tensor(float(max(1, sum(truth.counts))))
+        objects = codes.new_tensor(float(max(1, sum(truth.counts))))
         sums = dict.fromkeys(("mask", "dice", "code", "place", "classes"), mask_features.new_zeros(()))
         for number, ((logits, _), code) in enumerate(zip(layers, said, strict=True)):
             found = match(logits, truth, self.sampler.uniform(pictures, logits.device), 5.0, 5.0)
             sums["mask"], sums["dice"] = (
                 past + new
                 for past, new in zip(
-                    (sums["mask"], sums["dice"]), self._mask_losses(logits, truth, found, things), strict=True
+                    (sums["mask"], sums["dice"]), self._mask_losses(logits, truth, found, objects), strict=True
                 )
             )
             if number:  # before the first layer a query has seen nothing
@@ -134,22 +134,22 @@ class MaskLesson(nn.Module):
                 wanted, there = self._wanted(code, codes, found)
                 square = (code - wanted).square()
                 off = square.sum(-1) * torch.where(there, 1.0, 0.2)
-                sums["code"] = sums["code"] + 0.1 * off.sum() / things
+                sums["code"] = sums["code"] + 0.1 * off.sum() / objects
                 place = square[there][:, FIELDS["place"]]
-                sums["place"] = sums["place"] + 2.0 * place.sum() / things
+                sums["place"] = sums["place"] + 2.0 * place.sum() / objects
                 sums["classes"] = sums["classes"] + 0.3 * class_losses(code[there], wanted[there])
         return sums, {f"query_{name}": value for name, value in figures(code[there], wanted[there]).items()}
 
     def _mask_losses(
-        self, logits: torch.Tensor, truth: TargetBatch, found: Matches, things: torch.Tensor
+        self, logits: torch.Tensor, truth: TargetBatch, found: Matches, objects: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         masks = logits[found.row, found.query].float()
         points = self.sampler.uncertain(masks.detach())
         labels, weights = truth.sample_some(found.row, found.mask, points)
         at = sample_points(masks[:, None], points)[:, 0]
         return (
-            _MASK_WEIGHT * mask_loss(at, labels, weights, things),
-            _DICE_WEIGHT * dice_loss(at, labels, weights, things),
+            _MASK_WEIGHT * mask_loss(at, labels, weights, objects),
+            _DICE_WEIGHT * dice_loss(at, labels, weights, objects),
         )
 
     def _wanted(

@@ -62,8 +62,8 @@ def standing(scene: Scene, key: int, frames: Sequence[int]) -> Standing:
     """
     things = scene.objects
     height, width = scene.ids.shape[1:]
-    travel = np.stack([thing.centres[frames[-1]] - thing.centres[frames[0]] for thing in things])
-    moving = np.array([thing.motion != "still" for thing in things])
+    travel = np.stack([obj.centres[frames[-1]] - obj.centres[frames[0]] for obj in things])
+    moving = np.array([obj.motion != "still" for obj in things])
     pairs = _pairs(scene, key, np.hypot(*travel.T), moving)
     shown = view(scene, key).areas >= MIN_AREA
     still: list[np.ndarray] = []
@@ -88,7 +88,7 @@ def standing(scene: Scene, key: int, frames: Sequence[int]) -> Standing:
 
 def _alike(scene: Scene, group: Sequence[str]) -> np.ndarray:
     """``bool[N, N]``: whether ``j`` is another object than ``i`` with the same attributes."""
-    looks = [tuple(getattr(thing, name) for name in group) for thing in scene.objects]
+    looks = [tuple(getattr(obj, name) for name in group) for obj in scene.objects]
     same = np.array([[a == b for b in looks] for a in looks])
     return same & ~np.eye(len(looks), dtype=bool)
 
@@ -96,13 +96,13 @@ def _alike(scene: Scene, group: Sequence[str]) -> np.ndarray:
 def _pairs(scene: Scene, key: int, speed: np.ndarray, moving: np.ndarray) -> Mapping[str, np.ndarray]:
     """Name -> ``bool[N, N]``: whether ``j`` stands so with regard to ``i``."""
     seen, things = view(scene, key), scene.objects
-    own = np.stack([thing.centres[key] for thing in things])
+    own = np.stack([obj.centres[key] for obj in things])
     places = np.where(np.isfinite(seen.centres), seen.centres, own)
     ahead = np.zeros((len(things), len(things)), bool)
-    for i, thing in enumerate(things):
-        if thing.motion not in ("still", "diagonal"):
-            rivals = np.array([other.motion == thing.motion for other in things])
-            ahead[i] = rivals & ((own - own[i]) @ np.array(MOTIONS[thing.motion][0]) > 0)
+    for i, obj in enumerate(things):
+        if obj.motion not in ("still", "diagonal"):
+            rivals = np.array([other.motion == obj.motion for other in things])
+            ahead[i] = rivals & ((own - own[i]) @ np.array(MOTIONS[obj.motion][0]) > 0)
     return {
         "left": places[None, :, 0] < places[:, None, 0],
         "above": places[None, :, 1] < places[:, None, 1],

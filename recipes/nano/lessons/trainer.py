@@ -14,8 +14,8 @@ from instructseg.processing import InstructSegProcessor
 from recipes.lesson import own_losses
 from recipes.nano.config import NanoRunConfig
 from recipes.nano.evaluation.held_out import scene_batches
+from recipes.nano.lessons.frames import FrameSource
 from recipes.nano.lessons.pages import PageSource
-from recipes.nano.lessons.pictures import PictureSource
 from recipes.nano.lessons.reading import ReadingLesson
 from recipes.nano.lessons.seeing import MaskLesson, PatchLesson
 
@@ -31,7 +31,7 @@ def lesson_trainer(
     data = run.data
     batches = scene_batches(data)
     module: nn.Module
-    source: Any = PictureSource(processor, batches.images.scene_config, data.images_per_batch, data.seed)
+    source: Any = FrameSource(processor, batches.images.scene_config, data.images_per_batch, data.seed)
     if run.lesson == "patches":
         module = PatchLesson(model)
     elif run.lesson == "reading":

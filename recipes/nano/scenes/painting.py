@@ -17,14 +17,14 @@ _RIM = 0.1
 _INK = (24, 24, 26)
 
 
-def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, thing: SceneObject, t: int) -> int:
+def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, obj: SceneObject, t: int) -> int:
     """Paints one object over what is there.
 
     Args:
         frame: ``float32[H, W, 3]``, 0..255, changed in place.
         ids: ``uint8[H, W]``, set to ``number`` where the object covers at least half of a pixel.
         number: 1..255.
-        thing: what to paint.
+        obj: what to paint.
         t: the frame of its path.
 
     Returns:
@@ -32,17 +32,15 @@ def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, thing: SceneOb
     """
     import cv2
 
-    x, y = thing.centres[t]
-    shape = SHAPES[thing.shape]
-    half = shape.reach * thing.radius + 1
+    x, y = obj.centres[t]
+    shape = SHAPES[obj.shape]
+    half = shape.reach * obj.radius + 1
     left, top = math.floor(x - half), math.floor(y - half)
     side = math.ceil(2 * half) + 1
-    turn = np.array(
-        [[math.cos(thing.angle), math.sin(thing.angle)], [-math.sin(thing.angle), math.cos(thing.angle)]]
-    )
+    turn = np.array([[math.cos(obj.angle), math.sin(obj.angle)], [-math.sin(obj.angle), math.cos(obj.angle)]])
     # OpenCV counts from pixel centres, we count from the corner of the first pixel
     contours = [
-        ((c @ turn * thing.radius + (x - left, y - top)) * SUPERSAMPLING - 0.5) * 2**_FRACTION_BITS
+        ((c @ turn * obj.radius + (x - left, y - top)) * SUPERSAMPLING - 0.5) * 2**_FRACTION_BITS
         for c in shape.contours
     ]
     canvas = np.zeros((side * SUPERSAMPLING, side * SUPERSAMPLING), np.uint8)
@@ -55,12 +53,12 @@ def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, thing: SceneOb
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return whole
     # a plain rim keeps the outline of a textured object legible
-    inner = _inside(cover, _RIM * thing.radius)
+    inner = _inside(cover, _RIM * obj.radius)
     shown = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
     alpha, textured = (part[shown][..., None] / np.float32(255) for part in (cover, inner))
-    surface = _surface(thing, x, y, rows, columns, textured)
-    if thing.rim:
-        line = 1 - _inside(cover, thing.rim * thing.radius)[shown][..., None] / np.float32(255)
+    surface = _surface(obj, x, y, rows, columns, textured)
+    if obj.rim:
+        line = 1 - _inside(cover, obj.rim * obj.radius)[shown][..., None] / np.float32(255)
         surface = surface + line * (np.asarray(_INK, np.float32) - surface)
     frame[rows, columns] += alpha * (surface - frame[rows, columns])
     ids[rows, columns][cover[shown] >= 128] = number
@@ -76,19 +74,19 @@ def _inside(cover: np.ndarray, width: float) -> np.ndarray:
 
 
 def _surface(
-    thing: SceneObject, x: float, y: float, rows: slice, columns: slice, textured: np.ndarray
+    obj: SceneObject, x: float, y: float, rows: slice, columns: slice, textured: np.ndarray
 ) -> np.ndarray:
     """``float32[h, w, 3]``: the object's colour lit from above, with as much texture as ``textured`` says."""
-    across = ((np.arange(columns.start, columns.stop) + 0.5 - x) / thing.radius).astype(np.float32)[None]
-    down = ((np.arange(rows.start, rows.stop) + 0.5 - y) / thing.radius).astype(np.float32)[:, None]
-    base = np.asarray(thing.rgb, np.float32)
+    across = ((np.arange(columns.start, columns.stop) + 0.5 - x) / obj.radius).astype(np.float32)[None]
+    down = ((np.arange(rows.start, rows.stop) + 0.5 - y) / obj.radius).astype(np.float32)[:, None]
+    base = np.asarray(obj.rgb, np.float32)
     surface: np.ndarray = np.broadcast_to(base, (down.shape[0], across.shape[1], 3))
-    if thing.texture != "plain":
-        u = across * math.cos(thing.angle) + down * math.sin(thing.angle)
-        v = down * math.cos(thing.angle) - across * math.sin(thing.angle)
-        share = textured * _TEXTURES[thing.texture](u, v, thing.radius)[..., None]
+    if obj.texture != "plain":
+        u = across * math.cos(obj.angle) + down * math.sin(obj.angle)
+        v = down * math.cos(obj.angle) - across * math.sin(obj.angle)
+        share = textured * _TEXTURES[obj.texture](u, v, obj.radius)[..., None]
         surface = base + share * (_accent(base) - base)
-    if not thing.shaded:
+    if not obj.shaded:
         return surface
     shade = 1 - 0.1 * (across * 0.6 + down * 0.8)
     return np.clip(surface * shade[..., None], 0, 255)

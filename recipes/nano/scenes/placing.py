@@ -69,9 +69,9 @@ def _lay_out(
     for _ in range(int(rng.integers(config.objects[0], config.objects[1] + 1))):
         colour, shape = _pair(rng, config, objects, lost)
         for _ in range(_PLACES):
-            thing = _draw_object(rng, config, size, colour, shape)
-            if thing is not None and all(_apart(thing, other, config.overlap) for other in objects):
-                objects.append(thing)
+            obj = _draw_object(rng, config, size, colour, shape)
+            if obj is not None and all(_apart(obj, other, config.overlap) for other in objects):
+                objects.append(obj)
                 break
     # the first one drawn is not always the farthest
     return [objects[i] for i in rng.permutation(len(objects))]
@@ -87,9 +87,9 @@ def _play(
     for role in roles:
         twin = objects[role.twin] if role.twin is not None else None
         for _ in range(_PLACES):
-            thing = _draw_object(rng, config, size, role.colour, role.shape, role, twin)
-            if thing is not None and all(_apart(thing, other, config.overlap) for other in objects):
-                objects.append(thing)
+            obj = _draw_object(rng, config, size, role.colour, role.shape, role, twin)
+            if obj is not None and all(_apart(obj, other, config.overlap) for other in objects):
+                objects.append(obj)
                 break
         else:
             return []
@@ -195,11 +195,11 @@ def as_programs_draw(
     share = rng.uniform(0, 1)
     rim = rng.uniform(0.05, 0.14) if ground > 100 and rng.random() < 0.5 else 0.0
     drawn = []
-    for thing in objects:
+    for obj in objects:
         rgb = tuple(
-            own + share * (pure - own) for own, pure in zip(thing.rgb, PURE_COLOURS[thing.colour], strict=True)
+            own + share * (pure - own) for own, pure in zip(obj.rgb, PURE_COLOURS[obj.colour], strict=True)
         )
-        drawn.append(replace(thing, rgb=rgb, shaded=False, rim=rim))  # type: ignore[arg-type]
+        drawn.append(replace(obj, rgb=rgb, shaded=False, rim=rim))  # type: ignore[arg-type]
     return drawn
 
 

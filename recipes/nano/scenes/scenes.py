@@ -35,7 +35,7 @@ class Scene:
     def window(self, frames: Sequence[int]) -> Scene:
         """The same scene with these of its frames alone."""
         chosen = list(frames)
-        objects = tuple(replace(thing, centres=thing.centres[chosen]) for thing in self.objects)
+        objects = tuple(replace(obj, centres=obj.centres[chosen]) for obj in self.objects)
         return Scene(self.frames[chosen], self.ids[chosen], objects, self.visibility[chosen])
 
     def mask(self, i: int, t: int) -> np.ndarray:
@@ -60,7 +60,7 @@ def render(background: np.ndarray, objects: Sequence[SceneObject]) -> Scene:
     visibility = np.zeros((length, len(objects)), np.float32)
     for t in range(length):
         canvas = background.copy()
-        whole = [paint_object(canvas, ids[t], i + 1, thing, t) for i, thing in enumerate(objects)]
+        whole = [paint_object(canvas, ids[t], i + 1, obj, t) for i, obj in enumerate(objects)]
         seen = np.bincount(ids[t].ravel(), minlength=len(objects) + 1)[1:]
         visibility[t] = seen / np.maximum(whole, 1)
         frames[t] = np.rint(canvas)

@@ -95,17 +95,17 @@ def _render(
 ) -> Scene:
     """As :func:`~recipes.nano.scenes.scenes.render`; with a tilt the objects' paths are those that are seen."""
     if style.pure:
-        objects = [replace(thing, rgb=PURE_COLOURS[thing.colour]) for thing in objects]
+        objects = [replace(obj, rgb=PURE_COLOURS[obj.colour]) for obj in objects]
     height, width = background.shape[:2]
     warp = _warp(rng, style, height, width)
     rim, shadow = rng.uniform(*style.rim), rng.uniform(*style.shadow)
     checked = bool(rng.random() < style.checked)
     reach = rng.uniform((-1, -0.4), (1, 1.6))
     outlines: dict[tuple[object, ...], Outline] = {}
-    for thing in objects:  # what looks the same has one outline
-        look = (thing.shape, thing.rgb, thing.radius, thing.angle)
+    for obj in objects:  # what looks the same has one outline
+        look = (obj.shape, obj.rgb, obj.radius, obj.angle)
         if look not in outlines:
-            outlines[look] = draw_outline(rng, thing.shape, rng.uniform(*style.uneven))
+            outlines[look] = draw_outline(rng, obj.shape, rng.uniform(*style.uneven))
     finish = _Finish.draw(rng, style, height, width)
     length = len(objects[0].centres)
     frames = np.empty((length, height, width, 3), np.uint8)
@@ -113,15 +113,15 @@ def _render(
     visibility = np.zeros((length, len(objects)), np.float32)
     for t in range(length):
         canvas, whole = background.copy(), []
-        for number, thing in enumerate(objects, start=1):
-            outline = outlines[thing.shape, thing.rgb, thing.radius, thing.angle]
-            tile = _tile(thing, t, outline, warp, rim)
-            _cast(canvas, tile, reach * thing.radius * 0.16, shadow, thing.radius)
-            whole.append(_put(canvas, ids[t], number, tile, _surface(thing, tile, checked, rim > 0)))
+        for number, obj in enumerate(objects, start=1):
+            outline = outlines[obj.shape, obj.rgb, obj.radius, obj.angle]
+            tile = _tile(obj, t, outline, warp, rim)
+            _cast(canvas, tile, reach * obj.radius * 0.16, shadow, obj.radius)
+            whole.append(_put(canvas, ids[t], number, tile, _surface(obj, tile, checked, rim > 0)))
         seen = np.bincount(ids[t].ravel(), minlength=len(objects) + 1)[1:]
         visibility[t] = seen / np.maximum(whole, 1)
         frames[t] = finish(rng, canvas)
-    shown = tuple(replace(thing, centres=_apply(warp, thing.centres)) for thing in objects)
+    shown = tuple(replace(obj, centres=_apply(warp, obj.centres)) for obj in objects)
     return Scene(frames, ids, shown, visibility)
 
 
@@ -143,14 +143,12 @@ def _apply(warp: np.ndarray, points: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _tile(thing: SceneObject, t: int, outline: Outline, warp: np.ndarray, rim: float) -> _Tile:
-    turn = np.array(
-        [[math.cos(thing.angle), math.sin(thing.angle)], [-math.sin(thing.angle), math.cos(thing.angle)]]
-    )
-    centre = thing.centres[t]
+def _tile(obj: SceneObject, t: int, outline: Outline, warp: np.ndarray, rim: float) -> _Tile:
+    turn = np.array([[math.cos(obj.angle), math.sin(obj.angle)], [-math.sin(obj.angle), math.cos(obj.angle)]])
+    centre = obj.centres[t]
 
     def placed(contour: np.ndarray) -> np.ndarray:
-        return _apply(warp, contour @ turn * thing.radius + centre)
+        return _apply(warp, contour @ turn * obj.radius + centre)
 
     solids, holes = (list(map(placed, part)) for part in (outline.solids, outline.holes))
     corners = np.concatenate(solids)
@@ -166,30 +164,30 @@ def _tile(thing: SceneObject, t: int, outline: Outline, warp: np.ndarray, rim: f
             )
     inner = large
     if rim:
-        steps = max(1, round(rim * thing.radius * SUPERSAMPLING))
+        steps = max(1, round(rim * obj.radius * SUPERSAMPLING))
         inner = large.filter(ImageFilter.MinFilter(2 * steps + 1))
     cover, inside = (
         np.asarray(part.resize(size, Image.Resampling.BOX), np.float32) / 255 for part in (large, inner)
     )
     middle = _apply(warp, centre[None])[0]
-    across = (np.arange(left, right, dtype=np.float32) + 0.5 - middle[0])[None] / thing.radius
-    down = (np.arange(top, bottom, dtype=np.float32) + 0.5 - middle[1])[:, None] / thing.radius
-    u = across * math.cos(thing.angle) + down * math.sin(thing.angle)
-    v = down * math.cos(thing.angle) - across * math.sin(thing.angle)
+    across = (np.arange(left, right, dtype=np.float32) + 0.5 - middle[0])[None] / obj.radius
+    down = (np.arange(top, bottom, dtype=np.float32) + 0.5 - middle[1])[:, None] / obj.radius
+    u = across * math.cos(obj.angle) + down * math.sin(obj.angle)
+    v = down * math.cos(obj.angle) - across * math.sin(obj.angle)
     return _Tile(top, left, cover, inside, u.astype(np.float32), v.astype(np.float32))
 
 
-def _surface(thing: SceneObject, tile: _Tile, checked: bool, outlined: bool) -> np.ndarray:
+def _surface(obj: SceneObject, tile: _Tile, checked: bool, outlined: bool) -> np.ndarray:
     """``float32[h, w, 3]``: colour, texture and outline."""
-    base = np.array(thing.rgb, np.float32)
+    base = np.array(obj.rgb, np.float32)
     bright = float(base @ (0.299, 0.587, 0.114)) > 120
     accent = base * 0.55 if bright else base + (255 - base) * 0.55
-    if thing.texture == "striped":  # hatching
-        share = np.clip((0.12 - np.abs((tile.u + tile.v) % 0.5 - 0.25)) * thing.radius + 0.5, 0, 1)
-    elif thing.texture == "dotted":  # in staggered rows
+    if obj.texture == "striped":  # hatching
+        share = np.clip((0.12 - np.abs((tile.u + tile.v) % 0.5 - 0.25)) * obj.radius + 0.5, 0, 1)
+    elif obj.texture == "dotted":  # in staggered rows
         row = np.floor(tile.v / 0.46)
         du, dv = (tile.u + 0.25 * (row % 2)) % 0.5 - 0.25, tile.v - (row + 0.5) * 0.46
-        share = np.clip((0.15 - np.hypot(du, dv)) * thing.radius + 0.5, 0, 1)
+        share = np.clip((0.15 - np.hypot(du, dv)) * obj.radius + 0.5, 0, 1)
     elif checked:
         share = 0.14 * ((np.floor(tile.u / 0.35) + np.floor(tile.v / 0.35)) % 2)
     else:

@@ -27,8 +27,8 @@ def test_more_references_show_the_same_stretch_of_time(any_key: bool) -> None:
         assert np.array_equal(many.scene.frames[::2], few.scene.frames)
         assert np.array_equal(many.scene.ids[::2], few.scene.ids)
         assert (many.key, len(many.references), len(few.references)) == (2 * few.key, 8, 4)
-        for thing in many.scene.objects:
-            assert np.allclose(np.diff(thing.centres, axis=0), (thing.centres[-1] - thing.centres[0]) / 8)
+        for obj in many.scene.objects:
+            assert np.allclose(np.diff(obj.centres, axis=0), (obj.centres[-1] - obj.centres[0]) / 8)
         one, other = few.samples()[0], many.samples()[0]
         assert np.array_equal(one.key_frame, other.key_frame) and np.array_equal(one.masks, other.masks)
 

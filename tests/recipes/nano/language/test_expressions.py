@@ -47,8 +47,8 @@ def read(text):
     return asked
 
 
-def looks_like(thing, asked, ignore=()):
-    return all(getattr(thing, name) == value for name, value in asked.items() if name not in ignore)
+def looks_like(obj, asked, ignore=()):
+    return all(getattr(obj, name) == value for name, value in asked.items() if name not in ignore)
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,7 +72,7 @@ def test_every_instruction_fits_its_target_alone(seed, length):
         assert expression.task is (Task.RVOS if length > 1 else Task.RES)
 
 
-def thing(words, x, y=48.0, radius=10.0, motion="still", step=0.0, length=1):
+def obj(words, x, y=48.0, radius=10.0, motion="still", step=0.0, length=1):
     size, texture, colour, shape = words.split()
     centres = np.array([(x + step * t, y) for t in range(length)])
     return SceneObject(colour, shape, size, texture, motion, COLOURS[colour], radius, 0.0, centres)
@@ -88,9 +88,9 @@ def said(scene, frame=0):
 
 def test_all_instructions_of_a_scene_by_hand():
     scene = scene_of(
-        thing("small plain red circle", 20),
-        thing("big striped red circle", 70, radius=25),
-        thing("small plain blue star", 130),
+        obj("small plain red circle", 20),
+        obj("big striped red circle", 70, radius=25),
+        obj("small plain blue star", 130),
     )
     assert said(scene) == {
         ("size colour shape", (0,)),
@@ -108,20 +108,20 @@ def test_all_instructions_of_a_scene_by_hand():
 
 
 def test_no_size_is_mentioned_where_all_are_alike():
-    scene = scene_of(thing("medium plain red circle", 30), thing("medium plain blue circle", 90))
+    scene = scene_of(obj("medium plain red circle", 30), obj("medium plain blue circle", 90))
     assert {form for form, _ in said(scene)} == {"colour shape", "colour"}
 
 
 @pytest.mark.parametrize(("radius", "is_said"), [(8.9, False), (9.0, True)])
 def test_a_texture_too_fine_to_recognise_is_not_mentioned(radius, is_said):
-    scene = scene_of(thing("small dotted red circle", 30, radius=radius), thing("small plain blue star", 90))
+    scene = scene_of(obj("small dotted red circle", 30, radius=radius), obj("small plain blue star", 90))
     assert (("texture shape", (0,)) in said(scene)) == is_said
 
 
 def test_motion_is_mentioned_but_does_not_tell_twins_apart():
-    left = thing("small plain red circle", 60, motion="left", step=-10, length=3)
-    twin = thing("small plain red circle", 60, 80, motion="right", step=10, length=3)
-    other = thing("small plain blue star", 120, motion="still", length=3)
+    left = obj("small plain red circle", 60, motion="left", step=-10, length=3)
+    twin = obj("small plain red circle", 60, 80, motion="right", step=10, length=3)
+    other = obj("small plain blue star", 120, motion="still", length=3)
     assert ("colour shape motion", (0,)) in said(scene_of(left, other), 1)
     assert not [form for form, targets in said(scene_of(left, other, twin), 1) if 0 in targets or 2 in targets]
     texts = [e.text for e in expressions(scene_of(left, other), 1)]
@@ -130,15 +130,15 @@ def test_motion_is_mentioned_but_does_not_tell_twins_apart():
 
 
 def test_a_hidden_object_is_not_asked_about_but_stays_a_rival():
-    hidden = thing("small plain red circle", 50)
-    cover = thing("big plain blue square", 50, radius=30)
-    twin = thing("small plain red circle", 130)
+    hidden = obj("small plain red circle", 50)
+    cover = obj("big plain blue square", 50, radius=30)
+    twin = obj("small plain red circle", 130)
     assert {targets for _, targets in said(scene_of(hidden, cover, twin))} == {(1,)}
 
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="unknown kind of expression 'riddle': there are attribute"):
-        meanings(scene_of(thing("small plain red circle", 20)), 0, ["riddle"])
+        meanings(scene_of(obj("small plain red circle", 20)), 0, ["riddle"])
 
 
 def test_wordings():
@@ -153,7 +153,7 @@ def test_wordings():
 
 
 def test_draws_are_different_and_even_over_targets():
-    scene = scene_of(thing("small plain red circle", 20), thing("small plain blue star", 130))
+    scene = scene_of(obj("small plain red circle", 20), obj("small plain blue star", 130))
     one, rest = (
         Meaning("attribute", "shape", (i,), words) for i, words in ((0, ("a",)), (1, tuple("bcdefgh")))
     )

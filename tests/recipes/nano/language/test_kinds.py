@@ -14,7 +14,7 @@ from recipes.nano.scenes.scenes import SceneConfig, draw_scene, render
 from recipes.nano.synthetic import SyntheticDataset
 
 
-def thing(words, x, y=48.0, radius=10.0, step=(0.0, 0.0), length=1, motion="still"):
+def obj(words, x, y=48.0, radius=10.0, step=(0.0, 0.0), length=1, motion="still"):
     size, texture, colour, shape = words.split()
     centres = np.array(
         [(x + step[0] * (t - length // 2), y + step[1] * (t - length // 2)) for t in range(length)]
@@ -36,10 +36,10 @@ def told(scene, kind, frame=0):
 
 
 ROW = scene_of(
-    thing("small plain red circle", 20),
-    thing("small plain blue square", 60, 46),
-    thing("medium plain yellow circle", 100, 50, 16),
-    thing("small plain green circle", 140, 30),
+    obj("small plain red circle", 20),
+    obj("small plain blue square", 60, 46),
+    obj("medium plain yellow circle", 100, 50, 16),
+    obj("small plain green circle", 140, 30),
 )
 
 
@@ -69,10 +69,10 @@ def test_instructions_about_a_row(kind, text, target):
 
 
 def test_the_odd_one_out():
-    scene = scene_of(*(thing(f"small plain {c} star", x) for c, x in (("red", 20), ("blue", 70), ("red", 120))))
+    scene = scene_of(*(obj(f"small plain {c} star", x) for c, x in (("red", 20), ("blue", 70), ("red", 120))))
     assert set(told(scene, "odd").values()) == {(1,)}
     two = scene_of(
-        *(thing(f"small plain {w}", x) for w, x in (("red star", 20), ("blue star", 70), ("red ring", 120)))
+        *(obj(f"small plain {w}", x) for w, x in (("red star", 20), ("blue star", 70), ("red ring", 120)))
     )
     assert not told(two, "odd")
 
@@ -101,7 +101,7 @@ def test_unknown_words_name_nothing_drawn():
     known = {w for table in (COLOUR_KNOWLEDGE, SHAPE_KNOWLEDGE) for row in table.values() for w in row}
     seen, unseen = {*THINGS, *HUES}, {*UNSEEN_THINGS, *UNSEEN_HUES}
     assert not (seen | unseen) & (drawn | known) and not seen & unseen
-    scene = scene_of(thing("small plain red star", 20))
+    scene = scene_of(obj("small plain red star", 20))
     for wording, words in (("seen", seen), ("unseen", unseen)):
         for said in expressions(scene, 0, ["unknown"], wording=wording):
             assert set(said.text.strip("?").split()) & words and not said.targets
@@ -109,7 +109,7 @@ def test_unknown_words_name_nothing_drawn():
 
 def moving(words, x, y, motion, step):
     way = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}[motion]
-    return thing(words, x, y, 9.0, (way[0] * step, way[1] * step), 5, motion)
+    return obj(words, x, y, 9.0, (way[0] * step, way[1] * step), 5, motion)
 
 
 def test_instructions_about_moving_twins():

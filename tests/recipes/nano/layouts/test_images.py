@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from instructseg.data.catalog import check
 from instructseg.masks import polygons_to_mask
 from recipes.nano.layouts.images import WRITERS, write_image_layouts
-from recipes.nano.layouts.scenes import coco_polygons, draw_pictures
+from recipes.nano.layouts.scenes import coco_polygons, draw_images
 
 
 def test_every_copy_passes_its_own_check(tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_a_hole_has_no_outline() -> None:
 
 
 def test_absent_objects_are_absent() -> None:
-    for picture in draw_pictures(5, seed=4):
+    for picture in draw_images(5, seed=4):
         shown = {picture.words(i) for i in range(len(picture.scene.objects))}
         assert picture.absent() not in shown

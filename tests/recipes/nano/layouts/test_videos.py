@@ -67,7 +67,7 @@ def test_drawn_videos_hide_their_first_object_and_have_instructions():
         assert [rle is None for rle in clip.track([0])] == [t in hidden for t in range(len(clip))]
         assert all(clip.said[i] for i in clip.objects)
         words = clip.absent().split()[1:]
-        assert tuple(words) not in {(thing.colour, thing.shape) for thing in clip.scene.objects}
+        assert tuple(words) not in {(obj.colour, obj.shape) for obj in clip.scene.objects}
         union = clip.mask(clip.objects, 3)
         np.testing.assert_array_equal(union, clip.scene.ids[3] > 0)
         assert not clip.mask([], 3).any()

@@ -35,10 +35,10 @@ def test_fields_fill_the_code_without_overlap() -> None:
 def test_a_code_holds_the_look_and_place_of_an_object(scene: Scene) -> None:
     codes = object_codes(scene, 0)
     height, width = scene.ids.shape[1:]
-    for i, (thing, code) in enumerate(zip(scene.objects, codes, strict=True)):
+    for i, (obj, code) in enumerate(zip(scene.objects, codes, strict=True)):
         assert list(code[:2]) == [1, 1]
-        assert list(COLOURS)[code[FIELDS["colour"]].argmax()] == thing.colour
-        assert list(SHAPES)[code[FIELDS["shape"]].argmax()] == thing.shape
+        assert list(COLOURS)[code[FIELDS["colour"]].argmax()] == obj.colour
+        assert list(SHAPES)[code[FIELDS["shape"]].argmax()] == obj.shape
         pixels = [(x, y) for y in range(height) for x in range(width) if scene.ids[0, y, x] == i + 1]
         x, y = np.mean(pixels, axis=0)
         expected = place(np.array([[(x + 0.5) / width, (y + 0.5) / height]]))[0]

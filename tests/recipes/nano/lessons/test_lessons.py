@@ -16,9 +16,9 @@ from instructseg.structures import IGNORE_LABEL, Role, Task
 from instructseg.training import new_processor
 from recipes.nano.lessons import guidance, reading
 from recipes.nano.lessons.codes import CODE_DIM, FIELDS
+from recipes.nano.lessons.frames import FrameSource, view_of
 from recipes.nano.lessons.guidance import assign, gather_around, missed
 from recipes.nano.lessons.pages import PageSource, pages_of
-from recipes.nano.lessons.pictures import PictureSource, view_of
 from recipes.nano.lessons.reading import ReadingLesson, blurred
 from recipes.nano.lessons.seeing import MaskLesson, PatchLesson
 from recipes.nano.scenes.scenes import SceneConfig, draw_scene
@@ -71,7 +71,7 @@ def without_gradient(lesson: torch.nn.Module) -> set[str]:
 def test_patches_are_learned_by_the_siglip_side_alone(
     model: InstructSeg, processor: InstructSegProcessor
 ) -> None:
-    batch, _ = PictureSource(processor, SMALL, 4).batch(0)
+    batch, _ = FrameSource(processor, SMALL, 4).batch(0)
     lesson = PatchLesson(model)
     fall(lesson, batch, "patch")
     assert "vision" not in without_gradient(lesson) and {"language", "backbone"} <= without_gradient(lesson)
@@ -81,7 +81,7 @@ def test_patches_are_learned_by_the_siglip_side_alone(
 def test_masks_are_learned_by_the_mask_branch_alone(
     model: InstructSeg, processor: InstructSegProcessor, propose: bool
 ) -> None:
-    batch, _ = PictureSource(processor, SMALL, 4).batch(1)
+    batch, _ = FrameSource(processor, SMALL, 4).batch(1)
     lesson = MaskLesson(model, propose)
     fall(lesson, batch, "mask" if propose else "res4")
     left = without_gradient(lesson)
@@ -132,7 +132,7 @@ def test_guided_attention_is_at_the_taught_place(
     for scene in range(2):
         shown = batch.under[scene] >= 0
         assert torch.equal(batch.patches[scene, 0, :, 0] > 0, shown)
-        codes = batch.things[scene][batch.under[scene][shown]]
+        codes = batch.objects[scene][batch.under[scene][shown]]
         assert torch.equal(batch.patches[scene, 0, shown, :CODE_DIM], codes)
     seen = {}
     monkeypatch.setattr(
@@ -140,14 +140,14 @@ def test_guided_attention_is_at_the_taught_place(
     )
     lesson(batch)
     read, slots = seen["read"], seen["slots"]
-    assert read.leads.sum() == 2 and sorted(batch.picture[read.leads].tolist()) == [0, 1]
-    assert torch.equal(slots >= 0, batch.in_sight[batch.picture[read.leads]])
-    assert torch.equal(read.under, batch.under[batch.picture])
+    assert read.leads.sum() == 2 and sorted(batch.image[read.leads].tolist()) == [0, 1]
+    assert torch.equal(slots >= 0, batch.in_sight[batch.image[read.leads]])
+    assert torch.equal(read.under, batch.under[batch.image])
     assert bool(((read.roles == Role.TEMPORAL).sum(1) == 4 * model.config.ovp_queries).all())
 
 
 def test_a_batch_is_a_function_of_its_number(pages: PageSource, processor: InstructSegProcessor) -> None:
-    for source in (pages, PictureSource(processor, SMALL, 2, seed=3)):
+    for source in (pages, FrameSource(processor, SMALL, 2, seed=3)):
         one, other = source.batch(5)[0], source.batch(5)[0]
         assert torch.equal(one.patches, other.patches)
         assert not torch.equal(one.patches[0], source.batch(7)[0].patches[0])
@@ -158,7 +158,7 @@ def test_answers_and_labels_match_the_scene(processor: InstructSegProcessor, pag
     drawn = [pages.batches.images.scene(i) for i in range(4)]
     batch = pages_of(processor, drawn)
     said = [(number, one) for number, scene in enumerate(drawn) for one in scene.expressions]
-    assert batch.picture.tolist() == [number for number, _ in said]
+    assert batch.image.tolist() == [number for number, _ in said]
     for row, (number, one) in enumerate(said):
         assert batch.answers[row].nonzero().flatten().tolist() == list(one.targets)
         assert int(batch.real[number].sum()) == len(drawn[number].scene.objects) + 1
@@ -181,7 +181,7 @@ def test_kept_positions_begin_with_objects_and_end_with_the_instruction(
         assert int((kept == Role.MASK).sum()) == 0
         first = int((batch.roles[row] == Role.IMAGE).nonzero()[0])
         at = index[row][roles[row] == Role.IMAGE] - first
-        assert at.tolist() == which[batch.picture[row], 0].tolist()
+        assert at.tolist() == which[batch.image[row], 0].tolist()
 
 
 def test_hidden_fields_leave_the_place() -> None:
@@ -205,20 +205,20 @@ def test_slots_are_assigned_to_objects_in_any_order() -> None:
 def test_attention_is_spread_evenly_where_objects_are_counted() -> None:
     torch.manual_seed(0)
     shares = torch.rand(6, 5).softmax(1)
-    on_things, on_first = shares[:, :4], shares[:, 4]
+    on_objects, on_first = shares[:, :4], shares[:, 4]
     meant = (
         torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]) > 0
     )
     counted = torch.tensor([True, True, True, False, False, False])
     wanted = []
     for row in (0, 1, 2, 3, 5):  # the one that means nothing and does not count has nothing to look at
-        hit = [float(share) for share, is_meant in zip(on_things[row], meant[row], strict=True) if is_meant]
+        hit = [float(share) for share, is_meant in zip(on_objects[row], meant[row], strict=True) if is_meant]
         if counted[row]:
             logs = [math.log(share) for share in (*hit, float(on_first[row]))]
             wanted.append(-sum(logs) / len(logs))
         else:
             wanted.append(-math.log(sum(hit)))
-    assert missed(on_things, on_first, meant, counted).tolist() == pytest.approx(wanted)
+    assert missed(on_objects, on_first, meant, counted).tolist() == pytest.approx(wanted)
     even = torch.tensor([[1 / 3, 0, 1 / 3, 0]])
     best = missed(even, torch.tensor([1 / 3]), meant[:1], counted[:1])
     assert float(best) < float(missed(even * 1.2, torch.tensor([0.2]), meant[:1], counted[:1]))
@@ -248,9 +248,9 @@ def test_attention_is_spread_over_the_targets_and_the_first_token() -> None:
     losses = []
     for row in range(2):
         for head in range(2):
-            for patch, thing in enumerate(under[row].tolist()):
-                if thing >= 0:
-                    at = [0] + [int(saying[row, j]) for j in range(3) if wanted[row, head, thing, j]]
+            for patch, obj in enumerate(under[row].tolist()):
+                if obj >= 0:
+                    at = [0] + [int(saying[row, j]) for j in range(3) if wanted[row, head, obj, j]]
                     losses.append(-weights[row, head, patch, at].mean())
     found = gather_around(weights, saying, wanted, under)
     torch.testing.assert_close(found, torch.stack(losses).mean())

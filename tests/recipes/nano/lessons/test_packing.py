@@ -27,8 +27,8 @@ def batch() -> tuple[torch.Tensor, ...]:
 
 def test_packed_rows_are_read_as_if_alone() -> None:
     torch.manual_seed(0)
-    ids, roles, real, positions, picture = batch()
-    packing = pack(ids, roles, real, positions, picture)
+    ids, roles, real, positions, image = batch()
+    packing = pack(ids, roles, real, positions, image)
     assert packing.group.tolist() == [0, 0, 1, 2] and packing.leader.sum() == 3
     assert packing.positions.shape == (3, 8)  # 3 of the start, 3 and 2 behind it
     config = PhiConfig(

@@ -99,8 +99,8 @@ def test_travel_and_leaving() -> None:
     scene = scene_for("leave", 3)
     height, width = scene.ids.shape[1:]
     said = standing(scene, 2, [0, 1, 3, 4]).numbers
-    for i, thing in enumerate(scene.objects):
-        way = (thing.centres[4] - thing.centres[0]) / (width, height) * 4
+    for i, obj in enumerate(scene.objects):
+        way = (obj.centres[4] - obj.centres[0]) / (width, height) * 4
         assert said[i, -3:-1] == pytest.approx(way, abs=1e-5)
         assert said[i, -1] == float(scene.visibility[3:, i].min() == 0)
     assert said[:, -1].any()

@@ -10,7 +10,7 @@ from recipes.nano.scenes.objects import COLOURS, HELD_OUT, SHAPES, SceneObject
 from recipes.nano.scenes.painting import BACKGROUNDS, paint_background, paint_object
 
 
-def thing(shape="circle", texture="plain", radius=20.0, centre=(32.0, 32.0), angle=0.0, rgb=(200, 30, 30)):
+def obj(shape="circle", texture="plain", radius=20.0, centre=(32.0, 32.0), angle=0.0, rgb=(200, 30, 30)):
     return SceneObject("red", shape, "big", texture, "still", rgb, radius, angle, np.array([centre]))
 
 
@@ -31,7 +31,7 @@ def test_every_outline_has_about_the_size_of_a_disc(name):
 
 
 def test_outlines_differ_by_their_masks():
-    masks = {name: paint(thing(name))[1] > 0 for name in SHAPES}
+    masks = {name: paint(obj(name))[1] > 0 for name in SHAPES}
     for one in masks:
         for other in masks:
             iou = (masks[one] & masks[other]).sum() / (masks[one] | masks[other]).sum()
@@ -39,7 +39,7 @@ def test_outlines_differ_by_their_masks():
 
 
 def test_a_painted_circle_is_the_analytic_one():
-    _, ids, whole = paint(thing(centre=(30.3, 33.8), radius=17.5))
+    _, ids, whole = paint(obj(centre=(30.3, 33.8), radius=17.5))
     y, x = np.mgrid[:64, :64] + 0.5
     truth = np.hypot(x - 30.3, y - 33.8) <= 17.5
     assert set(np.unique(ids)) == {0, 7}
@@ -48,21 +48,21 @@ def test_a_painted_circle_is_the_analytic_one():
 
 
 def test_a_ring_has_a_hole():
-    frame, ids, _ = paint(thing("ring"))
+    frame, ids, _ = paint(obj("ring"))
     assert ids[32, 32] == 0
     np.testing.assert_allclose(frame[32, 32], 128)
     assert ids[32, 32 + 16] == 7
 
 
 def test_an_object_beside_the_frame_changes_nothing_but_has_its_size():
-    frame, ids, whole = paint(thing(centre=(200.0, 32.0)))
+    frame, ids, whole = paint(obj(centre=(200.0, 32.0)))
     assert not ids.any()
     assert (frame == 128).all()
-    assert whole == paint(thing())[2]
+    assert whole == paint(obj())[2]
 
 
 def test_half_of_an_object_on_the_border_is_visible():
-    _, ids, whole = paint(thing(centre=(0.0, 32.0)))
+    _, ids, whole = paint(obj(centre=(0.0, 32.0)))
     assert (ids == 7).sum() == pytest.approx(whole / 2, rel=0.02)
 
 
@@ -70,22 +70,22 @@ def test_half_of_an_object_on_the_border_is_visible():
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_texture_shows_and_leaves_most_of_the_colour(texture, colour):
     rgb = COLOURS[colour]
-    plain = paint(thing(rgb=rgb))[0]
-    textured, ids, _ = paint(thing(texture=texture, rgb=rgb))
+    plain = paint(obj(rgb=rgb))[0]
+    textured, ids, _ = paint(obj(texture=texture, rgb=rgb))
     changed = np.abs(plain - textured).max(axis=-1)[ids == 7] > 40
     assert 0.15 < changed.mean() < 0.5
 
 
 def test_no_texture_touches_the_outline():
-    plain, ids, _ = paint(thing())
-    textured = paint(thing(texture="striped"))[0]
+    plain, ids, _ = paint(obj())
+    textured = paint(obj(texture="striped"))[0]
     rim = (ids == 7) & (cv2.erode(ids, np.ones((3, 3), np.uint8)) == 0)
     np.testing.assert_allclose(plain[rim], textured[rim])
 
 
 def test_a_rim_is_dark_and_lies_inside():
-    plain, ids, _ = paint(thing(radius=24.0))
-    rimmed, rimmed_ids, _ = paint(replace(thing(radius=24.0), rim=0.125))
+    plain, ids, _ = paint(obj(radius=24.0))
+    rimmed, rimmed_ids, _ = paint(replace(obj(radius=24.0), rim=0.125))
     np.testing.assert_array_equal(ids, rimmed_ids)
     y, x = np.mgrid[:64, :64] + 0.5
     away = np.hypot(x - 32, y - 32)
@@ -94,7 +94,7 @@ def test_a_rim_is_dark_and_lies_inside():
 
 
 def test_an_unlit_object_has_one_colour():
-    frame, ids, _ = paint(replace(thing(rgb=(0, 128, 0)), shaded=False))
+    frame, ids, _ = paint(replace(obj(rgb=(0, 128, 0)), shaded=False))
     np.testing.assert_array_equal(
         np.unique(frame[cv2.erode(ids, np.ones((3, 3), np.uint8)) == 7], axis=0), [(0, 128, 0)]
     )

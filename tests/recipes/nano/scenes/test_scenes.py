@@ -42,17 +42,17 @@ def test_ids_are_the_visible_parts_of_the_objects(seed, length):
 @given(SEEDS)
 def test_a_mask_has_its_objects_place_and_colour(seed):
     scene = draw(seed, textures={"plain": 1.0}, overlap=0.0)
-    for i, thing in enumerate(scene.objects):
+    for i, obj in enumerate(scene.objects):
         if scene.visibility[0, i] == 1:
             y, x = np.nonzero(scene.mask(i, 0))
             middle = np.array([(x.min() + x.max() + 1) / 2, (y.min() + y.max() + 1) / 2])
-            assert np.abs(middle - thing.centres[0]).max() < 0.5 * thing.radius
+            assert np.abs(middle - obj.centres[0]).max() < 0.5 * obj.radius
         inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8)) > 0
         if inner.any():
             seen = scene.frames[0][inner].mean(axis=0)
-            assert np.abs(seen - thing.rgb).max() < 30
+            assert np.abs(seen - obj.rgb).max() < 30
             nearest = min(COLOURS, key=lambda name: np.linalg.norm(seen - np.array(COLOURS[name])))
-            assert nearest == thing.colour
+            assert nearest == obj.colour
 
 
 def test_a_scene_is_a_function_of_the_seed():
@@ -67,10 +67,10 @@ def test_a_scene_is_a_function_of_the_seed():
 def test_objects_follow_their_motion_and_stay_inside(seed):
     scene = draw(seed, frames=5)
     height, width = scene.ids.shape[1:]
-    for thing in scene.objects:
-        assert ((thing.centres >= 0) & (thing.centres <= (width, height))).all()
-        assert thing.velocities.shape == (4, 2)
-        x, y = thing.centres[-1] - thing.centres[0]
+    for obj in scene.objects:
+        assert ((obj.centres >= 0) & (obj.centres <= (width, height))).all()
+        assert obj.velocities.shape == (4, 2)
+        x, y = obj.centres[-1] - obj.centres[0]
         far = 0.2 * min(height, width) - 1e-6
         truth = {
             "still": abs(x) < 1e-6 and abs(y) < 1e-6,
@@ -80,15 +80,15 @@ def test_objects_follow_their_motion_and_stay_inside(seed):
             "down": y >= far and abs(x) < 1e-6,
             "diagonal": np.hypot(x, y) >= far and abs(abs(x) - abs(y)) < 1e-6,
         }
-        assert [name for name, holds in truth.items() if holds] == [thing.motion]
+        assert [name for name, holds in truth.items() if holds] == [obj.motion]
 
 
 def test_nothing_moves_in_an_image():
-    assert {thing.motion for seed in range(20) for thing in draw(seed).objects} == {"still"}
+    assert {obj.motion for seed in range(20) for obj in draw(seed).objects} == {"still"}
 
 
 def test_rings_stay_plain():
-    textures = {thing.texture for seed in range(20) for thing in draw(seed, shapes=("ring",)).objects}
+    textures = {obj.texture for seed in range(20) for obj in draw(seed, shapes=("ring",)).objects}
     assert textures == {"plain"}
 
 
@@ -96,8 +96,8 @@ def test_size_classes_do_not_meet():
     radii = {size: [] for size in SIZES}
     for seed in range(60):
         scene = draw(seed)
-        for thing in scene.objects:
-            radii[thing.size].append(thing.radius / min(scene.ids.shape[1:]))
+        for obj in scene.objects:
+            radii[obj.size].append(obj.radius / min(scene.ids.shape[1:]))
     assert max(radii["small"]) * 1.25 < min(radii["medium"])
     assert max(radii["medium"]) * 1.25 < min(radii["big"])
     assert min(radii["small"]) >= 0.08 - 1e-9
@@ -122,14 +122,14 @@ def test_digital_scenes_have_an_even_ground_and_pure_unlit_colours():
         ground = np.unique(scene.frames[0][cv2.dilate(scene.ids[0], np.ones((9, 9), np.uint8)) == 0], axis=0)
         assert len(ground) == 1
         grounds.append(ground[0].astype(int))
-        rims.append({thing.rim for thing in scene.objects})
-        for i, thing in enumerate(scene.objects):
-            away = np.array(thing.rgb) - COLOURS[thing.colour]
-            whole = np.subtract(PURE_COLOURS[thing.colour], COLOURS[thing.colour])
+        rims.append({obj.rim for obj in scene.objects})
+        for i, obj in enumerate(scene.objects):
+            away = np.array(obj.rgb) - COLOURS[obj.colour]
+            whole = np.subtract(PURE_COLOURS[obj.colour], COLOURS[obj.colour])
             purity.append((away @ whole) / (whole @ whole))
             inner = cv2.erode(scene.mask(i, 0), np.ones((3, 3), np.uint8), iterations=5) > 0
             if inner.any() and scene.visibility[0, i] == 1:
-                off = np.abs(scene.frames[0][inner] - np.array(thing.rgb)).max(1) > 0.5001
+                off = np.abs(scene.frames[0][inner] - np.array(obj.rgb)).max(1) > 0.5001
                 assert off.mean() < 0.01  # a neighbour's edge may touch it
     assert {(0, 0, 0), (255, 255, 255)} < {tuple(ground.tolist()) for ground in grounds}
     assert 12 < sum(np.ptp(ground) > 30 for ground in grounds) < 36  # with a colour of their own
@@ -185,7 +185,7 @@ def test_a_fine_scene_holds_many_small_objects_of_about_one_size() -> None:
     for seed in range(20):
         scene = draw_scene(np.random.default_rng(seed), config)
         side = min(scene.ids.shape[1:])
-        small = np.array([thing.radius / side for thing in scene.objects if thing.size == "small"])
+        small = np.array([obj.radius / side for obj in scene.objects if obj.size == "small"])
         assert len(scene.objects) == 8 and len(small) >= 4
         assert config.finest <= small.min() and small.max() <= config.small_end + 1e-9
         radii += small.tolist()

@@ -37,16 +37,16 @@ def test_objects_lie_where_the_ids_say_and_have_their_colour(style: str) -> None
     found = []
     for index in range(12):
         scene = dataset(style).scene(index).scene
-        for i, thing in enumerate(scene.objects):
+        for i, obj in enumerate(scene.objects):
             mask = scene.mask(i, 0)
-            if scene.visibility[0, i] < 0.95 or thing.texture != "plain":
+            if scene.visibility[0, i] < 0.95 or obj.texture != "plain":
                 continue
             y, x = np.argwhere(mask).mean(axis=0) + 0.5
-            assert np.hypot(*(thing.centres[0] - (x, y))) < 0.3 * thing.radius + 1
+            assert np.hypot(*(obj.centres[0] - (x, y))) < 0.3 * obj.radius + 1
             inside = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=2).astype(bool)
             if inside.sum() > 30:
                 seen = np.median(scene.frames[0][inside], axis=0)
-                found.append(np.abs(seen - thing.rgb).max())
+                found.append(np.abs(seen - obj.rgb).max())
     assert len(found) > 10
     assert np.median(found) < (60 if style == "paper" else 12)  # uneven light darkens paper
 
@@ -92,9 +92,9 @@ def test_every_kind_can_be_asked_of_every_style() -> None:
 def test_twins_look_the_same() -> None:
     scene = dataset("second", "motion", clips=True).scene(1).scene
     areas: dict[tuple[object, ...], list[int]] = {}
-    for i, thing in enumerate(scene.objects):
+    for i, obj in enumerate(scene.objects):
         if (scene.visibility[:, i] == 1).all():
-            areas.setdefault((thing.shape, thing.rgb, thing.radius), []).append(scene.area(i, 0))
+            areas.setdefault((obj.shape, obj.rgb, obj.radius), []).append(scene.area(i, 0))
     twins = [found for found in areas.values() if len(found) > 1]
     assert twins
     for found in twins:

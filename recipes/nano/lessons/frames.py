@@ -22,7 +22,7 @@ VIEWS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Frames:
     """A batch of F frames; N objects in the fullest of them.
 
     Attributes:
@@ -44,9 +44,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.clip_pixels)
 
-    def to(self, device: torch.device | str) -> Pictures:
+    def to(self, device: torch.device | str) -> Frames:
         """Moves the tensors to ``device``."""
-        result: Pictures = moved(self, device)
+        result: Frames = moved(self, device)
         return replace(result, targets=tuple(MaskTargets(one.masks.to(device)) for one in self.targets))
 
 
@@ -57,7 +57,7 @@ def moved(batch: Any, device: torch.device | str) -> Any:
 
 
 @dataclass(frozen=True)
-class PictureSource:
+class FrameSource:
     """Batch ``i`` of drawn frames (see ``engine.BatchSource``).
 
     Attributes:
@@ -72,7 +72,7 @@ class PictureSource:
     count: int
     seed: int = 0
 
-    def batch(self, index: int) -> tuple[Pictures, list[MaskTargets]]:
+    def batch(self, index: int) -> tuple[Frames, list[MaskTargets]]:
         """Frames; the truth is in the batch, so there are no targets beside it."""
         processor = self.processor
         grid = round(processor.config.num_image_tokens**0.5)
@@ -89,7 +89,7 @@ class PictureSource:
             codes.append(torch.from_numpy(known[seen]))
             targets.append(MaskTargets(torch.from_numpy(stacked == 1)))
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)
-        return Pictures(torch.stack(clips), torch.stack(segs), torch.stack(patches), padded, tuple(targets)), []
+        return Frames(torch.stack(clips), torch.stack(segs), torch.stack(patches), padded, tuple(targets)), []
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the frames of batch ``index``."""
