@@ -30,10 +30,7 @@ def write_vqav2(path: Path, texts: Mapping[Any, str], question_ids: Sequence[Any
     Raises:
         ValueError: an answer belongs to none of the questions.
     """
-    if unknown := texts.keys() - set(question_ids):
-        raise ValueError(
-            f"question {min(unknown, key=str)} and {len(unknown) - 1} more are not in the question file"
-        )
+    _check_known(texts, question_ids)
     answers = [{"question_id": key, "answer": vqa_answer(texts.get(key, ""))} for key in question_ids]
     write_json_atomic(path, answers, indent=2)
 
@@ -64,9 +61,7 @@ def validate_vqav2(path: Path, question_ids: Collection[int]) -> list[str]:
         if not isinstance(entry["answer"], str):
             faults.append(f"question {key}: the answer is no text")
         seen.add(key)
-    asked = set(question_ids)
-    faults += [f"question {key}: not asked" for key in sorted(seen - asked, key=str)]
-    return faults + [f"question {key}: missing" for key in sorted(asked - seen)]
+    return faults + _differences(seen, set(question_ids))
 
 
 def write_mmbench(path: Path, questions: Sequence[Mapping[str, str]], texts: Mapping[str, str]) -> None:
@@ -81,9 +76,7 @@ def write_mmbench(path: Path, questions: Sequence[Mapping[str, str]], texts: Map
     """
     if not questions:
         raise ValueError("no questions to write")
-    indices = {row["index"] for row in questions}
-    if unknown := texts.keys() - indices:
-        raise ValueError(f"question {min(unknown)} and {len(unknown) - 1} more are not in the question file")
+    _check_known(texts, [row["index"] for row in questions])
     columns = [name for name in questions[0] if name not in _MMBENCH_LEFT_OUT]
     columns.insert(_MMBENCH_PREDICTION_AT, "prediction")
     rows: list[list[Cell]] = [list(columns)]
@@ -120,5 +113,17 @@ def validate_mmbench(path: Path, indices: Collection[str]) -> list[str]:
         if not cell.get("prediction"):
             faults.append(f"question {key}: no prediction")
         seen.add(key)
-    faults += [f"question {key}: not asked" for key in sorted(seen - set(indices))]
-    return faults + [f"question {key}: missing" for key in sorted(set(indices) - seen)]
+    return faults + _differences(seen, set(indices))
+
+
+def _check_known(texts: Mapping[Any, str], questions: Collection[Any]) -> None:
+    if unknown := texts.keys() - set(questions):
+        others = f"and {len(unknown) - 1} more are not in the question file"
+        raise ValueError(f"question {min(unknown, key=str)} {others}")
+
+
+def _differences(answered: set[Any], asked: set[Any]) -> list[str]:
+    return [
+        *(f"question {key}: not asked" for key in sorted(answered - asked, key=str)),
+        *(f"question {key}: missing" for key in sorted(asked - answered)),
+    ]

@@ -24,6 +24,7 @@ from instructseg.model.language import KINDS
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import ProcessorConfig, processor_config
 from instructseg.processing.storage import load_tokenizer
+from instructseg.yaml_text import one_line
 
 State = dict[str, torch.Tensor]
 
@@ -171,7 +172,7 @@ def _pretrained(part: str, cls: Any, folder: Path, prefix: str, options: dict[st
         ValueError,
         KeyError,
     ) as error:  # of transformers and safetensors
-        raise ValueError(f"model.start.{part}: {folder} cannot be read: {_line(error)}") from error
+        raise ValueError(f"model.start.{part}: {folder} cannot be read: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     inner = f"{cls.base_model_prefix}."
@@ -225,7 +226,3 @@ def _resample_positions(table: torch.Tensor, cells: int) -> torch.Tensor:
     square = table.float().transpose(1, 2).reshape(1, -1, side, side)
     resized = F.interpolate(square, (new, new), mode="bicubic", align_corners=False)
     return resized.flatten(2).transpose(1, 2).to(table.dtype)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

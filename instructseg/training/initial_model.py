@@ -17,6 +17,7 @@ from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
 from instructseg.processing.storage import load_tokenizer
+from instructseg.yaml_text import one_line
 
 logger = get_logger(__name__)
 
@@ -59,10 +60,8 @@ def build_model(
         except Exception as error:  # impossible sizes fail wherever they are first used
             if not source.overrides:
                 raise
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ValueError(
-                f"model.overrides make no model of the preset {source.preset}: {reason}"
-            ) from error
+            message = f"model.overrides make no model of the preset {source.preset}: {one_line(error)}"
+            raise ValueError(message) from error
     if source.name in PRESETS and not is_bundled(source.name):
         raise ValueError(
             f"model.name: {source.name} is no trained model; for random weights: preset:{source.name}"
