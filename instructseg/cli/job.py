@@ -18,7 +18,7 @@ from instructseg.cli import checks
 from instructseg.cli.errors import reported, stoppable
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
 from instructseg.media import MAX_PIXELS
-from instructseg.results import DEFAULT_FORMATS, FORMATS, format_of_file, parse_formats
+from instructseg.results import DEFAULT_FORMATS, FORMATS, DrawingOptions, format_of_file, parse_formats
 from instructseg.structures import Task
 
 IMAGE, VIDEO, DEMO = "image", "video", "demo"
@@ -29,6 +29,10 @@ VideoTaskChoice = Enum(  # type: ignore[misc]
     "VideoTaskChoice", {"AUTO": "auto", **{one.name: one.value for one in Task if one.has_mask}}, type=str
 )
 """Values of ``--task`` for video, without text replies."""
+
+
+LegendChoice = Enum("LegendChoice", {one.upper(): one for one in ("below", "inside", "none")}, type=str)  # type: ignore[misc]
+"""Values of ``--legend``."""
 
 
 def _option(
@@ -139,6 +143,23 @@ class Job:
         parse=lambda given: parse_formats(given) if given else (),
         types=dict.fromkeys((IMAGE, VIDEO), list[str] | None),
     )
+    legend: str = _option(
+        "below",
+        "Legend of an overlay: below the frame; inside, over its bottom; or none.",
+        "--legend",
+        types=dict.fromkeys((IMAGE, VIDEO), LegendChoice),
+        parse=lambda choice: getattr(choice, "value", choice),
+    )
+    edge: int = _option(
+        0,
+        "Pixels along outlines that a palette has as 255, ignore; voc has 2.",
+        "--edge",
+        min=0,
+        max=99,
+    )
+    audio: bool = _option(
+        True, "Copy the sound to the written videos.", "--audio/--no-audio", commands=(VIDEO,)
+    )
     overwrite: bool = _option(
         False,
         "Replace results of earlier runs.",
@@ -214,6 +235,10 @@ class Job:
         given = {one.name: getattr(self, one.name) for one in shown}
         return {one.name: given[one.name] for one in shown if str(given[one.name]) != str(one.default)}
 
+    def drawing(self) -> DrawingOptions:
+        """Settings of written masks and overlays."""
+        return {"soft": self.soft, "legend": self.legend, "edge": self.edge}  # type: ignore[typeddict-item]
+
     def marks(self) -> dict[str, Any]:
         """Settings that affect the results, as JSON values."""
         kept = {one.name for one in fields(self) if one.metadata["affects"]}
@@ -238,7 +263,8 @@ def with_job(command: str) -> Callable[[Callable[..., None]], Callable[..., None
             kind: Any = (one.metadata["types"] or {}).get(command, types[one.name])
             default = one.default
             if one.metadata["types"]:  # in the option's own type
-                default = {TaskChoice: "auto", VideoTaskChoice: "auto", str: str(default)}.get(kind)
+                named = {TaskChoice: "auto", VideoTaskChoice: "auto", LegendChoice: default, str: str(default)}
+                default = named.get(kind)
             annotation = Annotated[kind, one.metadata["option"]]
             keyword = inspect.Parameter.KEYWORD_ONLY
             added.append(inspect.Parameter(one.name, keyword, default=default, annotation=annotation))

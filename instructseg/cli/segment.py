@@ -28,6 +28,7 @@ from instructseg.results import (
     ResultInfo,
     ResultPaths,
     ResultWriter,
+    frame_stems,
     plan_paths,
 )
 from instructseg.structures import Task
@@ -67,6 +68,7 @@ def segment_images(source: Path | Sequence[Path], prompts: Sequence[str], job: J
         if not inputs.batch:
             load_image(inputs.items[0].path, job.max_pixels)  # an unreadable one fails before loading the model
         yield from _segment_images(results, prompts, job, inputs.batch)
+        _gather(results)
 
 
 def _segment_images(results: ResultFolder, prompts: Sequence[str], job: Job, batch: bool) -> Iterator[Summary]:
@@ -122,7 +124,10 @@ def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) ->
         )
     inputs = find_videos(sources, job.recursive)
     opened = [_opened(item.path, job, inputs.batch) for item in inputs.items]
-    places = [plan_paths(item.name, job.output, job.formats, video=True) for item in inputs.items]
+    places = [
+        plan_paths(item.name, job.output, job.formats, True, frame_stems(getattr(video, "frame_names", ())))
+        for item, video in zip(inputs.items, opened, strict=True)
+    ]
     known = dict(zip((item.path for item in inputs.items), opened, strict=True))
     predictor = None
     with _open_results(job, inputs, places, prompts) as results:
@@ -139,6 +144,7 @@ def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) ->
                 with _alone(summary, inputs.batch):
                     _segment_video(predictor, video, job, step, results, summary)
             yield summary
+        _gather(results)
 
 
 def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
@@ -182,10 +188,13 @@ def _segment_video(
     info = ResultInfo(
         results.instructions,
         summary.source,
-        job.soft,
-        video.fps,
-        video.frame_names,
+        step.item.name,
+        step.item.path,
+        fps=video.fps,
+        frame_names=video.frame_names,
         announced=video.announced,
+        sound=step.item.path if video.sound and job.audio and job.fps is None else None,
+        **job.drawing(),
     )
     writer = ResultWriter(step.places, info, results.begin)
     with ExitStack() as stack:
@@ -203,8 +212,8 @@ def _segment_video(
     if video.announced is not None and video.announced != writer.count:
         # nothing is lost: a cut recording may begin with frames that refer to the removed part
         summary.notes.append(f"the file announced {video.announced} frames, {writer.count} can be decoded")
-    if video.sound and "overlay" in step.places.targets:
-        summary.notes.append(f"the sound ({video.sound}) is not in the overlay")
+    if video.sound and job.audio and job.fps is not None:
+        summary.notes.append(f"the sound ({video.sound}) is left out, as --fps changes the speed")
 
 
 def _segment_image(
@@ -227,7 +236,7 @@ def _segment_image(
         summary.reply(prompts, replies)
         return
     found = predictor.predict(image, marked, **job.request())
-    info = ResultInfo(prompts, summary.source, job.soft, replies=replies)
+    info = ResultInfo(prompts, summary.source, step.item.name, step.item.path, replies=replies, **job.drawing())
     with ResultWriter(step.places, info, results.begin) as writer:
         writer.write(FrameResult(0, frame, found))
     summary.add(found)
@@ -295,6 +304,12 @@ def _open_results(
         note = f"note: {results.done} of {len(inputs.items)} are done already (--overwrite does them again)"
         typer.echo(note, err=True)
     return results
+
+
+def _gather(results: ResultFolder) -> None:
+    """Writes the files about all inputs."""
+    for path in results.gather():
+        typer.echo(f"wrote {path}, of all inputs", err=True)
 
 
 def _open_system(

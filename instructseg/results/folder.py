@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from instructseg.files import remove_abandoned
+from instructseg.results.formats import FORMATS
 from instructseg.results.manifest import Content, Manifest, busy_line
 from instructseg.results.writer import ResultPaths, format_of_file
 
@@ -100,6 +101,10 @@ class ResultFolder:
         self.done = len(plans) - len(self.todo)
         for plan in self.todo:
             self._check_room(plan.places)
+        self._plans = plans
+        self._gathered = {} if single else _gathered(output, plans)
+        if self._manifest is not None:
+            check_room(self._manifest, dict.fromkeys(self._gathered.values()))
         self._begun = False
 
     def __enter__(self) -> ResultFolder:
@@ -132,6 +137,23 @@ class ResultFolder:
         """Records the written results of one input, if any."""
         if self._manifest is not None and self._begun and plan.places.paths:
             self._manifest.finish(plan.places.paths, self._job(plan.item), complete)
+
+    def gather(self) -> list[Path]:
+        """Writes the files about all inputs, of formats that have one, from the results that are there.
+
+        Returns:
+            The files.
+        """
+        written = []
+        for name, path in self._gathered.items():
+            parts = {plan.item.name: plan.places.targets[name] for plan in self._plans}
+            done = {item: part for item, part in parts.items() if part.exists()}
+            if done and self._manifest is not None:
+                self._manifest.begin({path: None})
+                FORMATS[name].gather(path, done, self.instructions)
+                self._manifest.finish([path], {}, complete=True)
+                written.append(path)
+        return written
 
     def _is_done(self, plan: PlannedResult) -> bool:
         """True if an earlier run made the same results of this input.
@@ -239,6 +261,13 @@ def _mark(path: Path) -> list[int]:
         return [len(rows), zlib.crc32(repr(rows).encode("utf-8", "surrogateescape"))]
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
+
+
+def _gathered(output: Path, plans: Sequence[PlannedResult]) -> dict[str, Path]:
+    """Files about all inputs, by format."""
+    names = dict.fromkeys(name for plan in plans for name in plan.places.targets)
+    forms = {name: FORMATS[name] for name in names if FORMATS[name].gathered}
+    return {name: output / one.gathered for name, one in forms.items() if len(plans) > 1 or one.gathers_one}
 
 
 def _check_twice(plans: Iterable[PlannedResult]) -> None:

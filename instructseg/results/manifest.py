@@ -16,7 +16,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +27,40 @@ NAME = ".instructseg.jsonl"
 MAX_BYTES = 256 << 20
 """Largest record that is read."""
 
-_FRAME = re.compile(r"\d{5,9}\.png")
+_NUMBER = re.compile(r"\d{5,9}")
+_FURTHER = re.compile(r"-\d+(?=$|\.\w+$)")
+_SUFFIXES = (".png", ".txt", ".xml", ".json", ".csv")
 
 
 @dataclass(frozen=True)
 class Content:
     """Files within a result folder.
 
+    A name stands for further objects, too: ``1-dog`` for ``1-dog-2``.
+
     Attributes:
-        files: names of PNG files right in it.
-        frames: names of the folders in it (``""`` for itself) that hold ``00000.png`` and so on.
+        files: names of files right in it.
+        frames: names of the folders in it (``""`` for itself) that hold a file per frame.
+        stems: names of these files without suffix; empty for ``00000`` and so on.
+        suffix: of these files.
     """
 
     files: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    stems: tuple[str, ...] = ()
+    suffix: str = ".png"
 
     def owns(self, inside: Path) -> bool:
         """True for files of this content, by path relative to the folder."""
-        if len(inside.parts) == 1 and inside.name in self.files:
-            return inside.suffix == ".png"
-        folder = "" if len(inside.parts) == 1 else inside.parts[0]
-        return len(inside.parts) <= 2 and folder in self.frames and bool(_FRAME.fullmatch(inside.name))
+        *folders, name = inside.parts
+        if not folders and {name, _FURTHER.sub("", name)} & set(self.files):
+            return inside.suffix in _SUFFIXES
+        folder = folders[0] if folders else ""
+        if len(folders) > 1 or not {folder, _FURTHER.sub("", folder)} & set(self.frames):
+            return False
+        stem = name.removesuffix(self.suffix)
+        known = stem in self.stems if self.stems else bool(_NUMBER.fullmatch(stem))
+        return known and name.endswith(self.suffix) and self.suffix in _SUFFIXES
 
 
 @dataclass
@@ -117,7 +130,7 @@ class Manifest:
             if first.get(name, self.run) != self.run:
                 self._append("released", contents)
                 raise ValueError(busy_line(self.folder / name, busy[name]))
-        self._begun = dict(contents)
+        self._begun |= contents
         self.refresh()
 
     def finish(self, paths: Sequence[Path], job: dict[str, Any], complete: bool) -> None:
@@ -171,8 +184,7 @@ class Manifest:
             "state": state,
             "owner": [host(), os.getpid(), _since(os.getpid())],
             "targets": {
-                name: None if content is None else {"files": content.files, "frames": content.frames}
-                for name, content in targets.items()
+                name: None if content is None else asdict(content) for name, content in targets.items()
             },
         }
         if job is not None:
@@ -248,9 +260,9 @@ def _content(given: Any) -> Content | None:
     """Content of a folder by a line; anything but plain names is ignored."""
     if not isinstance(given, dict):
         return None
-    lists = [given[key] if isinstance(given.get(key), list) else [] for key in ("files", "frames")]
-    files, frames = (tuple(name for name in names if isinstance(name, str)) for names in lists)
-    return Content(files, frames)
+    lists = [given[key] if isinstance(given.get(key), list) else [] for key in ("files", "frames", "stems")]
+    files, frames, stems = (tuple(name for name in names if isinstance(name, str)) for names in lists)
+    return Content(files, frames, stems, str(given.get("suffix", ".png")))
 
 
 def _owner(given: Any) -> tuple[str, int, str] | None:

@@ -5,14 +5,48 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+from typing_extensions import Unpack
 
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results.folder import check_room
-from instructseg.results.formats import DEFAULT_FORMATS, FORMATS, ResultInfo, parse_formats
+from instructseg.results.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 from instructseg.results.manifest import Manifest
+from instructseg.results.result_format import ResultInfo
 from instructseg.results.writer import ResultPaths, ResultWriter, check_folder_name, check_free, plan_paths
+
+if TYPE_CHECKING:
+    from instructseg.visualization.overlay import Legend
+
+
+class DrawingOptions(TypedDict, total=False):
+    """How masks and overlays are written.
+
+    Attributes:
+        soft: whether masks are written as probabilities; the predictions must carry them.
+        legend: of overlays; ``"inside"`` and ``"none"`` keep the size of the frames.
+        edge: width in pixels of the band of 255 along outlines in palette images.
+    """
+
+    soft: bool
+    legend: Legend
+    edge: int
+
+
+class SaveOptions(DrawingOptions, total=False):
+    """Options of :func:`save_results`.
+
+    Attributes:
+        sound: file whose sound the written videos have; the frames have times by its clock.
+        frame_names: file of each frame, after which masks are named.
+        path: the input, to which formats of annotation tools refer.
+    """
+
+    sound: Path | None
+    frame_names: Sequence[str]
+    path: Path | None
 
 
 def save_results(
@@ -23,8 +57,8 @@ def save_results(
     image: np.ndarray | None = None,
     fps: float = 24.0,
     name: str = "result",
-    soft: bool = False,
     overwrite: bool = False,
+    **options: Unpack[SaveOptions],
 ) -> list[Path]:
     """Writes predictions to a folder, as the command line does.
 
@@ -40,8 +74,8 @@ def save_results(
         image: ``uint8[H, W, 3]`` RGB of predictions on an image; ``None`` for the one that they carry.
         fps: frames per second of a video.
         name: of the results, without suffix.
-        soft: whether masks are written as probabilities; the predictions must carry them.
         overwrite: whether results of earlier calls are replaced.
+        options: fields of :class:`SaveOptions`.
 
     Returns:
         The files and folders written.
@@ -61,15 +95,23 @@ def save_results(
     video = not isinstance(first, Prediction)
     results = _as_frames(itertools.chain([first], frames), image)
     start = next(results)
-    info = ResultInfo(tuple(one.instruction for one in start.predictions), name, soft, fps if video else None)
-    if soft and any(one.probability is None for one in start.predictions):
+    texts = tuple(dict.fromkeys((one.instruction_id, one.instruction) for one in start.predictions))
+    info = ResultInfo(tuple(text for _, text in texts), name, name, fps=fps if video else None, **options)
+    if info.soft and any(one.probability is None for one in start.predictions):
         raise ValueError("the predictions carry no probability: predict with soft=True")
     check_folder_name(target)
-    places = plan_paths(name, target, wanted, video)
+    places = plan_paths(name, target, wanted, video, info.stems)
     if not overwrite:
         check_free(places.paths)
-    _write(itertools.chain([start], results), places, info, Manifest(target))
-    return places.paths
+    manifest = Manifest(target)
+    gathered = {one: target / FORMATS[one].gathered for one in places.targets if FORMATS[one].gathers_one}
+    check_room(manifest, dict.fromkeys(gathered.values()))
+    _write(itertools.chain([start], results), places, info, manifest)
+    for one, path in gathered.items():
+        manifest.begin({path: None})
+        FORMATS[one].gather(path, {name: places.targets[one]}, info.instructions)
+        manifest.finish([path], {}, complete=True)
+    return [*places.paths, *gathered.values()]
 
 
 def _write(results: Iterable[FrameResult], places: ResultPaths, info: ResultInfo, manifest: Manifest) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 
 from instructseg.prediction import FrameResult
-from instructseg.results.formats import FORMATS, Format, ResultInfo
+from instructseg.results.formats import FORMATS
 from instructseg.results.manifest import Content
+from instructseg.results.result_format import Format, Layout, ResultInfo
 
 _OTHER_SUFFIXES = (
     ".gif", ".webp", ".apng", ".avif", ".bmp", ".tif", ".tiff", ".jp2", ".heic", ".heif", ".svg", ".pdf",
-    ".psd", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mp3", ".wav",
-    ".txt", ".csv", ".tsv", ".jsonl", ".yaml", ".yml", ".xml", ".html", ".npy", ".npz", ".zip", ".tar", ".gz",
+    ".psd", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mp3", ".wav",
+    ".txt", ".tsv", ".jsonl", ".yaml", ".yml", ".html", ".npy", ".zip", ".tar", ".gz",
 )  # fmt: skip
 """Suffixes of files that no format writes."""
 
@@ -27,30 +28,43 @@ class ResultPaths:
     Attributes:
         targets: file or folder by name of the format.
         video: whether the input is a video.
+        stems: names of its frames, if not numbers.
     """
 
     targets: Mapping[str, Path] = field(default_factory=dict)
     video: bool = False
+    stems: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
         """All places."""
-        return list(self.targets.values())
+        return list(self.contents(()))
 
     def contents(self, instructions: Sequence[str]) -> dict[Path, Content | None]:
         """All places, with the future content of folders."""
-        return {path: FORMATS[name].content(instructions, self.video) for name, path in self.targets.items()}
+        layout, found = Layout(instructions, self.video, self.stems), dict[Path, Content | None]()
+        for name, target in self.targets.items():
+            found |= FORMATS[name].contents(target, layout)
+        return found
 
 
-def format_of_file(output: Path) -> str | None:
-    """Format of an ``output`` that is one file; ``None`` for a folder, also one named like a file."""
+def format_of_file(output: Path, formats: Sequence[str] = ()) -> str | None:
+    """Format of an ``output`` that is one file; ``None`` for a folder, also one named like a file.
+
+    Args:
+        output: a path.
+        formats: preferred ones, where several write such a file.
+    """
     suffix = output.suffix.lower()
     if output.is_dir():
         return None
-    return next((name for name, one in FORMATS.items() if suffix in one.image_files + one.video_files), None)
+    fitting = [name for name, one in FORMATS.items() if suffix in one.image_files + one.video_files]
+    return next((name for name in (*formats, *fitting) if name in fitting), None)
 
 
-def plan_paths(name: str, output: Path, formats: Iterable[str], video: bool) -> ResultPaths:
+def plan_paths(
+    name: str, output: Path, formats: Iterable[str], video: bool, stems: tuple[str, ...] = ()
+) -> ResultPaths:
     """Chooses the places of one input's results.
 
     Args:
@@ -58,25 +72,27 @@ def plan_paths(name: str, output: Path, formats: Iterable[str], video: bool) -> 
         output: a folder, or one file of a format, e.g. a ``.png``, ``.jpg`` or ``.mp4`` for the overlay.
         formats: names of :data:`FORMATS`.
         video: whether the input is a video.
+        stems: names of its frames, if not numbers.
 
     Raises:
         ValueError: a file cannot hold the formats.
     """
     wanted = [one for one in FORMATS if one in set(formats)]
-    single = format_of_file(output)
+    single = format_of_file(output, wanted)
     if single is None:
         check_folder_name(output)
-        return ResultPaths({one: FORMATS[one].place(output, name, video) for one in wanted}, video)
+        return ResultPaths({one: FORMATS[one].place(output, name, video) for one in wanted}, video, stems)
     form, suffix = FORMATS[single], output.suffix.lower()
     if suffix not in (form.video_files if video else form.image_files):
-        kind, fit = ("a video", form.video_files) if video else ("an image", form.image_files[:2])
-        fitting = " or ".join(fit)
-        raise ValueError(f"{output}: the result of {kind} is no {suffix}: name a {fitting} file or a folder")
+        kind = "a video" if video else "an image"
+        fit = " or ".join(form.video_files if video else form.image_files[:2])
+        named = f"name a {fit} file or a folder" if fit else "name a folder"
+        raise ValueError(f"{output}: the result of {kind} is no {suffix}: {named}")
     if wanted != [single]:
         raise ValueError(
             f"{output} is one file and holds {form.title} alone: add -f {single}, or give a folder"
         )
-    return ResultPaths({single: output}, video)
+    return ResultPaths({single: output}, video, stems)
 
 
 def check_folder_name(output: Path) -> None:

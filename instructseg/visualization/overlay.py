@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -31,6 +32,8 @@ COVERED_SHARE = 0.9
 NOT_FOUND, COVERED = "not found", "covered"
 """Captions of a prediction without a mask, and of one hidden by later ones."""
 _DARK, _WIDEST = 20, "0.00"
+Legend = Literal["below", "inside", "none"]
+"""Place of the caption: below the image, over its bottom, or nowhere; the last two keep the image's size."""
 
 
 def colour(index: int) -> Colour:
@@ -64,35 +67,49 @@ class Drawable(Protocol):
     def id(self) -> int:
         """Of the object, from 1, which chooses its colour; 0 for none."""
 
+    @property
+    def instruction_id(self) -> int:
+        """Of the instruction; its objects share a line of the caption."""
 
-def draw_predictions(frame: np.ndarray, predictions: Sequence[Drawable], *, below: bool = True) -> np.ndarray:
+
+def draw_predictions(
+    frame: np.ndarray, predictions: Sequence[Drawable], *, legend: Legend = "below", alpha: float = 0.5
+) -> np.ndarray:
     """Paints predictions over their frame, with a caption of labels and scores.
 
-    The caption marks predictions without a mask as not found, without a colour, and masks hidden by later ones
-    (two instructions for the same object) as covered.
+    The caption has a line for each instruction and label, with the colours, the best score and the number of
+    its objects. It marks what was not found, without a colour, and objects hidden by later ones (two
+    instructions for the same object) as covered.
 
     Args:
         frame: ``uint8[H, W, 3]`` RGB; not modified.
         predictions: an object has the colour of its id, one without an id that of its place.
-        below: whether the caption stands below the image and hides nothing.
+        legend: place of the caption.
+        alpha: strength of the tint; 0 leaves outlines alone, and the colours inside visible.
 
     Returns:
         As of :func:`draw_masks`; of the same size for all frames of a size with these instructions.
+
+    Raises:
+        ValueError: a mask is of another size, ``alpha`` is outside 0..1, or ``legend`` is unknown.
     """
     masks = [one.mask for one in predictions]
-    _check(frame, masks, None, None, 0.5, None)
-    hidden = covered(masks)
-    notes = [
-        NOT_FOUND if not one.found else f"{one.score:.2f}, {COVERED}" if place in hidden else f"{one.score:.2f}"
-        for place, one in enumerate(predictions)
-    ]
+    _check(frame, masks, None, None, alpha, None)
+    if legend not in ("below", "inside", "none"):
+        raise ValueError(f"unknown legend '{legend}': use below, inside or none")
     colours = [colour(one.id - 1 if one.id else place) for place, one in enumerate(predictions)]
-    painted = _paint(frame, masks, 0.5, colours)
-    if not predictions:
+    painted = _paint(frame, masks, alpha, colours)
+    if not predictions or legend == "none":
         return painted
-    tints = [tint if one.found else None for tint, one in zip(colours, predictions, strict=True)]
-    texts = [_plain(one.label) for one in predictions]
-    return _caption(painted, texts, notes, (f"{_WIDEST}, {COVERED}", NOT_FOUND), tints, below)
+    hidden, entries = covered(masks), list[_Entry]()
+    places = range(len(predictions))
+    for (_, label), line in groupby(places, lambda i: (predictions[i].instruction_id, predictions[i].label)):
+        found = [i for i in line if predictions[i].found]
+        note = f"{max(predictions[i].score for i in found):.2f}" if found else NOT_FOUND
+        note += f" ×{len(found)}" if len(found) > 1 else ""
+        note += f", {COVERED}" if found and hidden.issuperset(found) else ""
+        entries.append((_plain(label), note, [colours[i] for i in found]))
+    return _caption(painted, entries, (f"{_WIDEST}, {COVERED}", NOT_FOUND), legend == "below")
 
 
 def covered(masks: Sequence[np.ndarray]) -> set[int]:
@@ -145,8 +162,11 @@ def draw_masks(
     painted = _paint(image, masks, alpha, chosen)
     if not labels:
         return painted
-    notes = None if scores is None else [f"{score:.2f}" for score in scores]
-    return _caption(painted, [_plain(label) for label in labels], notes, (_WIDEST,), chosen, below)
+    notes = [None] * len(labels) if scores is None else [f"{score:.2f}" for score in scores]
+    entries: list[_Entry] = [
+        (_plain(label), note, [tint]) for label, note, tint in zip(labels, notes, chosen, strict=True)
+    ]
+    return _caption(painted, entries, (_WIDEST,), below)
 
 
 def _paint(
@@ -206,17 +226,14 @@ def _plain(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def _caption(
-    image: np.ndarray,
-    texts: Sequence[str],
-    notes: Sequence[str] | None,
-    widest: Sequence[str],
-    tints: Sequence[Colour | None],
-    below: bool,
-) -> np.ndarray:
-    """The image with a strip of text lines, each label's first line led by a swatch of its colour.
+_Entry = tuple[str, str | None, Sequence[Colour]]
+"""A label, the note behind it, and the colours of its objects."""
 
-    Each label is followed by its note; the strip has room for any of ``widest`` in its place.
+
+def _caption(image: np.ndarray, entries: Sequence[_Entry], widest: Sequence[str], below: bool) -> np.ndarray:
+    """The image with a strip of text lines, each label's first line led by a swatch of its colours.
+
+    The strip has room for any of ``widest`` in the place of a note.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -226,13 +243,13 @@ def _caption(
     step, margin = round(size * 1.4), round(size * 0.6)
     indent = margin + round(size * 1.3)
 
-    lines: list[tuple[str, Colour | None]] = []
-    for i, (text, tint) in enumerate(zip(texts, tints, strict=True)):
-        if notes is None:
+    lines: list[tuple[str, Sequence[Colour]]] = []
+    for text, note, tints in entries:
+        if note is None:
             broken = _wrap(text, font, width - indent - margin)
         else:
-            broken = _noted(text, notes[i], widest, font, width - indent - margin)
-        lines += [(line, None if place else tint) for place, line in enumerate(broken)]
+            broken = _noted(text, note, widest, font, width - indent - margin)
+        lines += [(line, () if place else tints) for place, line in enumerate(broken)]
     room = max(1, int((CAPTION_SHARE * height - margin) // step))
     if len(lines) > room:
         last, swatch = lines[room - 1]
@@ -247,10 +264,12 @@ def _caption(
     draw = ImageDraw.Draw(canvas)
     for i, (line, swatch) in enumerate(lines):
         middle = top + margin / 2 + (i + 0.5) * step
-        if swatch is not None:
-            half = size * 0.36
-            box = (margin, middle - half, margin + 2 * half, middle + half)
-            draw.rounded_rectangle(box, radius=size * 0.15, fill=swatch)
+        half = size * 0.36
+        for place, tint in enumerate(swatch):
+            # several objects share the square
+            left, right = (margin + 2 * half * share / len(swatch) for share in (place, place + 1))
+            box = (left, middle - half, right, middle + half)
+            draw.rounded_rectangle(box, radius=size * 0.15 / len(swatch), fill=tint)
         draw.text((indent, middle), line, font=font, fill=(255, 255, 255), anchor="lm")
     return np.array(canvas)
 

@@ -19,8 +19,8 @@ from instructseg.cli.job import Job
 from instructseg.files import host, remove_abandoned, temporary_path
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultFolder, ResultInfo, ResultPaths, ResultWriter, format_of_file, plan_paths
-from instructseg.results.formats import covered
 from instructseg.results.manifest import NAME, Manifest
+from instructseg.results.raster_formats import covered
 
 ALL = ("overlay", "masks", "palette", "rle")
 PROMPTS = ("the cat", "dog")
@@ -52,12 +52,12 @@ def results(
     return ResultFolder(Path(output), inputs, places, prompts, options, overwrite)
 
 
-def result(index: int = 0) -> FrameResult:
+def result(index: int = 0, prompts: tuple[str, ...] = PROMPTS) -> FrameResult:
     masks = [np.zeros((4, 4), bool) for _ in PROMPTS]
     masks[0][:2], masks[1][:, :2] = True, True
     found = [
         Prediction(mask, 0.5 + i / 4, 1.0, text)
-        for i, (text, mask) in enumerate(zip(PROMPTS, masks, strict=True))
+        for i, (text, mask) in enumerate(zip(prompts, masks, strict=True))
     ]
     return FrameResult(index, np.zeros((4, 4, 3), np.uint8), found)
 
@@ -69,7 +69,7 @@ def write(run: ResultFolder, frames: int = 1, inputs: int = 99) -> None:
             info = ResultInfo(run.instructions, "x", fps=10.0 if step.places.video else None)
             with ResultWriter(step.places, info, run.begin) as writer:
                 for index in range(frames):
-                    writer.write(result(index))
+                    writer.write(result(index, run.instructions))
             run.finish(step)
 
 
@@ -142,7 +142,8 @@ def test_frames_of_a_longer_video_do_not_stay() -> None:
     write(results("photos/1.jpg", video=True), frames=5)
     write(results("photos/1.jpg", video=True, overwrite=True), frames=2)
     for folder in ("1_masks/1-the-cat", "1_masks/2-dog", "1_palette"):
-        assert sorted(path.name for path in Path("out", folder).iterdir()) == ["00000.png", "00001.png"]
+        assert sorted(path.name for path in Path("out", folder).glob("*.png")) == ["00000.png", "00001.png"]
+    assert Path("out/1_palette/times.csv").read_text().count("\n") == 3
     Path("out/1_palette/00001b.png").touch()
     with pytest.raises(ValueError, match=r"1_palette holds 00001b.png"):
         results("photos/1.jpg", video=True, overwrite=True)
@@ -282,7 +283,9 @@ def test_one_file() -> None:
     ("name", "formats", "video", "message"),
     [
         ("x.gif", ALL[:1], False, "no .gif file is written"),
-        ("x.MOV", ALL[:1], True, "no .MOV file is written"),
+        ("x.AVI", ALL[:1], True, "no .AVI file is written"),
+        ("x.mov", ALL[:1], True, "holds the cut-out video alone: add -f prores"),
+        ("x.webm", ("webm",), False, "no .webm: name a folder"),
         ("x.jsonl", ALL[3:], False, "a .json for run lengths"),
         ("x.json", ALL[:1], False, "holds run lengths alone"),
         ("x.png", ALL[:1], True, "the result of a video is no .png"),

@@ -62,7 +62,7 @@ def test_mistakes_are_refused_before_a_file_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for given, options, message in (
         ([], {}, "no predictions"),
-        ([prediction()], {}, "predictions on an image need it"),
+        ([prediction()], {}, "predictions without their image need it"),
         ([prediction()], {"image": FRAME, "formats": "gif"}, "unknown format"),
         ([prediction()], {"image": FRAME, "soft": True}, "carry no probability"),
         ([prediction()], {"image": FRAME, "name": "../x"}, "is no file name"),

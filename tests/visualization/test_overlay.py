@@ -195,3 +195,31 @@ def test_predictions_must_fit_their_frame() -> None:
     assert np.array_equal(draw_predictions(IMAGE, []), IMAGE)
     with pytest.raises(ValueError, match="mask 0 has the shape"):
         draw_predictions(IMAGE, [predicted(np.ones((2, 2), bool))])
+
+
+def test_objects_of_an_instruction_share_a_line_and_a_swatch() -> None:
+    frame = np.full((100, 120, 3), 90, np.uint8)
+
+    def one(mask: np.ndarray, track: int, place: int = 0) -> Prediction:
+        return Prediction(mask, 0.5, 1.0, ("dog", "cat")[place], id=track, instruction_id=place)
+
+    first, second, cat = one(box(10, 10, 30, 30), 1), one(box(50, 50, 80, 80), 3), one(box(5, 70, 20, 90), 2, 1)
+    both, alone = draw_predictions(frame, [first, second, cat]), draw_predictions(frame, [first, cat])
+    assert both.shape == alone.shape  # frames of a video, whatever is in them
+    for drawn, seen in ((both, {0, 2, 1}), (alone, {0, 1})):
+        strip = {tuple(pixel) for pixel in drawn[100:].reshape(-1, 3)}
+        assert {i for i in range(3) if colour(i) in strip} == seen
+    assert (both[60, 60] != 90).any() and (alone[60, 60] == 90).all()
+
+
+def test_the_legend_may_stand_inside_or_be_left_out() -> None:
+    frame = np.full((100, 120, 3), 90, np.uint8)
+    found = [predicted(box(10, 10, 30, 30))]
+    below, inside, none = (
+        draw_predictions(frame, found, legend=legend) for legend in ("below", "inside", "none")
+    )
+    assert below.shape[0] > 100 and inside.shape == none.shape == frame.shape
+    assert (none[80:] == 90).all() and (inside[80:] != 90).any() and (inside[:50] == none[:50]).all()
+    assert (draw_predictions(frame, found, alpha=0.0)[15:25, 15:25] == 90).all()
+    with pytest.raises(ValueError, match="unknown legend 'above': use below, inside or none"):
+        draw_predictions(frame, found, legend="above")  # type: ignore[arg-type]
