@@ -84,11 +84,7 @@ class Mixture:
         )  # in slots of a cycle, which has each data set's slots in a row
 
     def source(self, index: int) -> int:
-        """The data set of batch ``index``.
-
-        Raises:
-            IndexError: ``index`` is negative.
-        """
+        """The data set of batch ``index``; raises ``IndexError`` where ``index`` is negative."""
         return self._locate(index)[0]
 
     def items(self, index: int) -> tuple[int, list[int]]:

@@ -141,6 +141,10 @@ class Record:
         """A list of texts."""
         return tuple(text(entry, self.where, name) for entry in self.list(name))
 
+    def ids(self, name: str) -> tuple[str, ...]:
+        """A list of ids as texts, each once."""
+        return tuple(dict.fromkeys(str(identifier(entry, self.where, name)) for entry in self.list(name)))
+
     def names(self, name: str) -> tuple[str, ...]:
         """A list of different names of files below a folder."""
         found = tuple(file_name(entry, self.where, name) for entry in self.list(name))

@@ -100,11 +100,7 @@ class DavisSums:
     objects: dict[str, tuple[Statistics, Statistics]] = field(default_factory=dict)
 
     def add(self, scores: SequenceScores) -> None:
-        """Counts the objects of a sequence.
-
-        Raises:
-            ValueError: the sequence has no frame to score.
-        """
+        """Counts the objects of a sequence; raises ``ValueError`` where the sequence has no frame to score."""
         for number, index in enumerate(scores.official_order, start=1):
             self.objects[f"{scores.name}_{number}"] = (
                 statistics(scores.region[index], self.official_decay),

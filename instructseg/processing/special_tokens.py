@@ -49,11 +49,7 @@ def ensure_special_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> int:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    """The id of a token of the vocabulary.
-
-    Raises:
-        ValueError: the vocabulary lacks it.
-    """
+    """The id of a token of the vocabulary; raises ``ValueError`` where the vocabulary lacks it."""
     number = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(number, int) or tokenizer.convert_ids_to_tokens(number) != token:
         raise ValueError(f"the tokenizer has no token {token!r}: call ensure_special_tokens first")

@@ -229,11 +229,7 @@ def _refs(mask: Any, objects: Any, folder: Path, where: str) -> tuple[MaskRef, .
 
 
 def open_for_masks(source: Path, split: str | None) -> CustomImages:
-    """Opens data with instructions for masks only.
-
-    Raises:
-        DataError: some ask for text.
-    """
+    """Opens data with instructions for masks only; raises ``DataError`` where some ask for text."""
     dataset = CustomImages(source, split or None)
     if any(row.task is Task.VQA for row in dataset.rows):
         message = "some rows ask for text (task vqa), whose answers are not scored: give them another split"

@@ -16,11 +16,12 @@ only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
+from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
-from instructseg.data.records import Record, file_kind, identifier
+from instructseg.data.records import Record, file_kind
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import RleTruth, read_tracks
 
@@ -60,38 +61,26 @@ class MeVis(ReferringVideos):
             raise ValueError(f"no split {split!r}: there are {', '.join(SPLITS)}")
         folder = Path(root) / split
         file, masks = folder / "meta_expressions.json", folder / "mask_dict.json"
-        videos = read_videos(file)
-        # as in the official code; one frame shows no motion
         with file_kind(file, "not a MeViS meta file"):
-            kept = {
-                n: video for n, video in videos.items() if split != "train" or len(video.list("frames")) >= 2
-            }
-            wanted = {
-                obj
-                for video in kept.values()
-                for _, entry in read_expressions(video)
-                for obj in _objects(entry)
-            }
-            truth = RleTruth(masks, read_tracks(masks, wanted)) if wanted or split != "valid" else None
-            clips = [_clip(folder, *item, truth=truth, normalize=normalize) for item in kept.items()]
-        skipped = {"videos of one frame": len(videos) - len(kept)} if len(kept) < len(videos) else {}
+            clips = [_clip(folder, *item, normalize=normalize) for item in read_videos(file).items()]
+        # as in the official code; one frame shows no motion
+        kept = [clip for clip in clips if split != "train" or len(clip) >= 2]
+        wanted = {obj for clip in kept for expression in clip.expressions for obj in expression.objects}
+        if wanted or split != "valid":
+            truth = RleTruth(masks, read_tracks(masks, wanted))
+            kept = [replace(clip, truth=truth) for clip in kept]
+        skipped = {"videos of one frame": len(clips) - len(kept)} if len(kept) < len(clips) else {}
         name, published = f"mevis/{split}", PUBLISHED[split]
-        return cls(name, clips, sampling=sampling, reverse=0.0, published=published, skipped=skipped)
+        return cls(name, kept, sampling=sampling, reverse=0.0, published=published, skipped=skipped)
 
 
-def _objects(entry: Record) -> tuple[str, ...]:
-    """Target annotations of an expression, without repetitions."""
-    if not entry.has("anno_id"):
-        return ()
-    return tuple(dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id")))
-
-
-def _clip(folder: Path, name: str, video: Record, truth: Truth | None, normalize: bool) -> Clip:
+def _clip(folder: Path, name: str, video: Record, normalize: bool) -> Clip:
     frames = video.names("frames")
     expressions = []
     for number, entry in read_expressions(video):
         words = entry.text("exp")
         said = " ".join(words.lower().split()) if normalize else words
-        expressions.append(Expression(number, said, _objects(entry)))
+        objects = entry.ids("anno_id") if entry.has("anno_id") else ()
+        expressions.append(Expression(number, said, objects))
     files = FrameFiles.named(folder / "JPEGImages" / name, frames)
-    return Clip(name, files, frames, tuple(expressions), truth)
+    return Clip(name, files, frames, tuple(expressions))

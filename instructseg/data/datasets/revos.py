@@ -26,7 +26,7 @@ from types import MappingProxyType
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.data_files import read_json
 from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
-from instructseg.data.records import Record, file_kind, identifier
+from instructseg.data.records import Record, file_kind
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
 from instructseg.structures import Task
@@ -71,7 +71,9 @@ class ReVos(ReferringVideos):
         if foreground is None:
             foreground = split == "valid" and behind.is_file()
         areas = _read_foreground(behind, {clip.name for clip in clips}) if foreground else {}
-        clips = [_with_truth(clip, RleTruth(masks, tracks), behind, areas) for clip in clips]
+        truth = RleTruth(masks, tracks)
+        foregrounds = {name: RleTruth(behind, {"": track}) for name, track in areas.items()}
+        clips = [replace(c, truth=truth, foreground_truth=foregrounds.get(c.name)) for c in clips]
         return cls(f"revos/{split}", clips, Task.REASON_VOS, sampling, published=PUBLISHED[split])
 
 
@@ -79,16 +81,10 @@ def _clip(images: Path, name: str, video: Record) -> Clip:
     frames = video.names("frames")
     expressions = []
     for number, entry in read_expressions(video):
-        meant = dict.fromkeys(str(identifier(n, entry.where, "anno_id")) for n in entry.list("anno_id"))
-        kind = entry.whole("type_id")
-        expressions.append(Expression(number, entry.text("exp"), tuple(meant), TYPES.get(kind, str(kind))))
+        meant, kind = entry.ids("anno_id"), entry.whole("type_id")
+        expressions.append(Expression(number, entry.text("exp"), meant, TYPES.get(kind, str(kind))))
     files = FrameFiles.named(images / name, frames)
     return Clip(name, files, frames, tuple(expressions), None, video.size())
-
-
-def _with_truth(clip: Clip, truth: RleTruth, file: Path, areas: Mapping[str, Track]) -> Clip:
-    behind = RleTruth(file, {"": areas[clip.name]}) if clip.name in areas else None
-    return replace(clip, truth=truth, foreground_truth=behind)
 
 
 def _read_foreground(file: Path, names: set[str]) -> dict[str, Track]:

@@ -97,11 +97,7 @@ class Zero(FullySharded):
         return target
 
     def read(self, folder: Path, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-        """Takes DeepSpeed's parts.
-
-        Raises:
-            ValueError: the checkpoint was written without DeepSpeed.
-        """
+        """Takes DeepSpeed's parts; raises ``ValueError`` where the checkpoint was written without DeepSpeed."""
         if not (folder / PARTS).is_dir():
             raise ValueError(
                 f"{folder} was written without DeepSpeed: resume without, or start anew from its weights"
