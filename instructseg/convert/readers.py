@@ -213,7 +213,7 @@ def _load_torch(file: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # damaged bytes look like a new protocol, which torch tells of at length
+            )  # damaged bytes look like a new protocol, which torch explains at length
             return torch.load(file, map_location="cpu", weights_only=True, mmap=_is_mapped(file))
     except MemoryError as error:  # a damaged length asks for more than there is
         raise ValueError(f"{file} is damaged, or too large for this machine's memory") from error

@@ -118,7 +118,7 @@ class Clip:
         frames: ``uint8[H, W, 3]`` RGB each, read when asked for.
         frame_names: one per frame; a result mask is stored under its frame's name.
         truth: of the objects; ``None`` where it is not public.
-        recorded_size: ``(height, width)`` in pixels where the annotations tell; else the first frame's.
+        recorded_size: ``(height, width)`` in pixels where it is annotated; else the first frame's.
         foreground_truth: one object, ``""``: everything that any expression of the video may mean; ``None``
             where the data set does not record it.
     """

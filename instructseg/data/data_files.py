@@ -21,7 +21,7 @@ from instructseg.data.records import DataError, Fault, MissingFile, Problem
 from instructseg.media import load_image
 
 LONGEST = 131_072
-"""Letters of a usual field; a longer one is what follows a quote that nobody closed."""
+"""Characters of a usual field; a longer one follows an unclosed quote."""
 
 
 def missing_files(files: Iterable[Path]) -> Iterator[Problem]:
@@ -134,8 +134,8 @@ def read_delimited(
 
     Args:
         file: in UTF-8, with or without a byte order mark.
-        longest: letters of a field.
-        absent: stands in the fields that a row ends before.
+        longest: characters of a field.
+        absent: value of missing fields at the end of a row.
 
     Returns:
         The columns, and line and fields of each row; fields after the last column are under ``None``.

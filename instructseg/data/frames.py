@@ -18,7 +18,7 @@ def training_frames(
     Args:
         length: frames of the video, at least 1; a video shorter than ``count`` gives all its frames.
         count: key frame and references together, at least 1.
-        reverse: chance that time runs backwards. Released: 0.3; 0 where the instruction speaks of
+        reverse: chance that time runs backwards. Released: 0.3; 0 where the instruction describes
             motion, which backwards is another one.
 
     Returns:

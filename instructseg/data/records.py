@@ -258,7 +258,7 @@ def by_id(
     for number, (key, entry, where) in enumerate(entries):
         if key in found and not same(found[key], entry):
             first, place = places[key]
-            # where a place is an id, only the order tells the two apart
+            # where a place is an id, only the order distinguishes the two
             one, other = (
                 ("here", f"that at {place}") if place != where else (f"[{first}]", f"that at [{number}]")
             )

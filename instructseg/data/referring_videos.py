@@ -145,7 +145,7 @@ class ReferringVideos(Dataset):
             for t, frame in enumerate(clip.frame_names):
                 place = f"{self.name}/{clip.name}, frame {frame}"
                 yield place, partial(self._read, clip, t, place)
-        yield from super().readers()  # tells what is visible in no frame
+        yield from super().readers()  # finds targets that are visible in no frame
 
     def locate(self, index: int) -> tuple[Clip, Expression]:
         """The video and the expression of sample ``index``; raises ``IndexError``."""

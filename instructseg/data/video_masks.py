@@ -132,7 +132,7 @@ class RleTruth(Truth):
         for obj in clip.meant:
             track, where = self.tracks.get(obj), f"{self.file}, object {obj}"
             if track is None:
-                yield Problem(Fault.ID, where, f"is not there, but {clip.name} speaks of it")
+                yield Problem(Fault.ID, where, f"is missing, but {clip.name} refers to it")
                 continue
             if len(track) != len(clip):
                 message = f"masks of {len(track)} frames, but {clip.name} has {len(clip)}"
@@ -150,7 +150,7 @@ class RleTruth(Truth):
     def _track(self, obj: str) -> Track:
         if obj not in self.tracks:
             where = f"{self.file}, object {obj}"
-            raise DataError(Fault.ID, where, "is not there, but an expression speaks of it")
+            raise DataError(Fault.ID, where, "is missing, but an expression refers to it")
         return self.tracks[obj]
 
 

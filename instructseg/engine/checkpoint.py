@@ -114,7 +114,7 @@ def restore(output_dir: Path, model: nn.Module) -> tuple[Path, dict[str, torch.T
         reason = failures[0][1]
         others = " (nor can those before it)" if len(failures) > 1 else ""
         raise ValueError(
-            f"cannot resume: {reason}{others}; choose another output_dir to start anew"
+            f"cannot resume: {reason}{others}; choose another output_dir to start a new run"
         ) from reason
 
     folder = from_main(choose)

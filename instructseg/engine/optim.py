@@ -144,7 +144,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     now = optimizer.state_dict()["param_groups"]
     if [group["names"] for group in now] != [group.get("names") for group in saved["param_groups"]]:
         raise ValueError(
-            "the checkpoint trained other parameters: restore trainable, frozen and lr_scale, or start anew"
+            "the checkpoint trained other parameters: restore trainable, frozen and lr_scale, or train anew"
         )
     _check_moments(optimizer, saved["state"])
     optimizer.load_state_dict({"state": saved["state"], "param_groups": now})

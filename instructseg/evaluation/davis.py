@@ -38,7 +38,7 @@ class SequenceScores:
 
     @property
     def official_order(self) -> list[int]:
-        """Objects as the official tables list them: by the label of their proposal, numbered anew."""
+        """Objects as the official tables list them: by the label of their proposal, renumbered."""
         return sorted(range(len(self.labels)), key=lambda index: self.labels[index])
 
 

@@ -169,7 +169,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.parametrize("name", sorted(DAMAGES))
 def test_without_a_readable_checkpoint_the_error_is_one_line(tmp_path: Path, name: str) -> None:
     DAMAGES[name](save(tmp_path, 1))
-    with pytest.raises(ValueError, match=r"cannot resume: .*checkpoint-1.*output_dir to start anew") as caught:
+    with pytest.raises(
+        ValueError, match=r"cannot resume: .*checkpoint-1.*output_dir to start a new run"
+    ) as caught:
         restore(tmp_path, TinyModel())
     assert "\n" not in str(caught.value)
     assert (tmp_path / "checkpoint-1").is_dir()

@@ -43,7 +43,7 @@ _CIRCLE_POINTS = 72
 _CORNERS = {"polygon": range(3, 1 << 30), "rectangle": (2, 4), "circle": (2,)}
 """Shape -> how many points a LabelMe file may give of it."""
 NOTHING = "its segmentation is empty: draw one, or leave the annotation out"
-BLANK = "no pixel of the image is in it: draw it anew, or leave it out"
+BLANK = "it covers no pixel of the image: draw it again, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class MaskFiles:
 
         Args:
             image: path of the image, by whose end a COCO file knows it.
-            height: of the image, in pixels, for files that do not tell.
+            height: of the image, in pixels, for files without it.
             width: likewise.
 
         Raises:

@@ -17,7 +17,7 @@ TRAIN, VAL = "train", "val"
 """Splits of custom data that are made where the table names none."""
 
 _TOLD = 9
-"""Faults that an error tells beside the first one."""
+"""Faults that an error lists beside the first one."""
 _NOT_THERE: Any = object()
 
 HELD_OUT = 5

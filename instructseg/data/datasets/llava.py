@@ -52,7 +52,7 @@ class Llava(Dataset):
     Args:
         root: holds the images and, unless given, ``file``.
         file: the annotations: a name in ``root``, or a path; by default the first of :data:`FILES` there.
-        coco: the folder for images whose path speaks of ``coco``, and for bare names; by default
+        coco: the folder for images with ``coco`` in their path, and for bare names; by default
             ``root`` is searched. The released code joins it with the whole ``coco/train2017/...``: images
             of ``.../coco/coco/train2017`` are found as well.
 

@@ -31,7 +31,7 @@ from instructseg.media import load_image
 FILE = "mmbench_dev_20230712.tsv"
 _LETTERS = ("A", "B", "C", "D")
 _KEPT = ("category", "l2-category", "source", "split")
-_LONGEST = 1 << 30  # letters: an image is one field
+_LONGEST = 1 << 30  # characters: an image is one field
 _LONGEST_INDEX = 64  # an image is longer
 
 

@@ -148,7 +148,7 @@ def _original(root: Path, split: str) -> list[Clip]:
         if not images.is_dir():
             raise FileNotFoundError(f"{images} is missing, though {file} lists it")
         masks = root / "DAVIS" / "Annotations_unsupervised" / "480p" / name
-        # no file lists the frames; each has both, so that a missing one is told from one that never was
+        # no file lists the frames; each has both, so that a missing file is noticed
         found = {path.stem for path in (*images.glob("*.jpg"), *masks.glob("*.png"))}
         frames, truth = tuple(sorted(found)), PaletteTruth(masks, tuple(sorted(found)))
         expressions = _numbered(root, name, sets)
@@ -228,7 +228,7 @@ def _referformer(root: Path, split: str) -> list[Clip]:
 def _place(number: str, entry: Record) -> int:
     """An expression's number, from which its set follows."""
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise DataError(Fault.ID, entry.where, f"{number[:60]!r} is no number: of it the set is told")
+        raise DataError(Fault.ID, entry.where, f"{number[:60]!r} is no number, which decides the set")
     return int(number)
 
 

@@ -76,7 +76,7 @@ class RefYtVos(ReferringVideos):
             root: the folder that holds ``meta_expressions``.
             sentences: ``each`` or ``joined``; released for training: ``joined``.
             official_count: whether anything but 202 validation videos (2021) is an error.
-            first_frame: of the 2020 files, take the expressions of who saw the first frame only.
+            first_frame: of the 2020 files, take the expressions written after the first frame alone.
 
         Raises:
             FileNotFoundError, DataError: a meta file is missing or damaged.

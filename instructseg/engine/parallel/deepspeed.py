@@ -100,6 +100,6 @@ class Zero(FullySharded):
         """Takes DeepSpeed's parts; raises ``ValueError`` where the checkpoint was written without DeepSpeed."""
         if not (folder / PARTS).is_dir():
             raise ValueError(
-                f"{folder} was written without DeepSpeed: resume without, or start anew from its weights"
+                f"{folder} was written without DeepSpeed: resume without, or start a new run from its weights"
             )
         self.engine.load_checkpoint(str(folder / PARTS), tag="state")

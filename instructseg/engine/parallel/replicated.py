@@ -188,7 +188,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 def average_gradients(parameters: list[nn.Parameter], device: torch.device) -> None:
     """Averages gradients over the processes, in place.
 
-    A parameter that some process used counts as zero in those that did not; one that nobody used keeps no
+    A parameter that some process used counts as zero in those that did not; one that none used keeps no
     gradient, so that the optimizer skips it.
 
     Args:

@@ -90,7 +90,7 @@ def test_an_id_that_does_not_join_is_named(root):
     problems = catalog.check("revos", root).problems
     assert {p.fault for p in problems} == {Fault.ID}
     assert str(problems[0]).endswith(
-        "mask_dict.json, object 0: is not there, but UVO/all/2E4T5NCywcE speaks of it"
+        "mask_dict.json, object 0: is missing, but UVO/all/2E4T5NCywcE refers to it"
     )
     dataset = ReVos.open(root, "train")
     with pytest.raises(DataError, match=r"mask_dict.json, object 0: is not there"):
