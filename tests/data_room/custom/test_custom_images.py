@@ -14,7 +14,7 @@ from instructseg.data.records import DataError, Fault
 from instructseg.masks import mask_to_rle, save_binary_png, save_palette_png
 from instructseg.media import save_image
 from instructseg.structures import Task
-from recipes.nano.layouts.scenes import draw_pictures, pixel_contours
+from recipes.nano.layouts.scenes import draw_images, pixel_contours
 from recipes.nano.layouts.text import write_own
 
 COUNT, SEED = 3, 8
@@ -24,7 +24,7 @@ IDS = np.array([[0, 1, 1, 2], [0, 1, 2, 2], [3, 0, 0, 0]], np.uint8)
 def test_the_generated_table(tmp_path: Path) -> None:
     write_own(tmp_path, COUNT, SEED)
     part, index = CustomImages(tmp_path), 0
-    for picture in draw_pictures(COUNT, SEED):
+    for picture in draw_images(COUNT, SEED):
         for i, texts in picture.said.items():
             sample, index = part[index], index + 1
             assert sample.instruction == texts[0]

@@ -211,7 +211,7 @@ def test_an_object_that_does_not_join_is_found(root):
     write_table(root / "instructions.csv", (*row, "99"))
     (root / "counts.json").unlink()
     (problem,) = catalog.check("custom-videos", root).problems
-    assert problem.fault is Fault.ID and "tracks.json, object 99: is not there" in str(problem)
+    assert problem.fault is Fault.ID and "tracks.json, object 99: is missing" in str(problem)
     write_table(root / "instructions.csv", ("videos/street", "a dog", "masks/street", "red"))
     with pytest.raises(DataError, match="object 'red' is not a number of 1 to 255"):
         CustomVideos.open(root)[0]

@@ -10,7 +10,7 @@ from instructseg.data import catalog
 from instructseg.data.datasets.grefcoco import SPLITS, GRefCoco
 from instructseg.data.records import DataError, Fault
 from recipes.nano.layouts.images import write_grefcoco, write_python2_pickle
-from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.scenes import draw_images
 
 COUNT, SEED = 2, 11
 
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_one_several_and_no_target(root: Path) -> None:
-    drawn = {picture.number: picture for picture in draw_pictures(4 * COUNT, SEED)}
+    drawn = {picture.number: picture for picture in draw_images(4 * COUNT, SEED)}
     for place, split in enumerate(SPLITS):
         part = GRefCoco.open(root, split)
         sizes = set()

@@ -10,7 +10,7 @@ from instructseg.data import catalog
 from instructseg.data.datasets.llava import Llava
 from instructseg.data.records import DataError, Fault
 from instructseg.structures import Task
-from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.scenes import draw_images
 from recipes.nano.layouts.text import facts, write_llava
 
 COUNT, SEED = 8, 4
@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_every_round_is_a_sample(root: Path) -> None:
     part, index = Llava(root), 0
-    for picture in draw_pictures(COUNT, SEED):
+    for picture in draw_images(COUNT, SEED):
         before: tuple[tuple[str, str], ...] = ()
         for question, reply in facts(picture):
             sample = part[index]

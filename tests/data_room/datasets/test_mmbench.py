@@ -10,7 +10,7 @@ from instructseg.data import catalog
 from instructseg.data.datasets.mmbench import FILE, MMBench
 from instructseg.data.datasets.vqa import LETTER_ANSWER
 from instructseg.data.records import DataError, Fault
-from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.scenes import draw_images
 from recipes.nano.layouts.text import colour_choice, write_mmbench
 
 COUNT, SEED = 3, 9
@@ -27,7 +27,7 @@ def test_questions_and_images(root: Path) -> None:
     part = MMBench(root)
     assert csv.field_size_limit() == limit
     assert part.counts() == {"questions": 2 * COUNT, "images": COUNT}
-    for place, picture in enumerate(draw_pictures(COUNT, SEED)):
+    for place, picture in enumerate(draw_images(COUNT, SEED)):
         text, choices, right = colour_choice(picture)
         options = "".join(f"\n{letter}. {choice}" for letter, choice in zip("ABCD", choices, strict=True))
         first, second = part[2 * place], part[2 * place + 1]

@@ -17,7 +17,7 @@ from instructseg.data.records import DataError, Fault
 from instructseg.media import save_image
 from instructseg.structures import Task
 from recipes.nano.layouts.images import write_reasonseg
-from recipes.nano.layouts.scenes import draw_pictures, pixel_contours
+from recipes.nano.layouts.scenes import draw_images, pixel_contours
 
 COUNT, SEED = 4, 2
 BIG, SMALL = [[1, 1], [20, 1], [20, 20], [1, 20]], [[5.9, 5.9], [10, 5], [10, 10], [5, 10]]
@@ -38,7 +38,7 @@ def record(root: Path, shapes: list[dict[str, Any]], raw: bytes | None = None) -
 
 
 def test_masks_are_the_drawn_ones(root: Path) -> None:
-    drawn = draw_pictures(3 * COUNT, SEED)
+    drawn = draw_images(3 * COUNT, SEED)
     ignored = 0
     for place, split in enumerate(reasonseg.SPLITS):
         part = ReasonSeg(root, split)

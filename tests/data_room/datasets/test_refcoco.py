@@ -19,7 +19,7 @@ from instructseg.masks import mask_to_rle, polygons_to_mask
 from instructseg.media import save_image
 from instructseg.structures import Task
 from recipes.nano.layouts.images import write_python2_pickle, write_refcoco
-from recipes.nano.layouts.scenes import coco_polygons, draw_pictures
+from recipes.nano.layouts.scenes import coco_polygons, draw_images
 
 COUNT, SEED = 2, 5
 
@@ -53,7 +53,7 @@ def tiny(root: Path, ref: dict[str, Any] | None = None, annotation: dict[str, An
 
 @pytest.mark.parametrize(("name", "split_by"), list(SPLITS))
 def test_masks_and_sentences_are_the_drawn_ones(root: Path, name: str, split_by: str) -> None:
-    drawn = {picture.number: picture for picture in draw_pictures(4 * COUNT, SEED)}
+    drawn = {picture.number: picture for picture in draw_images(4 * COUNT, SEED)}
     kinds, seen = set(), set()
     for split in SPLITS[name, split_by]:
         part = RefCoco.open(root, name, split, split_by)

@@ -93,7 +93,7 @@ def test_an_id_that_does_not_join_is_named(root):
         "mask_dict.json, object 0: is missing, but UVO/all/2E4T5NCywcE refers to it"
     )
     dataset = ReVos.open(root, "train")
-    with pytest.raises(DataError, match=r"mask_dict.json, object 0: is not there"):
+    with pytest.raises(DataError, match=r"mask_dict.json, object 0: is missing"):
         dataset[0]
 
 

@@ -10,7 +10,7 @@ from instructseg.data.datasets import vqa
 from instructseg.data.datasets.vqa import BENCHMARKS, LETTER_ANSWER, SHORT_ANSWER
 from instructseg.data.records import DataError, Fault
 from instructseg.structures import Task
-from recipes.nano.layouts.scenes import draw_pictures
+from recipes.nano.layouts.scenes import draw_images
 from recipes.nano.layouts.text import colour_choice, facts, write_vqa
 
 COUNT, SEED = 3, 6
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["vqav2", "vqav2_val", "gqa"])
 def test_questions_about_drawn_facts(root: Path, name: str) -> None:
     part = BENCHMARKS[name](root)
-    expected = [(picture, *fact) for picture in draw_pictures(COUNT, SEED) for fact in facts(picture)]
+    expected = [(picture, *fact) for picture in draw_images(COUNT, SEED) for fact in facts(picture)]
     assert len(part) == len(expected)
     for index, (picture, question, reply) in enumerate(expected):
         sample = part[index]
@@ -47,7 +47,7 @@ def test_pope(root: Path, converted: bool) -> None:
     expected = [
         (category, question + SHORT_ANSWER, reply)
         for category in vqa.POPE_CATEGORIES
-        for picture in draw_pictures(COUNT, SEED)
+        for picture in draw_images(COUNT, SEED)
         for question, reply in facts(picture)[:2]
     ]
     samples = [part[index] for index in range(len(part))]
@@ -72,7 +72,7 @@ def test_pope_of_other_versions_is_reported(root: Path) -> None:
 def test_scienceqa_asks_about_images(root: Path) -> None:
     part = vqa.scienceqa(root)
     assert part.counts() == {"questions": COUNT, "images": COUNT, "skipped: text only": COUNT}
-    for index, picture in enumerate(draw_pictures(COUNT, SEED)):
+    for index, picture in enumerate(draw_images(COUNT, SEED)):
         text, choices, right = colour_choice(picture)
         sample = part[index]
         assert sample.instruction.startswith(f"{text}\nA. {choices[0]}\nB. ")
