@@ -66,8 +66,12 @@ def _is_late(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
-WITHOUT_DEPENDENCIES = PACKAGE / "interop" / "detectron2.py"
-"""The one file that cannot be imported without a package that is on no index."""
+AT_THE_TOP = {
+    PACKAGE / "interop" / "detectron2.py": {"detectron2"},  # on no index
+    PACKAGE / "serve" / "service.py": {"fastapi", "pydantic"},
+    PACKAGE / "serve" / "bodies.py": {"pydantic"},
+}
+"""Files that cannot be imported without an optional package."""
 
 
 def test_every_import_is_declared(project: dict[str, Any]) -> None:
@@ -78,7 +82,7 @@ def test_every_import_is_declared(project: dict[str, Any]) -> None:
         for name, at_the_top in third_party(file):
             distribution = DISTRIBUTIONS.get(name, name)
             where = f"{file.relative_to(ROOT)} imports {name}"
-            if at_the_top and not (file == WITHOUT_DEPENDENCIES and name == "detectron2"):
+            if at_the_top and name not in AT_THE_TOP.get(file, ()):
                 assert distribution in core, f"{where} at the top, which is not a dependency"
             else:
                 assert distribution in core | optional | OPTIONAL_ELSEWHERE, f"{where}, which is not declared"

@@ -19,6 +19,7 @@ from instructseg.cli.inputs import read_prompts, split_words
 from instructseg.cli.job import Job, with_job
 from instructseg.cli.run_summary import show, show_all
 from instructseg.cli.segment import segment_images, segment_video, segment_videos
+from instructseg.cli.servers import serve_command
 from instructseg.cli.show_config import config_app
 from instructseg.version import __version__
 
@@ -45,6 +46,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
+app.command("serve")(serve_command)
 
 
 ImageWords = Annotated[

@@ -208,6 +208,7 @@ def test_a_canvas_of_webp_is_not_made_before_it_is_measured(tmp_path: Path) -> N
         ("a.docx", b"PK\x03\x04", "is a ZIP archive or an office document"),
         ("a.html", b"<html></html>", "is a web page"),
         ("a.jpg", b"\0\1\2\3", "is damaged|is no image"),
+        ("a.png", b"\xf1", "is no image|no video"),
     ],
 )
 def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:

@@ -1,0 +1,99 @@
+"""``instructseg serve``: the HTTP service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from instructseg.cli import checks
+from instructseg.cli.errors import reported
+from instructseg.hub import BUNDLED, is_bundled
+
+if TYPE_CHECKING:
+    from instructseg.inference import ImagePredictor, VideoPredictor
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Folder or hub repository; default: the bundled model.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; default: the best available.")
+]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, bfloat16, float16, or auto.")]
+QuantizeOption = Annotated[
+    str | None, typer.Option("--quantize", help="int8 or int4 weights for the language model.")
+]
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all, with a token.")]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model of a server.
+
+    Attributes:
+        name: folder or hub repository; ``None`` for the bundled model.
+        device, dtype, quantize: as of :func:`instructseg.load`.
+    """
+
+    name: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+
+    def __post_init__(self) -> None:
+        checks.check_device(self.device)
+        checks.check_dtype(self.dtype)
+        checks.check_quantization(self.quantize)
+
+    @property
+    def shown(self) -> str:
+        """The name for clients."""
+        return BUNDLED if is_bundled(self.name) else str(self.name)
+
+    def load(self) -> tuple[ImagePredictor, VideoPredictor]:
+        """Predictors for images and videos with the same weights."""
+        from instructseg.inference import ImagePredictor, VideoPredictor
+        from instructseg.loading import load
+
+        model, processor = load(self.name, self.device, self.dtype, self.quantize)
+        return ImagePredictor(model, processor), VideoPredictor(model, processor)
+
+
+def serve_command(
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    quantize: QuantizeOption = None,
+    host: HostOption = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", envvar="INSTRUCTSEG_TOKEN", help="Token that requests must bear."),
+    ] = None,
+    max_upload: Annotated[int, typer.Option("--max-upload", min=1, help="Largest request, in MB.")] = 200,
+) -> None:
+    """Answer HTTP requests: images and videos in, masks out; the page /docs describes them.
+
+    instructseg serve --port 8000
+    """
+    with reported():
+        choice = ModelChoice(model, device, dtype, quantize)
+        if token is not None and not token.strip():
+            raise ValueError("the token is empty: give one, or leave --token and INSTRUCTSEG_TOKEN out")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValueError("a token has ASCII letters, digits and signs alone")
+        try:
+            import uvicorn
+
+            from instructseg.serve.service import create_service
+        except ImportError as error:
+            raise ValueError(
+                "the service needs extra packages: pip install fastapi uvicorn python-multipart"
+            ) from error
+        from instructseg.log import setup_logging
+        from instructseg.serve.limits import Limits
+
+        setup_logging()
+        service = create_service(choice.shown, choice.load, Limits(upload=max_upload * 10**6), token)
+        uvicorn.run(service, host=host, port=port, log_level="info", timeout_graceful_shutdown=10)

@@ -1,0 +1,124 @@
+"""Requests answered together: one encoding per image, one batch of the language model for all images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from instructseg.inference import ImagePredictor
+from instructseg.inference.encoder import CachedFrame, Encoder, Pair
+from instructseg.inference.image import MAX_NEW_TOKENS
+from instructseg.inference.instructions import Instruction
+from instructseg.prediction import Prediction
+from instructseg.questions import wants_words
+from instructseg.structures import Task
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRequest:
+    """Instructions on an image.
+
+    Attributes:
+        image: ``uint8[H, W, 3]`` RGB.
+        digest: of the image: requests of equal digests share its features.
+        instructions: at least one.
+        task: ``None`` for words where a question asks for them, else masks.
+        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights.
+    """
+
+    image: np.ndarray
+    digest: str
+    instructions: tuple[str, ...]
+    task: Task | None = None
+    threshold: float | None = None
+
+    def in_words(self, learned: Sequence[str]) -> list[bool]:
+        """Whether each instruction is answered in text, by weights that have learned these text tasks.
+
+        Raises:
+            ValueError: text is asked for, which these weights have not learned to write.
+        """
+        asked = [
+            self.task is Task.VQA or (self.task is None and wants_words(text)) for text in self.instructions
+        ]
+        if any(asked) and Task.VQA not in learned:
+            text = self.instructions[asked.index(True)]
+            raise ValueError(f"'{text}' asks for words, which these weights have not learned to write")
+        return asked
+
+
+def segment_together(
+    predictor: ImagePredictor, requests: Sequence[ImageRequest]
+) -> list[list[Prediction] | ValueError]:
+    """Answers requests, in order: at least one prediction per instruction, or the error of a request.
+
+    Predictions of instructions answered in words carry ``text`` and an empty mask.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: a single instruction does not fit.
+    """
+    encoder = predictor.encoder()
+    shared = {one.digest: CachedFrame(one.image) for one in requests}
+    plans: list[_Plan | ValueError] = []
+    for request in requests:
+        try:
+            plans.append(_Plan(predictor, request))
+        except ValueError as error:
+            plans.append(error)
+    good = [plan for plan in plans if isinstance(plan, _Plan)]
+    encoder.encode_tokens(list(dict.fromkeys(shared[plan.request.digest] for plan in good)))
+    for plan in good:
+        source = shared[plan.request.digest]
+        if plan.rows:
+            encoder.encode_maps([source])
+        # a cache of its own: instruction numbers begin again with every request
+        plan.frame = CachedFrame(source.frame, source.tokens, maps=source.maps)
+    states = iter(encoder.reason([Pair(row, plan.frame) for plan in good for row in plan.rows]))
+    answers: list[list[Prediction] | ValueError] = []
+    for one in plans:
+        if isinstance(one, ValueError):
+            answers.append(one)
+            continue
+        rows = [(row, next(states)) for row in one.rows]
+        masks = encoder.decode(one.frame, rows, one.threshold, soft=False) if rows else []
+        answers.append(_in_order(one, masks, _replies(encoder, one)))
+    return answers
+
+
+class _Plan:
+    """Rows of one request for a mask, and its questions."""
+
+    def __init__(self, predictor: ImagePredictor, request: ImageRequest) -> None:
+        self.request, self.threshold = request, predictor.threshold(request.threshold)
+        self.in_words = request.in_words(predictor.processor.config.text_tasks)
+        task = Task.RES if request.task is None or request.task is Task.VQA else request.task
+        self.rows = [
+            Instruction(number, text, task, predictor.processor, 0)
+            for number, text in enumerate(request.instructions)
+            if not self.in_words[number]
+        ]
+        self.questions = [
+            text for text, words in zip(request.instructions, self.in_words, strict=True) if words
+        ]
+        if self.questions:
+            predictor.processor.encode_text(self.questions, Task.VQA, generate=True)  # errors appear now
+        self.frame = CachedFrame(request.image)
+
+
+def _replies(encoder: Encoder, plan: _Plan) -> list[str]:
+    if not plan.questions:
+        return []
+    return encoder.write_text(plan.frame, plan.questions, Task.VQA, MAX_NEW_TOKENS)
+
+
+def _in_order(plan: _Plan, masks: Sequence[Prediction], replies: Sequence[str]) -> list[Prediction]:
+    """Masks and replies in the order of the instructions."""
+    written, empty = iter(replies), np.zeros(plan.request.image.shape[:2], bool)
+    found: list[Prediction] = []
+    for number, text in enumerate(plan.request.instructions):
+        if plan.in_words[number]:
+            found.append(Prediction(empty, 0.0, 0.0, text, text=next(written), instruction_id=number))
+        found += [replace(one, image=plan.request.image) for one in masks if one.instruction_id == number]
+    return found

@@ -1,0 +1,80 @@
+"""Token, size of the body and counters, before an application that only echoes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from instructseg.serve.counters import Counters
+from instructseg.serve.guard import Guard
+
+HEADER = (b"authorization", b"Bearer secret")
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+class TooLarge(Exception):
+    pass
+
+
+def ask(
+    guard: Guard, path: str, *chunks: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> tuple[int, bytes, dict[bytes, bytes]]:
+    waiting = [
+        {"type": "http.request", "body": one, "more_body": i + 1 < len(chunks)} for i, one in enumerate(chunks)
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(guard({"type": "http", "path": path, "headers": list(headers)}, receive, send))
+    return sent[0]["status"], sent[1]["body"], dict(sent[0]["headers"])
+
+
+def guarded(token: str | None = None, upload: int = 8) -> tuple[Guard, Counters]:
+    counters = Counters()
+    return Guard(echo, counters, lambda: {"/x"}, upload, token, TooLarge), counters
+
+
+def test_a_token_is_compared_as_a_whole() -> None:
+    guard, _ = guarded("secret")
+    assert ask(guard, "/x", b"hi", headers=(HEADER,))[:2] == (200, b"hi")
+    assert ask(guard, "/health", b"hi")[0] == 200
+    for header in (b"Bearer secre", b"Bearer secret2", b"Basic secret", b"secret", b"", b"Bearer \xff"):
+        status, body, headers = ask(guard, "/x", b"hi", headers=((b"authorization", header),))
+        assert status == 401 and headers[b"www-authenticate"] == b"Bearer"
+        assert "Authorization" in json.loads(body)["detail"]
+
+
+def test_a_body_beyond_the_limit_is_not_read() -> None:
+    guard, _ = guarded()
+    assert ask(guard, "/x", b"12345678")[0] == 200
+    status, body, _ = ask(guard, "/x", headers=((b"content-length", b"9"),))
+    assert status == 413 and "larger than 8 bytes" in json.loads(body)["detail"]
+    with pytest.raises(TooLarge):  # a length that is not told, or a lie
+        ask(guard, "/x", b"12345", b"6789", headers=((b"content-length", b"5"),))
+
+
+def test_requests_are_counted_by_known_path_and_status() -> None:
+    guard, counters = guarded("secret")
+    for path in ("/x", "/x", "/y" * 50):
+        ask(guard, path, b"", headers=(HEADER,))
+    ask(guard, "/x", b"")
+    text = counters.text()
+    assert 'requests_total{path="/x",status="200"} 2' in text
+    assert 'requests_total{path="/x",status="401"} 1' in text and 'path="other",status="200"} 1' in text
+    assert "/y" not in text and counters.value("request_seconds_total") > 0
