@@ -21,7 +21,6 @@ from instructseg.cli.servers import ModelChoice
         (["--quantize", "8bit"], "did you mean int8?"),
         (["--token", " "], "the token is empty"),
         (["--token", "é"], "ASCII"),
-        (["--port", "70000"], "70000"),
     ],
 )
 def test_mistakes_take_a_line(words: list[str], said: str) -> None:
