@@ -12,7 +12,7 @@ from instructseg.cli.errors import reported
 from instructseg.hub import BUNDLED, is_bundled
 
 if TYPE_CHECKING:
-    from instructseg.inference import ImagePredictor, VideoPredictor
+    from instructseg.inference.predictor import Predictor, VideoSystem
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Folder or hub repository; default: the bundled model.")
@@ -51,13 +51,17 @@ class ModelChoice:
         """The name for clients."""
         return BUNDLED if is_bundled(self.name) else str(self.name)
 
-    def load(self) -> tuple[ImagePredictor, VideoPredictor]:
-        """Predictors for images and videos with the same weights."""
+    def load(self) -> tuple[Predictor, VideoSystem]:
+        """Predictors for images and videos, of the same weights."""
         from instructseg.inference import ImagePredictor, VideoPredictor
-        from instructseg.loading import load
+        from instructseg.loading import load, load_video
 
-        model, processor = load(self.name, self.device, self.dtype, self.quantize)
-        return ImagePredictor(model, processor), VideoPredictor(model, processor)
+        options = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize}
+        given = {name: value for name, value in options.items() if value is not None}
+        images = load(self.name, **given)  # type: ignore[arg-type]  # of the same names
+        if isinstance(images, ImagePredictor):
+            return images, VideoPredictor(images.model, images.processor)
+        return images, load_video(self.name, **given)  # type: ignore[arg-type]
 
 
 def serve_command(

@@ -11,6 +11,7 @@ from instructseg.inference import ImagePredictor
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.image import MAX_NEW_TOKENS
 from instructseg.inference.instructions import Instruction
+from instructseg.inference.predictor import Predictor, RequestKeywords
 from instructseg.prediction import Prediction
 from instructseg.questions import wants_words
 from instructseg.structures import Task
@@ -50,7 +51,7 @@ class ImageRequest:
 
 
 def segment_together(
-    predictor: ImagePredictor, requests: Sequence[ImageRequest]
+    predictor: Predictor, requests: Sequence[ImageRequest]
 ) -> list[list[Prediction] | ValueError]:
     """Answers requests, in order: at least one prediction per instruction, or the error of a request.
 
@@ -59,6 +60,8 @@ def segment_together(
     Raises:
         torch.cuda.OutOfMemoryError: a single instruction does not fit.
     """
+    if not isinstance(predictor, ImagePredictor):
+        return [_alone(predictor, request) for request in requests]
     encoder = predictor.encoder()
     shared = {one.digest: CachedFrame(one.image) for one in requests}
     plans: list[_Plan | ValueError] = []
@@ -85,6 +88,19 @@ def segment_together(
         masks = encoder.decode(one.frame, rows, one.threshold, soft=False) if rows else []
         answers.append(_in_order(one, masks, _replies(encoder, one)))
     return answers
+
+
+def _alone(predictor: Predictor, request: ImageRequest) -> list[Prediction] | ValueError:
+    """The answer of another system, whose options are its own."""
+    options: RequestKeywords = {}
+    if request.task is not None:
+        options["task"] = request.task
+    if request.threshold is not None:
+        options["threshold"] = request.threshold
+    try:
+        return predictor.predict(request.image, request.instructions, **options)
+    except ValueError as error:
+        return error
 
 
 class _Plan:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference.predictor import Predictor, VideoSystem
 from instructseg.inference.prefetch import read_ahead
 from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
@@ -26,7 +26,7 @@ from instructseg.structures import Task
 
 READERS = 4
 """Uploads decoded at once."""
-Load = Callable[[], tuple[ImagePredictor, VideoPredictor]]
+Load = Callable[[], tuple[Predictor, VideoSystem]]
 
 
 class Refusal(Exception):
@@ -119,9 +119,14 @@ class Desk:
         async with self._saved(file, name) as path:
             video = await asyncio.to_thread(_checked, self.limits.open_video, path)
 
-            def start(predictor: VideoPredictor) -> Iterator[FrameResult]:
+            def start(predictor: VideoSystem) -> Iterator[FrameResult]:
                 frames = video.passed_through(read_ahead)
-                return predictor.predict(frames, asked, threshold=threshold, llm_stride=stride)
+                options: dict[str, Any] = {
+                    "threshold": threshold,
+                    "llm_stride": None if stride == 1 else stride,
+                }
+                given = {name: value for name, value in options.items() if value is not None}
+                return predictor.predict(frames, asked, **given)
 
             stream = VideoStream(start, lambda item: _hand_over(loop, queue, item))
             try:

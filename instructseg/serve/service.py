@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, StringConstraints
 
+from instructseg.inference.predictor import PretrainedPredictor, TextPredictor
 from instructseg.masks import save_palette_png
 from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
@@ -132,8 +133,9 @@ def _add_status(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:
         predictors = desk.worker().predictors
         assert predictors is not None
         images = predictors[0]
-        kept = [task.value for task in Task if task.has_mask or task in images.processor.config.text_tasks]
-        threshold = images.processor.config.presence_threshold
+        writes = images.text_tasks if isinstance(images, TextPredictor) else ()
+        kept = [task.value for task in Task if task.has_mask or task in writes]
+        threshold = images.threshold(None) if isinstance(images, PretrainedPredictor) else None
         return ModelBody(
             name=desk.name,
             version=__version__,

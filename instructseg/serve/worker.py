@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference.predictor import Predictor, VideoSystem
 from instructseg.log import get_logger
 from instructseg.out_of_memory import is_out_of_memory
 from instructseg.prediction import FrameResult, Prediction
@@ -39,7 +39,7 @@ class VideoStream:
 
     def __init__(
         self,
-        start: Callable[[VideoPredictor], Iterator[FrameResult]],
+        start: Callable[[VideoSystem], Iterator[FrameResult]],
         send: Callable[[FrameResult | Exception | None], None],
     ) -> None:
         self._start, self._send = start, send
@@ -52,7 +52,7 @@ class VideoStream:
         """Whether a step may be taken: the client is not far behind, or gone."""
         return self.cancelled or self.unread < AHEAD
 
-    def step(self, predictor: VideoPredictor) -> bool:
+    def step(self, predictor: VideoSystem) -> bool:
         """Computes one frame; false at the end."""
         if self.cancelled:
             self.close()
@@ -87,14 +87,14 @@ class Worker:
     """
 
     def __init__(
-        self, load: Callable[[], tuple[ImagePredictor, VideoPredictor]], limits: Limits, counters: Counters
+        self, load: Callable[[], tuple[Predictor, VideoSystem]], limits: Limits, counters: Counters
     ) -> None:
         self._load, self.limits, self.counters = load, limits, counters
         self._changed = threading.Condition()
         self._images: deque[tuple[ImageRequest, Future[list[Prediction]]]] = deque()
         self._videos: deque[VideoStream] = deque()
         self._closed = False
-        self.predictors: tuple[ImagePredictor, VideoPredictor] | None = None
+        self.predictors: tuple[Predictor, VideoSystem] | None = None
         self.failure = ""
         self._thread = threading.Thread(target=self._run, name="instructseg-worker", daemon=True)
         self._thread.start()
@@ -198,9 +198,7 @@ class Worker:
             self._images.remove(entry)
         return [entry for entry in batch if entry[1].set_running_or_notify_cancel()]
 
-    def _answer(
-        self, predictor: ImagePredictor, batch: list[tuple[ImageRequest, Future[list[Prediction]]]]
-    ) -> None:
+    def _answer(self, predictor: Predictor, batch: list[tuple[ImageRequest, Future[list[Prediction]]]]) -> None:
         self.counters.add("batches_total")
         self.counters.add("batched_requests_total", value=len(batch))
         try:

@@ -37,7 +37,7 @@ def test_a_batch_of_images_equals_one_after_another(predictors: Any) -> None:
     answers = segment_together(predictor, requests)
     for one, found in zip(requests, answers, strict=True):
         task = one.task or Task.RES
-        assert_same(found, predictor.segment(one.image, one.instructions, task, threshold=one.threshold))
+        assert_same(found, predictor.predict(one.image, one.instructions, task, threshold=one.threshold))
     assert not answers[2][0].found and answers[3][0].found  # type: ignore[index]
     np.testing.assert_array_equal(answers[1][0].image, image(1))  # type: ignore[index]
 
@@ -73,3 +73,15 @@ def test_questions_are_answered_in_words(predictors: Any, monkeypatch: pytest.Mo
     assert words == [True, False, True]
     with pytest.raises(ValueError, match="'how many circles are there\\?' asks for words"):
         asked.in_words([])
+
+
+def test_another_system_is_asked_one_request_after_the_other() -> None:
+    class Other:
+        def predict(self, image: Any, instructions: Any, **options: Any) -> list[Prediction]:
+            if "task" in options:
+                raise ValueError("no tasks here")
+            return [Prediction(np.ones((4, 4), bool), 1.0, 1.0, text) for text in instructions]
+
+    answers = segment_together(Other(), [request(0, "a", "b", task=None), request(0, "a")])
+    assert [one.instruction for one in answers[0]] == ["a", "b"]  # type: ignore[union-attr]
+    assert isinstance(answers[1], ValueError)

@@ -43,7 +43,7 @@ def test_an_image_is_answered_as_by_the_predictor(client: Any, predictors: Any) 
     assert reply.status_code == 200, reply.text
     body = reply.json()
     assert (body["width"], body["height"]) == (56, 40)
-    for found, right in zip(body["results"], predictors[0].segment(image(3), words, threshold=0), strict=True):
+    for found, right in zip(body["results"], predictors[0].predict(image(3), words, threshold=0), strict=True):
         assert found["instruction"] == right.instruction and found["score"] == pytest.approx(
             right.score, abs=1e-4
         )
@@ -59,7 +59,7 @@ def test_a_mask_is_a_palette_image(client: Any, predictors: Any) -> None:
     assert reply.headers["content-type"] == "image/png"
     ids = np.asarray(Image.open(BytesIO(reply.content)))
     expected = np.zeros((40, 56), np.uint8)
-    found = predictors[0].segment(image(3), words, threshold=0)
+    found = predictors[0].predict(image(3), words, threshold=0)
     for place in np.argsort([one.score for one in found]):
         expected[found[place].mask] = place + 1
     assert (ids != expected).mean() < 0.01
@@ -189,7 +189,7 @@ def test_a_thousand_mixed_requests_are_all_answered_and_none_is_mixed_up(server:
     rng = random.Random(0)
     sizes = [(24 + 2 * number, 60 - number) for number in range(20)]  # tells whose answer it is
     right = [
-        predictors[0].segment(image(n, *size), "the red circle", threshold=0)[0] for n, size in enumerate(sizes)
+        predictors[0].predict(image(n, *size), "the red circle", threshold=0)[0] for n, size in enumerate(sizes)
     ]
     bad = [(b"", "a"), (b"\x89PNG", "a"), (png(0)[:99], "a"), (png(0), " "), (png(0), "word " * 101)]
     jobs = [rng.choice([*range(20), *range(20), *range(-len(bad), 0)]) for _ in range(1000)]
