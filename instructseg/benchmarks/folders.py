@@ -76,7 +76,8 @@ def _score(predictions: Path, item: tuple[Clip, Expression]) -> ExpressionScores
         height, width = prediction.shape[1:]
         return score_expression(replace(clip, recorded_size=(height, width)), expression, prediction)
     except (FileNotFoundError, ValueError) as error:
-        return ExpressionScores(name, _kind(expression), fault=str(error))
+        target = bool(expression.objects)
+        return ExpressionScores(name, _kind(expression), fault=str(error), type=expression.type, target=target)
 
 
 def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray) -> ExpressionScores:
@@ -94,7 +95,8 @@ def score_expression(clip: Clip, expression: Expression, prediction: np.ndarray)
     everything = None
     if clip.foreground_truth is not None:
         everything = np.stack([_foreground(clip, t) for t in frames])
-    return score_masks(prediction, truth, everything, f"{clip.name}/{expression.id}", _kind(expression))
+    name = f"{clip.name}/{expression.id}"
+    return replace(score_masks(prediction, truth, everything, name, _kind(expression)), type=expression.type)
 
 
 def _kind(expression: Expression) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from instructseg.benchmarks.base import Benchmark
+from instructseg.benchmarks.base import Benchmark, ResultTable
 from instructseg.benchmarks.segmentation import (
     MaskScores,
     Segmentation,
@@ -30,7 +30,14 @@ from instructseg.benchmarks.text import (
     score_pope,
     score_vqav2,
 )
-from instructseg.benchmarks.videos import Davis, Expressions, expression_metrics, revos_metrics
+from instructseg.benchmarks.videos import (
+    Davis,
+    Expressions,
+    expression_metrics,
+    no_target_metrics,
+    revos_metrics,
+    typed_metrics,
+)
 from instructseg.config import EvalConfig
 from instructseg.data.catalog import ALIASES, evaluations
 from instructseg.data.catalog_row import Evaluation, Options, complete_options
@@ -126,10 +133,15 @@ def _custom(options: Options) -> MaskScores:
     return partial(custom_metrics, threshold=options["threshold"])
 
 
-def _expressions(row: str, dataset: Any, options: Options, submission: str) -> Benchmark:
-    metrics = partial(expression_metrics, row)
-    layout = LAYOUTS[submission]
-    return Expressions(row, dataset, metrics, layout, options["threshold"], options["references"])
+def _expressions(
+    metrics: Callable[..., ResultTable], row: str, dataset: Any, options: Options, submission: str
+) -> Benchmark:
+    layout, threshold = LAYOUTS[submission], options["threshold"]
+    return Expressions(row, dataset, partial(metrics, row), layout, threshold, options["references"])
+
+
+def _scored(metrics: Callable[..., ResultTable], threshold: float = 0.0) -> Metric:
+    return Metric(partial(_expressions, metrics), {"references": REFERENCES, "threshold": threshold})
 
 
 def _revos(row: str, dataset: Any, options: Options, submission: str) -> Benchmark:
@@ -156,7 +168,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "reasoning": Metric(partial(_segmentation, _iou), {"official_sums": False, "explain": False}),
         "generalized": Metric(partial(_segmentation, _generalized), {"threshold": 0.5, "official_size": False}),
         "custom_masks": Metric(partial(_segmentation, _custom), {"threshold": 0.0}),
-        "expressions": Metric(_expressions, {"references": REFERENCES, "threshold": 0.0}),
+        "expressions": _scored(expression_metrics),
+        "typed_expressions": _scored(partial(typed_metrics, ("J", "F"))),
+        "long_term": _scored(partial(typed_metrics, ("J", "F", "tIoU", "vIoU"))),
+        "no_target": _scored(no_target_metrics, threshold=0.5),
         "revos": Metric(_revos, {"references": REFERENCES, "threshold": 0.0, "corrected": False}),
         "davis": Metric(_davis, {"soft": True, "official_decay": False, "references": REFERENCES}),
         "vqa_accuracy": _answers(score_vqav2, mean_accuracy),

@@ -1,4 +1,4 @@
-"""Segmentation of videos: Ref-YouTube-VOS, MeViS, ReVOS, custom data and Ref-DAVIS17.
+"""Segmentation of videos: data sets of expressions on videos, and Ref-DAVIS17.
 
 Masks are written frame by frame in the layout of the submission, and scored as written.
 """
@@ -143,6 +143,16 @@ def _path(runner: Runner, clip: Clip, expression: Expression, t: int) -> Path:
 def expression_metrics(row: str, sums: ExpressionSums) -> ResultTable:
     """``J&F``, ``J`` and ``F`` of all expressions."""
     return {row: sums.results()}
+
+
+def typed_metrics(columns: Sequence[str], row: str, sums: ExpressionSums) -> ResultTable:
+    """Some columns of all expressions and of each type."""
+    return {f"{row}_{name}" if name else row: values for name, values in sums.by_type(columns).items()}
+
+
+def no_target_metrics(row: str, sums: ExpressionSums) -> ResultTable:
+    """As :func:`expression_metrics`, with the accuracies of MeViS v2."""
+    return {row: sums.no_target_results()}
 
 
 def revos_metrics(row: str, official: bool, sums: ExpressionSums) -> ResultTable:

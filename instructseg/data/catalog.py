@@ -5,20 +5,23 @@ A new data set needs an adapter (a :class:`~instructseg.data.dataset.Dataset`) a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from instructseg.data.catalog_row import CatalogRow, Evaluation, Options, Paper, complete_options
+from instructseg.data.catalog_row import CatalogRow, Evaluation, Options, complete_options
 from instructseg.data.custom import custom_images, custom_videos
 from instructseg.data.dataset import CheckReport, Concatenated, Dataset, check_parts
 from instructseg.data.datasets import (
     grefcoco,
+    groundmore,
     llava,
+    longrvos,
     mevis,
     mmbench,
     reasonseg,
+    reasonvos,
     refcoco,
     refdavis,
     refytvos,
@@ -106,12 +109,32 @@ def _excluding(options: Options) -> VideoSampling:
     return VideoSampling(exclude=options["exclude"])
 
 
+def _videos(
+    title: str,
+    name: str,
+    metric: str,
+    opener: Callable[..., Dataset],
+    splits: tuple[str, ...],
+    submission: str = "folders",
+) -> CatalogRow:
+    """A benchmark of expressions on videos; its folder is called as its evaluation."""
+    return CatalogRow(
+        title,
+        lambda root, split, options: opener(root, split, sampling=_excluding(options)),
+        splits,
+        {"exclude": []},
+        evaluations=(Evaluation(name, metric, splits or ("",), submission=submission),),
+        folder=name,
+    )
+
+
 def _questions(name: str, title: str, *evaluations: Evaluation) -> CatalogRow:
     """A benchmark of questions in LLaVA's layout."""
     opener = vqa.BENCHMARKS[name]
     return CatalogRow(title, lambda root, split, options: opener(root), (name,), evaluations=evaluations)
 
 
+_MEVIS = ("valid_u", "train", "valid")
 _SENTENCES: Options = {"sentences": "each", "images": ""}
 _JOINED: Options = {
     "sentences": "joined",
@@ -122,9 +145,11 @@ _JOINED: Options = {
 }
 
 
-def _refcoco(name: str, splits: tuple[str, ...], paper: Paper) -> Evaluation:
+def _refcoco(name: str, splits: tuple[str, ...], paper: Mapping[str, float]) -> Evaluation:
+    """``paper``: split to cIoU in percent."""
+    figures = {f"{name}_{split}": {"cIoU": figure} for split, figure in paper.items()}
     opener = partial(refcoco.open_evaluation, name)
-    return Evaluation(name, "iou", splits, opener, _JOINED, paper=paper, suffix=refcoco.evaluation_suffix)
+    return Evaluation(name, "iou", splits, opener, _JOINED, paper=figures, suffix=refcoco.evaluation_suffix)
 
 
 # The paper's figures are those of the tables imgs/exp_{res,rvos,revos,mmbench}.jpg of InstructSeg's repository.
@@ -140,26 +165,12 @@ CATALOG: dict[str, CatalogRow] = {
             _refcoco(
                 "refcoco",
                 ("val", "testA", "testB", "test", "train"),
-                {
-                    "refcoco_val": {"cIoU": 85.8},
-                    "refcoco_testA": {"cIoU": 86.6},
-                    "refcoco_testB": {"cIoU": 84.0},
-                },
+                {"val": 85.8, "testA": 86.6, "testB": 84.0},
             ),
             _refcoco(
-                "refcoco+",
-                ("val", "testA", "testB", "train"),
-                {
-                    "refcoco+_val": {"cIoU": 80.1},
-                    "refcoco+_testA": {"cIoU": 83.8},
-                    "refcoco+_testB": {"cIoU": 75.6},
-                },
+                "refcoco+", ("val", "testA", "testB", "train"), {"val": 80.1, "testA": 83.8, "testB": 75.6}
             ),
-            _refcoco(
-                "refcocog",
-                ("val", "test", "train"),
-                {"refcocog_val": {"cIoU": 79.3}, "refcocog_test": {"cIoU": 80.3}},
-            ),
+            _refcoco("refcocog", ("val", "test", "train"), {"val": 79.3, "test": 80.3}),
         ),
         "refer_seg",
         refcoco.public_name,
@@ -258,13 +269,19 @@ CATALOG: dict[str, CatalogRow] = {
         ),
         folder="ReVOS",
     ),
-    "mevis": CatalogRow(
-        "MeViS",
-        lambda root, split, options: mevis.MeVis.open(root, str(split), sampling=_excluding(options)),
-        ("valid_u", "train", "valid"),
-        {"exclude": []},
-        evaluations=(Evaluation("mevis", "expressions", ("valid_u", "valid", "train"), submission="mevis"),),
-        folder="mevis",
+    "mevis": _videos("MeViS", "mevis", "expressions", mevis.MeVis.open, _MEVIS, "mevis"),
+    "mevis-v2": _videos(
+        "MeViS v2, with expressions without a target",
+        "mevis_v2",
+        "no_target",
+        partial(mevis.MeVis.open, version=2),
+        _MEVIS,
+        "mevis",
+    ),
+    "reasonvos": _videos("ReasonVOS", "reasonvos", "typed_expressions", reasonvos.ReasonVos.open, ()),
+    "long-rvos": _videos("Long-RVOS", "long_rvos", "long_term", longrvos.LongRvos.open, longrvos.SPLITS),
+    "groundmore": _videos(
+        "GroundMoRe", "groundmore", "typed_expressions", groundmore.GroundMore.open, groundmore.SPLITS
     ),
     "llava": CatalogRow(
         "LLaVA-1.5 mix and LLaVA-Instruct-150k",

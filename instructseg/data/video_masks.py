@@ -194,22 +194,28 @@ class FolderTruth(Truth):
     Attributes:
         folder: holds a folder per object.
         names: of the images without ``.png``, one per frame of the video.
+        sparse: whether an object without an image in its folder is invisible in that frame.
     """
 
     folder: Path
     names: tuple[str, ...]
+    sparse: bool = False
 
     def mask(self, obj: str, t: int) -> np.ndarray | None:
         """See :meth:`Truth.mask`."""
-        return (read_palette(Path(self.where(obj, t))) > 0).astype(np.uint8)
+        file = Path(self.where(obj, t))
+        if self.sparse and file.parent.is_dir() and not file.is_file():
+            return None
+        return (read_palette(file) > 0).astype(np.uint8)
 
     def where(self, obj: str, t: int) -> str:
         """See :meth:`Truth.where`."""
         return str(self.folder / obj / f"{self.names[t]}.png")
 
     def inspect(self, clip: Clip) -> Iterator[Problem]:
-        """Missing files."""
-        return missing_files(self.folder / obj / f"{name}.png" for obj in clip.meant for name in self.names)
+        """Missing files; of objects with some frames alone, missing folders."""
+        names = [""] if self.sparse else [f"{name}.png" for name in self.names]
+        return missing_files(self.folder / obj / name for obj in clip.meant for name in names)
 
 
 def read_palette(path: Path) -> np.ndarray:

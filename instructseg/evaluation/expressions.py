@@ -1,8 +1,9 @@
-"""Scores of one expression on one video, and their sums: MeViS, Ref-YouTube-VOS and ReVOS."""
+"""Scores of one expression on one video, and their sums: the benchmarks of expressions on videos."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from instructseg.evaluation.sums import mean
 
 REVOS_GROUPS = {"referring": 0, "reasoning": 1}
 """Groups of ReVOS and their ``type_id``; 2, an expression without a target, is in no group."""
+
+COLUMNS = {"J": "region", "F": "boundary", "tIoU": "temporal", "vIoU": "volume"}
+"""Column of a result -> attribute of :class:`ExpressionScores`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class ExpressionScores:
         official_accuracy, official_robustness: as the released script computes them, in 8 bits and from the
             stored values 0 and 255: a correct pixel inside counts as wrong, and a wrong one 255 times.
         fault: reason for counting 0; empty where the expression was scored.
+        type: of the data set, by which results are grouped.
+        temporal: IoU of the frames with a predicted mask and those with a target (tIoU); 1 if there are none.
+        volume: sum of J over the frames that have both, over the frames that have either (vIoU); likewise.
+        target, answered: whether any frame has a target, and a predicted mask.
     """
 
     name: str
@@ -38,6 +46,11 @@ class ExpressionScores:
     official_accuracy: float = 0.0
     official_robustness: float = 0.0
     fault: str = ""
+    type: str = field(default="", compare=False)
+    temporal: float = 0.0
+    volume: float = 0.0
+    target: bool = False
+    answered: bool = False
 
 
 def score_masks(
@@ -58,7 +71,18 @@ def score_masks(
         ValueError: the sizes differ.
     """
     region, boundary = region_and_boundary(prediction, truth)
-    scores = ExpressionScores(name, kind, float(region.mean()), float(boundary.mean()))
+    answered, shown = prediction.any(axis=(1, 2)), truth.any(axis=(1, 2))
+    both, either = answered & shown, np.count_nonzero(answered | shown)
+    scores = ExpressionScores(
+        name,
+        kind,
+        float(region.mean()),
+        float(boundary.mean()),
+        temporal=float(np.count_nonzero(both) / either) if either else 1.0,
+        volume=float(region[both].sum() / either) if either else 1.0,
+        target=bool(shown.any()),
+        answered=bool(answered.any()),
+    )
     if foreground is None:
         return scores
     if foreground.shape != truth.shape:
@@ -68,11 +92,8 @@ def score_masks(
     objects = foreground.sum(axis=(1, 2), dtype=np.int64)
     wrong = np.count_nonzero(inside & ~target, axis=(1, 2))
     official_wrong = ((np.uint8(1) - truth) * stored).sum(axis=(1, 2), dtype=np.int64)
-    return ExpressionScores(
-        name,
-        kind,
-        scores.region,
-        scores.boundary,
+    return replace(
+        scores,
         accuracy=float((inside == target).mean()),
         robustness=_robustness(wrong, objects),
         official_accuracy=float((truth == stored).mean()),
@@ -103,11 +124,28 @@ class ExpressionSums:
         """``<video>/<expression id>: <reason>`` of each expression without scores."""
         return [f"{scores.name}: {scores.fault}" for scores in self.expressions.values() if scores.fault]
 
-    def results(self) -> dict[str, float]:
-        """MeViS and Ref-YouTube-VOS: mean ``J`` and ``F`` over all expressions and their mean ``J&F``, 0..1."""
-        region = mean(scores.region for scores in self.expressions.values())
-        boundary = mean(scores.boundary for scores in self.expressions.values())
-        return {"J&F": (region + boundary) / 2, "J": region, "F": boundary}
+    def results(self, columns: Sequence[str] = ("J", "F"), of: str | None = None) -> dict[str, float]:
+        """Means over expressions, 0..1: ``J&F`` and some of :data:`COLUMNS`; ``of`` one type alone."""
+        rows = [scores for scores in self.expressions.values() if of in (None, scores.type)]
+        values = {name: mean(getattr(row, COLUMNS[name]) for row in rows) for name in columns}
+        return {"J&F": (values["J"] + values["F"]) / 2, **values}
+
+    def by_type(self, columns: Sequence[str] = ("J", "F")) -> dict[str, dict[str, float]]:
+        """:meth:`results` of all expressions, under ``""``, and of each type."""
+        types = sorted({scores.type for scores in self.expressions.values()} - {""})
+        return {name: self.results(columns, name or None) for name in ("", *types)}
+
+    def no_target_results(self) -> dict[str, float]:
+        """MeViS v2: :meth:`results`, ``N-acc``, ``T-acc`` and ``Final``, the mean of these two and ``J&F``.
+
+        N-acc is the part of the expressions without a target that get no mask in any frame, T-acc the part of
+        the others that get one in some frame.
+        """
+        rows = self.expressions.values()
+        refused = mean(not (row.answered or row.fault) for row in rows if not row.target)
+        given = mean(row.answered for row in rows if row.target)
+        found = self.results()
+        return {**found, "N-acc": refused, "T-acc": given, "Final": (found["J&F"] + refused + given) / 3}
 
     def revos_results(self, official: bool = True) -> dict[str, dict[str, float]]:
         """ReVOS: ``J&F``, ``J``, ``F``, ``A``, ``R`` (0..1) of ``referring``, ``reasoning`` and ``overall``.

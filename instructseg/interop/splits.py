@@ -20,7 +20,7 @@ METRICS: Mapping[str, str] = {
     "reasoning": "referring",
     "custom_masks": "referring",
     "generalized": "generalized",
-    "expressions": "video",
+    **dict.fromkeys(("expressions", "typed_expressions", "long_term", "no_target"), "video"),
     "revos": "video",
     "davis": "video",
 }

@@ -42,7 +42,7 @@ from instructseg.inference.encoder import CachedFrame
 from instructseg.model import InstructSeg
 from instructseg.structures import Task
 from recipes.nano.layouts.images import write_image_layouts
-from recipes.nano.layouts.videos import write_video_layouts
+from recipes.nano.layouts.video_copies import write_video_layouts
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs" / "eval"
@@ -63,6 +63,11 @@ RUNS = [
     ("revos", "ReVOS", ["eval.options.corrected=true", "eval.options.threshold=0.5"], 2, 2),
     ("mevis", "mevis", [], 2, 2),
     ("mevis", "mevis", ["eval.split=valid"], 2, 0),
+    ("mevis_v2", "mevis_v2", [], 2, 2),
+    ("reasonvos", "reasonvos", [], 2, 2),
+    ("long_rvos", "long_rvos", [], 2, 2),
+    ("long_rvos", "long_rvos", ["eval.split=test"], 2, 0),
+    ("groundmore", "groundmore", [], 2, 2),
     ("custom_videos", "custom-videos", [], 2, 2),
     ("vqav2", "eval", [], 2, 0),
     ("vqav2", "eval", ["eval.split=val"], 2, 2),

@@ -40,7 +40,8 @@ def test_a_copy_is_clean(copies: Path, name: str, place: str) -> None:
     assert result.stdout.splitlines()[-1].endswith(": no problems")
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOG if name != "mmbench"])  # its images are inside
+# the images of mmbench are inside its table, those of groundmore are what its folders hold
+@pytest.mark.parametrize("name", [name for name in CATALOG if name not in ("mmbench", "groundmore")])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_copies(tmp_path / "copy", [name], pictures=1)
     root = tmp_path / "copy" / PLACES[name][0]

@@ -69,3 +69,43 @@ def test_mevis_is_a_mean_over_expressions_and_none_counts_twice() -> None:
         sums.add(ExpressionScores(name, 0, region, 1.0))
     first.merge(second)
     assert first.results() == pytest.approx({"J&F": 0.65, "J": 0.3, "F": 1})
+
+
+@given(st.data(), sizes)
+@settings(max_examples=50, deadline=None)
+def test_temporal_and_volume_iou_equal_plain_loops(data: st.DataObject, shape: tuple[int, ...]) -> None:
+    prediction, truth = data.draw(label_maps(shape, 1)), data.draw(label_maps(shape, 1))
+    for masks in (prediction, truth):  # objects come and go
+        masks[data.draw(st.lists(st.booleans(), min_size=len(masks), max_size=len(masks)))] = 0
+    scores = score_masks(prediction, truth)
+    union = shared = 0
+    volume = 0.0
+    for p, t in zip(prediction, truth, strict=True):
+        union += bool(p.any() or t.any())
+        if p.any() and t.any():
+            shared += 1
+            volume += slow_j(p, t, np.zeros_like(p))
+    assert scores.temporal == pytest.approx(shared / union if union else 1)
+    assert scores.volume == pytest.approx(volume / union if union else 1)
+    assert (scores.target, scores.answered) == (bool(truth.any()), bool(prediction.any()))
+
+
+def test_results_by_type() -> None:
+    sums = ExpressionSums()
+    for number, (kind, region) in enumerate([("static", 0.2), ("static", 0.4), ("hybrid", 0.9)]):
+        sums.add(ExpressionScores(f"v/{number}", region=region, boundary=region, type=kind, temporal=1.0))
+    found = sums.by_type(("J", "F", "tIoU"))
+    assert list(found) == ["", "hybrid", "static"]
+    assert found[""] == pytest.approx({"J&F": 0.5, "J": 0.5, "F": 0.5, "tIoU": 1})
+    assert found["static"] == pytest.approx({"J&F": 0.3, "J": 0.3, "F": 0.3, "tIoU": 1})
+
+
+def test_accuracies_of_expressions_with_and_without_a_target() -> None:
+    sums = ExpressionSums()
+    rows = [(True, True, ""), (True, False, ""), (True, True, ""), (True, True, ""), (False, False, ""),
+            (False, True, ""), (False, False, "a frame is missing")]  # fmt: skip
+    for number, (target, answered, fault) in enumerate(rows):
+        sums.add(ExpressionScores(f"v/{number}", region=0.5, target=target, answered=answered, fault=fault))
+    found = sums.no_target_results()
+    assert (found["N-acc"], found["T-acc"]) == (1 / 3, 3 / 4)
+    assert found["Final"] == pytest.approx((0.25 + 1 / 3 + 3 / 4) / 3)

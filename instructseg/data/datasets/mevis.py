@@ -27,12 +27,19 @@ from instructseg.data.video_masks import RleTruth, read_tracks
 
 SPLITS = ("train", "valid_u", "valid")
 
-PUBLISHED: Mapping[str, Mapping[str, int]] = {
-    "train": {"videos": 1662, "expressions": 23051},
-    "valid_u": {"videos": 50, "expressions": 793},
-    "valid": {"videos": 140, "expressions": 2236},
+PUBLISHED: Mapping[int, Mapping[str, Mapping[str, int]]] = {
+    1: {
+        "train": {"videos": 1662, "expressions": 23051},
+        "valid_u": {"videos": 50, "expressions": 793},
+        "valid": {"videos": 140, "expressions": 2236},
+    },
+    2: {
+        "train": {"videos": 1662, "expressions": 27502},
+        "valid_u": {"videos": 50, "expressions": 907},
+        "valid": {"videos": 140, "expressions": 2523},
+    },
 }
-"""Split -> counts."""
+"""Version -> split -> counts."""
 
 
 class MeVis(ReferringVideos):
@@ -45,10 +52,12 @@ class MeVis(ReferringVideos):
         split: str = "valid_u",
         normalize: bool = True,
         sampling: VideoSampling | None = None,
+        version: int = 1,
     ) -> MeVis:
         """Opens the official files.
 
         Args:
+            version: of the data set, 1 or 2.
             normalize: lower case and single spaces, as the official code reads expressions.
             sampling: expressions and frames to choose; by default without reversed time, since the
                 expressions describe motion.
@@ -70,7 +79,7 @@ class MeVis(ReferringVideos):
             truth = RleTruth(masks, read_tracks(masks, wanted))
             kept = [replace(clip, truth=truth) for clip in kept]
         skipped = {"videos of one frame": len(clips) - len(kept)} if len(kept) < len(clips) else {}
-        name, published = f"mevis/{split}", PUBLISHED[split]
+        name, published = f"mevis{'-v2' if version == 2 else ''}/{split}", PUBLISHED[version][split]
         return cls(name, kept, sampling=sampling, reverse=0.0, published=published, skipped=skipped)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from instructseg.data.catalog import find
 from recipes.nano.layouts.images import write_image_layouts
-from recipes.nano.layouts.videos import write_video_layouts
+from recipes.nano.layouts.video_copies import write_video_layouts
 
 COPIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -21,6 +21,10 @@ COPIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "refdavis": ("ref-davis", "ref-davis-referformer", "rvos/DAVIS"),
         "revos": ("ReVOS",),
         "mevis": ("mevis",),
+        "mevis-v2": ("mevis_v2",),
+        "reasonvos": ("reasonvos",),
+        "long-rvos": ("long_rvos",),
+        "groundmore": ("groundmore",),
         "llava": ("llava_dataset",),
         "vqav2": ("eval",),
         "vqav2_val": ("eval",),

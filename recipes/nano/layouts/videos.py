@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from instructseg.data.datasets.refdavis import CONVERTED, MISSPELT, SETS
@@ -14,7 +13,6 @@ from instructseg.files import write_bytes_atomic, write_json_atomic, write_text_
 from instructseg.media import VideoWriter
 from recipes.nano.layouts.clips import (
     DrawnClip,
-    draw_clips,
     frame_names,
     numbered,
     sentences,
@@ -24,9 +22,6 @@ from recipes.nano.layouts.clips import (
 )
 from recipes.nano.layouts.refytvos import (
     Splits,
-    write_refytvos,
-    write_refytvos_2020,
-    write_refytvos_converted,
 )
 
 VIDEO_FPS = 12.0
@@ -213,50 +208,3 @@ def _ytvis(clips: Sequence[DrawnClip]) -> dict[str, Any]:
     count = max((len(clip.objects) for clip in clips), default=0)
     categories = [{"id": i + 1, "name": f"thing {i + 1}"} for i in range(count)]
     return {"videos": videos, "annotations": annotations, "categories": categories}
-
-
-def _splits(seed: int, **names: Sequence[str]) -> dict[str, list[DrawnClip]]:
-    return {split: draw_clips(found, seed + n) for n, (split, found) in enumerate(names.items())}
-
-
-def video_layouts(seed: int = 0) -> Mapping[str, tuple[Callable[..., None], Any]]:
-    """Folder -> the writer of its copy, and the drawn videos that it writes; a function of ``seed`` alone."""
-    seed *= 100
-    youtube = _splits(seed, train=("003234408d", "0043f083b5"), valid=("0062f687f1",), test=("00f88c4f0a",))
-    youtube_2020 = {split: youtube[split] for split in ("train", "valid")}
-    davis = _splits(seed + 10, train=("classic-car", "dogs-scale"), valid=("bike-packing", "goat"))
-    revos = _splits(seed + 20, train=("UVO/all/2E4T5NCywcE", "TAO/train/0041"), valid=("LVVIS/00021",))
-    mevis = _splits(seed + 30, train=("002b4dce892c", "01e2f9a1"), valid_u=("0a1d3c5e",), valid=("0f2b4d6e",))
-    # a video file has even sides
-    own = draw_clips(("street", "park", "yard"), seed + 40, size=(72, 96))
-    return MappingProxyType(
-        {
-            "ref-youtube-vos": (write_refytvos, youtube),
-            "ref-youtube-vos-2020": (write_refytvos_2020, youtube_2020),
-            "rvos/YouTube": (write_refytvos_converted, youtube_2020),
-            "ref-davis": (write_refdavis, davis),
-            "ref-davis-referformer": (write_refdavis_referformer, davis),
-            "rvos/DAVIS": (write_refdavis_converted, davis["valid"]),
-            "ReVOS": (write_revos, revos),
-            "mevis": (write_mevis, mevis),
-            "custom-videos": (write_custom_videos, own),
-            "custom-videos-ytvis": (write_custom_ytvis, own),
-        }
-    )
-
-
-def write_video_layouts(root: str | Path, seed: int = 0, places: Collection[str] = ()) -> list[Path]:
-    """Writes copies of video layouts; returns their folders.
-
-    Args:
-        root: gets a folder for each.
-        seed: of the drawn videos, not negative.
-        places: folders of :func:`video_layouts`; others are passed over, none means all.
-    """
-    folders = []
-    for name, (write, clips) in video_layouts(seed).items():
-        if places and name not in places:
-            continue
-        write(Path(root) / name, clips)
-        folders.append(Path(root) / name)
-    return folders

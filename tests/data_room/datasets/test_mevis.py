@@ -8,8 +8,10 @@ import pytest
 from instructseg.data import catalog
 from instructseg.data.datasets.mevis import PUBLISHED, MeVis
 from instructseg.data.records import DataError
+from instructseg.data.referring_videos import VideoSampling
 from instructseg.structures import Task
 from recipes.nano.layouts.clips import draw_clips
+from recipes.nano.layouts.newer_videos import write_mevis_v2
 from recipes.nano.layouts.videos import write_mevis
 from tests.data_room.clip_truth import assert_same_frames, assert_same_masks, meant_by
 
@@ -29,7 +31,7 @@ def root(tmp_path):
 @pytest.mark.parametrize("split", ["train", "valid_u"])
 def test_videos_are_those_that_were_written(root, split):
     dataset = MeVis.open(root, split)
-    assert dataset.task is Task.RVOS and dataset.published == PUBLISHED[split]
+    assert dataset.task is Task.RVOS and dataset.published == PUBLISHED[1][split]
     for clip, drawn in zip(dataset.clips, SPLITS[split], strict=True):
         assert clip.name == drawn.name
         assert_same_frames(clip, drawn)
@@ -46,6 +48,19 @@ def test_the_truth_of_valid_is_not_public(root):
     (clip,) = dataset.clips
     assert all(clip.mask(expression, 0) is None for expression in clip.expressions)
     assert dataset[0].masks is None and len(dataset) == len(clip.expressions)
+
+
+def test_version_2_has_expressions_without_a_target(tmp_path):
+    write_mevis_v2(tmp_path, SPLITS)
+    dataset = MeVis.open(tmp_path, "valid_u", version=2)
+    assert dataset.published == PUBLISHED[2]["valid_u"] and dataset.name == "mevis-v2/valid_u"
+    (clip,) = dataset.clips
+    *_, nothing = clip.expressions
+    assert nothing.objects == () and not clip.mask(nothing, 0).any()
+    assert len(dataset) == len(clip.expressions) - 1
+    with_all = MeVis.open(tmp_path, "valid_u", version=2, sampling=VideoSampling(no_target=True))
+    assert len(with_all) == len(clip.expressions)
+    assert not catalog.check("mevis-v2", tmp_path, deep=True).problems
 
 
 def test_expressions_can_be_left_as_they_are(root):

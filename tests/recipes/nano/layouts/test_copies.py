@@ -12,7 +12,7 @@ from recipes.nano.layouts import copies
 from recipes.nano.layouts.__main__ import app
 from recipes.nano.layouts.copies import COPIES, write_copies
 from recipes.nano.layouts.images import WRITERS
-from recipes.nano.layouts.videos import video_layouts
+from recipes.nano.layouts.video_copies import video_layouts
 
 
 def run(*words: object, code: int = 0) -> Result:
