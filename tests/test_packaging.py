@@ -24,6 +24,7 @@ PACKAGE = Path(instructseg.__file__).parent
 # names of imports whose distribution is called otherwise
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
     "cv2": "opencv-python-headless",
     "open_clip": "open_clip_torch",
     "yaml": "pyyaml",

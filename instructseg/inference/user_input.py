@@ -20,23 +20,16 @@ def take_image(image: ImageLike) -> np.ndarray:
     Arrays must be ``uint8[H, W, 3]``: grey, floats or masks given for a frame are usually mistakes.
 
     Args:
-        image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
+        image: a path, an address, bytes, an open file, a tensor, a Pillow image, or ``uint8[H, W, 3]`` RGB.
 
     Raises:
-        FileNotFoundError, ValueError: as of :func:`~instructseg.media.load_image`; an array of another shape or
-            type, or more than :data:`MAX_PIXELS`.
-        TypeError: something else, such as a tensor or bytes.
+        FileNotFoundError, ValueError, TypeError: as of :func:`~instructseg.media.load_image`; an array of
+            another shape or type, or more than :data:`MAX_PIXELS`.
     """
     if isinstance(image, np.ndarray):
         _check_array(image)
-    elif isinstance(image, str | Path) or hasattr(image, "getexif"):
-        image = load_image(image)
-    else:
-        raise TypeError(
-            f"an image is a path, a Pillow image or an array uint8[H, W, 3], got {_kind(image)}: "
-            "open bytes with PIL.Image.open(io.BytesIO(data)), turn a tensor into an array with tensor.numpy()"
-        )
-    return np.array(image)
+        return np.array(image)
+    return np.array(load_image(image))
 
 
 def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSource:
@@ -46,13 +39,13 @@ def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSou
         FileNotFoundError, ValueError, TypeError: as of :func:`~instructseg.media.open_video` and of
             :func:`take_image`; for later frames when they are read.
     """
-    if isinstance(video, VideoSource | str | Path):
-        return video if isinstance(video, VideoSource) else open_video(video)
-    if isinstance(video, np.ndarray) and video.ndim < 4:
-        return open_video(take_image(video))
-    if hasattr(video, "getexif"):
+    if isinstance(video, VideoSource):
+        return video
+    if isinstance(video, str | Path | bytes | bytearray) or hasattr(video, "read") or hasattr(video, "getexif"):
         return open_video(video)
-    if isinstance(video, bytes | bytearray | dict) or not isinstance(video, Iterable):
+    if getattr(video, "ndim", 4) < 4:
+        return open_video(take_image(video))  # type: ignore[arg-type]
+    if isinstance(video, dict) or not isinstance(video, Iterable):
         raise TypeError(f"a video is a path, an image or an iterable of images, got {_kind(video)}")
     fps = getattr(video, "fps", None)
     if isinstance(video, Iterator):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from instructseg.files import atomic_path
-from instructseg.media.kinds import FORMATS, READ, is_image, refusal
+from instructseg.media.incoming import is_content, is_tensor, stored, tensor_to_array
+from instructseg.media.kinds import FORMATS, READ, is_heic, is_image, refusal
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
-ImageLike: TypeAlias = "str | Path | np.ndarray | Image.Image"
+ImageLike: TypeAlias = "str | Path | bytes | bytearray | IO[bytes] | np.ndarray | torch.Tensor | Image.Image"
 """What :func:`load_image` takes."""
 
 MAX_PIXELS = 8192 * 8192
@@ -46,10 +48,11 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     A file or a Pillow image is turned upright by its EXIF orientation. Transparency is laid over white.
     16-bit grey is scaled to 8 bits, not clipped. An array is taken as it lies: grey ``[H, W]`` or
     ``[H, W, 1]``, RGB ``[H, W, 3]``, RGBA ``[H, W, 4]``; of type ``bool``, ``uint8``, ``uint16``
-    (0..65535) or float, which must lie in 0..1.
+    (0..65535) or float, which must lie in 0..1. So is a tensor, ``[C, H, W]`` or ``[H, W, C]``; the first wins.
 
     Args:
-        source: a path, an array or a ``PIL.Image.Image``; never modified. Of an animation, the first frame.
+        source: a path, an address (``https://...``), bytes, an open binary file, an array, a tensor or a
+            ``PIL.Image.Image``; never modified. Of an animation, the first frame.
         max_pixels: a larger image is refused before it is decoded; an array is in memory already, and taken.
 
     Returns:
@@ -69,8 +72,16 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, Image.Image):
         check_pixels(source.size, max_pixels, "image")
         return pillow_to_rgb(source, "image")
+    if is_tensor(source):
+        return _array_to_rgb(tensor_to_array(source))
+    if is_content(source):
+        with stored(source) as path:
+            return load_image(path, max_pixels)
     if not isinstance(source, str | Path):
-        raise TypeError(f"an image is a path, an array or a Pillow image, got {type(source).__name__}")
+        raise TypeError(
+            f"an image is a path, an address, bytes, an array, a tensor or a Pillow image, got "
+            f"{type(source).__name__}"
+        )
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"no such image: {path}")
@@ -113,7 +124,7 @@ def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
         check_pixels((width, height), max_pixels, str(path))
     problem: Exception | None = None
     for name in FORMATS:
-        factory, accepts = Image.OPEN.get(name, (None, None))
+        factory, accepts = Image.OPEN.get(name, (None, None)) if name != "HEIF" else (_heif_reader(), is_heic)
         try:
             if factory is None or (accepts is not None and not accepts(head[:16])):
                 continue
@@ -128,6 +139,15 @@ def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
     if is_image(path) and problem is not None:
         raise ValueError(f"{path} is damaged, or no image: {problem}")
     raise ValueError(refusal(path, "image") or f"{path} is no image, or of an unknown format; {READ}")
+
+
+def _heif_reader() -> Any:
+    """Pillow's class for HEIC photos, of an optional package; ``None`` without it."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        return None
+    return HeifImageFile
 
 
 def _check_density(image: Image.Image, path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "HEIF")
 """Image formats that are read, by Pillow's names."""
 FILE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".pgm",
+    ".heic", ".heif",
 )  # fmt: skip
 """Names of image files in a folder."""
 READ = "read are JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, JPEG 2000, PPM and ICO"
@@ -22,9 +23,10 @@ def refusal(path: Path, wanted: str) -> str:
     image = f"{READ if wanted == 'image' else f'videos are {VIDEOS}'}; convert it"
     if not head:
         return f"{path} is an empty file"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+    if is_heic(head):
         return (
-            f"{path} is a HEIC photo, as iPhones take them; {image}: heif-convert {path.name} {path.stem}.jpg"
+            f"{path} is a HEIC photo, as iPhones take them: pip install pillow-heif reads it, or convert it: "
+            f"heif-convert {path.name} {path.stem}.jpg"
         )
     if head.startswith(b"%PDF"):
         return f"{path} is a PDF document; {image} page by page: pdftoppm -png {path.name} {path.stem}"
@@ -52,6 +54,11 @@ def refusal(path: Path, wanted: str) -> str:
     return ""
 
 
+def is_heic(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a HEIC photo."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC
+
+
 def is_image(path: Path) -> bool:
     """Whether a file begins as an image does, or has the name of one."""
     with path.open("rb") as file:
@@ -72,4 +79,5 @@ def is_image(path: Path) -> bool:
         or head.startswith(magic)
         or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
         or head[4:12] == b"ftypavif"
+        or is_heic(head)
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from instructseg.media.animations import decode_animation, probe_animation
 from instructseg.media.decoding import DEFAULT_FPS, TruncatedVideoError, decode, probe
 from instructseg.media.images import MAX_PIXELS, ImageLike, load_image
+from instructseg.media.incoming import is_content, store
 from instructseg.media.kinds import FILE_SUFFIXES, is_image
 
 FRAME_SUFFIXES = FILE_SUFFIXES
@@ -72,6 +74,7 @@ class VideoSource:
         self._countable = False
         self._known = _Known(length)
         self.frame_names = frame_names
+        self.kept: object = None  # whatever must live as long as the video
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames in order.
@@ -177,6 +180,8 @@ def open_video(
 
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be positive, got {fps}")
+    if is_content(source):
+        return _open_content(source, fps, max_pixels)
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
@@ -184,11 +189,24 @@ def open_video(
         if path.is_dir():
             return _open_folder(path, fps, max_pixels)
         return _open_animation(path, fps, max_pixels) or _open_file(path, fps, max_pixels)
-    if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim < 4):
+    if isinstance(source, Image.Image) or getattr(source, "ndim", 4) < 4:
         return _open_images([source], fps, "image", max_pixels)
     if isinstance(source, Iterable):
         return _open_images(source, fps or getattr(source, "fps", None), "video", max_pixels)
     raise TypeError(f"a video is a path, an image or an iterable of images, got {type(source).__name__}")
+
+
+def _open_content(source: Any, fps: float | None, max_pixels: int) -> VideoSource:
+    """A video from an address, bytes or an open file, in a temporary file that lives as long."""
+    folder = TemporaryDirectory(prefix="instructseg-")
+    path = store(source, folder.name)
+    try:
+        video = open_video(path, fps, max_pixels)
+    except ValueError as error:
+        told = source if isinstance(source, str) else "the content"
+        raise ValueError(str(error).replace(str(path), told)) from error
+    video.kept = folder
+    return video
 
 
 def _open_images(
