@@ -20,17 +20,20 @@ import torch
 
 from instructseg.model.language import ChatFormat
 from instructseg.model.language.phi import CHAT
-from instructseg.processing.special_tokens import (
+from instructseg.processing.templates import (
     EXPLANATION,
     IMAGE,
     MASK,
     REFER,
     SEG_TOKEN,
+    SYSTEM_PROMPT,
     TEMPORAL,
     WRITTEN,
+    Wording,
+    format_instruction,
+    template,
     token_id,
 )
-from instructseg.processing.templates import SYSTEM_PROMPT, Wording, format_instruction, template
 from instructseg.structures import IGNORE_LABEL, Role, Task
 
 if TYPE_CHECKING:
@@ -124,7 +127,7 @@ def render(
     """Encodes a request with its reply, for training and for masks, whose reply is known.
 
     Args:
-        tokenizer: knows ``[SEG]`` (see ``special_tokens.ensure_special_tokens``).
+        tokenizer: knows ``[SEG]`` (see ``ensure_special_tokens``).
         explain: whether to ask for the explanation (``REASON_SEG``).
         answer: the explanation, or the reply of VQA, which needs one.
         learn_text: whether the reply's tokens carry labels.

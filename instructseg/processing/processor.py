@@ -22,8 +22,8 @@ from instructseg.processing.conversation import (
 )
 from instructseg.processing.pixels import ClipPixels, MaskBranchPixels, stack_frames
 from instructseg.processing.processor_config import ProcessorConfig
-from instructseg.processing.special_tokens import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.processing.storage import load_tokenizer, local_folder, save_files
+from instructseg.processing.templates import SEG_TOKEN, ensure_special_tokens, token_id
 from instructseg.structures import (
     IGNORE_LABEL,
     IGNORE_PIXEL,

@@ -14,7 +14,7 @@ from instructseg.processing.conversation import (
     render,
     render_prompt,
 )
-from instructseg.processing.special_tokens import IMAGE, SEG_TOKEN
+from instructseg.processing.templates import IMAGE, SEG_TOKEN
 from instructseg.structures import IGNORE_LABEL, Role, Task
 
 LENGTHS = RunLengths(image=4, temporal=2, mask=3)

@@ -16,8 +16,7 @@ from instructseg.processing.conversation import (
     render,
     render_prompt,
 )
-from instructseg.processing.special_tokens import token_id
-from instructseg.processing.templates import format_instruction
+from instructseg.processing.templates import format_instruction, token_id
 from instructseg.structures import IGNORE_LABEL, Role, Task
 from recipes.nano.language.word_tokenizer import build_tokenizer
 from tests.official_rows import expand_official

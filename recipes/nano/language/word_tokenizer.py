@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from transformers import PreTrainedTokenizerFast
 
 from instructseg.model.language.phi import CHAT
-from instructseg.processing.special_tokens import SEG_TOKEN
+from instructseg.processing.templates import SEG_TOKEN
 
 _BYTES = 256
 
