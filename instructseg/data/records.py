@@ -15,8 +15,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from instructseg.files import name_fault, printable
-from instructseg.masks import mask_size
+from instructseg.masks import mask_size, numbers
 
 T = TypeVar("T")
 Id = int | str
@@ -161,6 +163,17 @@ class Record:
         if not isinstance(found, dict):
             raise fault(self.where, f"{name} is no object with fields, but {shown(found)}")
         return found
+
+
+def read_points(shape: Record) -> np.ndarray:
+    """``float64[n, 2]``, the x and y of the ``points`` of a LabelMe shape, which may be none."""
+    try:
+        found = numbers(shape.list("points"), "a shape")
+    except ValueError as error:
+        raise fault(shape.where, str(error)) from error
+    if found.size and (found.ndim != 2 or found.shape[1] != 2):
+        raise fault(shape.where, "a point of a shape is not x and y")
+    return found.reshape(-1, 2)
 
 
 @contextmanager

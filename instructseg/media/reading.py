@@ -235,15 +235,14 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, path.name)]
 
 
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a folder in natural order (``2.jpg`` before ``10.jpg``), without hidden files."""
+    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted((path for path in paths if path.suffix.lower() in FRAME_SUFFIXES), key=_natural)
+
+
 def _open_folder(folder: Path, fps: float | None, max_pixels: int) -> VideoSource:
-    files = sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith(".")
-        ),
-        key=_natural,
-    )
+    files = frame_files(folder)
     if not files:
         raise ValueError(f"{folder} has no frames ({', '.join(FRAME_SUFFIXES)})")
     size = load_image(files[0], max_pixels).shape[:2]

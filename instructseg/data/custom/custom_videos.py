@@ -29,7 +29,6 @@ texts; annotations without one are asked for by their category, all of a video a
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +47,7 @@ from instructseg.data.video_masks import ANY_OBJECT, PaletteTruth, RleTruth, com
 from instructseg.files import name_fault
 from instructseg.media import open_video
 from instructseg.media.random_access import read_frame
-from instructseg.media.reading import FRAME_SUFFIXES
+from instructseg.media.reading import FRAME_SUFFIXES, frame_files
 from instructseg.structures import Task
 
 COLUMNS = ("video", "instruction", "mask", "object", "id", "split")
@@ -263,21 +262,16 @@ def open_frames(path: Path) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:
         DataError: there are no frames in it, or it is no video.
     """
     if path.is_dir():
-        found = (p for p in path.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and not p.name.startswith("."))
-        files = sorted((p.name for p in found), key=lambda name: [_number(x) for x in re.split(r"(\d+)", name)])
+        files = tuple(file.name for file in frame_files(path))
         if not files:
             raise DataError(Fault.IMAGE, path, f"the folder has no frames ({', '.join(FRAME_SUFFIXES)})")
-        frames = FrameFiles(path, tuple(files))
+        frames = FrameFiles(path, files)
         return frames, frames.names
     video = VideoFrames(require_file(path))
     try:
         return video, tuple(f"{t:05d}" for t in range(len(video)))
     except ValueError as error:
         raise DataError(Fault.IMAGE, path, str(error)) from error
-
-
-def _number(part: str) -> int | str:
-    return int(part) if part.isdecimal() else part
 
 
 def _open_masks(path: Path, names: tuple[str, ...], tracks: dict[Path, YtvisFile]) -> Truth:

@@ -35,8 +35,18 @@ from instructseg.data.coco_refs import (
 )
 from instructseg.data.data_files import read_json, require_file
 from instructseg.data.datasets.reasonseg import draw_shapes
-from instructseg.data.records import DataError, Fault, Id, Problem, Record, by_id, fault, file_kind, text
-from instructseg.masks import load_index_png, numbers, whole_points
+from instructseg.data.records import (
+    DataError,
+    Fault,
+    Id,
+    Problem,
+    Record,
+    by_id,
+    file_kind,
+    read_points,
+    text,
+)
+from instructseg.masks import load_index_png, whole_points
 from instructseg.media import load_image
 
 _CIRCLE_POINTS = 72
@@ -290,12 +300,7 @@ def _outline(file: Path, shape: Record) -> np.ndarray:
     kind = shape.text("shape_type") if shape.has("shape_type") else "polygon"
     if not shape.list("points"):
         raise DataError(Fault.MASK, file, f"a shape has no points ({shape.where.rpartition(', ')[2]})")
-    try:
-        points = numbers(shape.list("points"), "a shape")
-    except ValueError as error:
-        raise fault(shape.where, str(error)) from error
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise fault(shape.where, "a point of a shape is not x and y")
+    points = read_points(shape)
     if kind not in _CORNERS:
         name = json.dumps(kind)
         raise DataError(Fault.MASK, file, f"shape_type {name}: give a polygon, a rectangle or a circle")

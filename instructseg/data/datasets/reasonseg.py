@@ -27,8 +27,8 @@ import numpy as np
 from instructseg import files
 from instructseg.data.data_files import missing_files, read_image, read_json, require_file
 from instructseg.data.dataset import Dataset
-from instructseg.data.records import DataError, Fault, Problem, Record, file_kind
-from instructseg.masks import numbers, whole_points
+from instructseg.data.records import DataError, Fault, Problem, Record, file_kind, read_points
+from instructseg.masks import whole_points
 from instructseg.structures import IGNORE_PIXEL, Sample, Task
 
 SPLITS = ("train", "val", "test")
@@ -146,7 +146,7 @@ def read_record(file: Path) -> ImageRecord:
         raise DataError(Fault.RECORD, file, f"not a record of ReasonSeg ({reason})") from error
     with file_kind(file, "not a record of ReasonSeg"):
         shapes = tuple(
-            (shape.text("label").lower(), _points(shape))
+            (shape.text("label").lower(), whole_points(read_points(shape)))
             for shape in content.records("shapes")
             if shape.text("label").lower() != "flag"
         )
@@ -155,17 +155,6 @@ def read_record(file: Path) -> ImageRecord:
     if not texts:
         raise DataError(Fault.RECORD, file, "it has no text")
     return ImageRecord(texts, is_sentence, shapes)
-
-
-def _points(shape: Record) -> np.ndarray:
-    """``int32[n, 2]`` of x and y; cut, not rounded, as the official reader does."""
-    try:
-        points = numbers(shape.list("points"), "a shape")
-    except ValueError as error:
-        raise DataError(Fault.RECORD, shape.where, str(error)) from error
-    if points.size and (points.ndim != 2 or points.shape[1] != 2):
-        raise DataError(Fault.RECORD, shape.where, "a point of a shape is not x and y")
-    return whole_points(points.reshape(-1, 2))
 
 
 def _text(raw: bytes) -> str:
