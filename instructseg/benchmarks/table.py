@@ -10,7 +10,6 @@ from typing import Any
 
 from instructseg.benchmarks.base import Benchmark, ResultTable
 from instructseg.benchmarks.segmentation import (
-    MaskScores,
     Segmentation,
     custom_metrics,
     generalized_metrics,
@@ -113,24 +112,14 @@ def result_name(evaluation: Evaluation, split: str, options: Options) -> str:
     return (f"{evaluation.name}_{split}" if split else evaluation.name) + evaluation.suffix(options)
 
 
-def _segmentation(
-    metrics: Callable[[Options], MaskScores], row: str, dataset: Any, options: Options, submission: str
-) -> Benchmark:
-    threshold, explain = options.get("threshold", 0.0), options.get("explain", False)
-    return Segmentation(row, dataset, metrics(options), threshold, explain)
+def _masks(metrics: Callable[..., dict[str, float]], taken: tuple[str, ...], options: Options) -> Metric:
+    """A metric of masks in images; ``taken`` are the options that ``metrics`` takes."""
 
+    def make(row: str, dataset: Any, given: Options, submission: str) -> Benchmark:
+        scores = partial(metrics, **{name: given[name] for name in taken})
+        return Segmentation(row, dataset, scores, given.get("threshold", 0.0), given.get("explain", False))
 
-def _iou(options: Options) -> MaskScores:
-    return partial(iou_metrics, official_sums=options["official_sums"])
-
-
-def _generalized(options: Options) -> MaskScores:
-    size = options["official_size"]
-    return partial(generalized_metrics, threshold=options["threshold"], official_size=size)
-
-
-def _custom(options: Options) -> MaskScores:
-    return partial(custom_metrics, threshold=options["threshold"])
+    return Metric(make, options)
 
 
 def _expressions(
@@ -164,10 +153,12 @@ def _answers(score: Any, metrics: Any) -> Metric:
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "iou": Metric(partial(_segmentation, _iou), {"official_sums": False}),
-        "reasoning": Metric(partial(_segmentation, _iou), {"official_sums": False, "explain": False}),
-        "generalized": Metric(partial(_segmentation, _generalized), {"threshold": 0.5, "official_size": False}),
-        "custom_masks": Metric(partial(_segmentation, _custom), {"threshold": 0.0}),
+        "iou": _masks(iou_metrics, ("official_sums",), {"official_sums": False}),
+        "reasoning": _masks(iou_metrics, ("official_sums",), {"official_sums": False, "explain": False}),
+        "generalized": _masks(
+            generalized_metrics, ("threshold", "official_size"), {"threshold": 0.5, "official_size": False}
+        ),
+        "custom_masks": _masks(custom_metrics, ("threshold",), {"threshold": 0.0}),
         "expressions": _scored(expression_metrics),
         "typed_expressions": _scored(partial(typed_metrics, ("J", "F"))),
         "long_term": _scored(partial(typed_metrics, ("J", "F", "tIoU", "vIoU"))),
