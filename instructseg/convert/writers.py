@@ -85,11 +85,10 @@ def write_json(file: Path, value: Any) -> None:
 
 
 class ShardWriter:
-    """Writes ``model.safetensors``, in shards with an index where it is larger than ``shard_bytes``."""
+    """Writes ``model.safetensors``, in shards with an index where it is larger than :data:`SHARD_BYTES`."""
 
-    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._limit = shard_bytes
         self._held: dict[str, torch.Tensor] = {}
         self._held_bytes = 0
         self._shards: list[list[str]] = []
@@ -97,7 +96,7 @@ class ShardWriter:
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
         """Takes a copy of ``tensor``."""
-        if self._held and self._held_bytes + tensor.nbytes > self._limit:
+        if self._held and self._held_bytes + tensor.nbytes > SHARD_BYTES:
             self._flush()
         self._held[name] = tensor.clone(memory_format=torch.contiguous_format)
         self._held_bytes += tensor.nbytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 import torch
 
@@ -85,14 +84,6 @@ class SegLosses:
     raw: dict[str, torch.Tensor]
 
 
-class Sampler(Protocol):
-    """Interface of :class:`PointSampler`."""
-
-    def uniform(self, rows: int, device: torch.device) -> torch.Tensor: ...  # noqa: D102
-
-    def uncertain(self, logits: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
-
-
 class SegCriterion:
     """Computes the losses, in float32 for any precision of the output.
 
@@ -100,7 +91,7 @@ class SegCriterion:
         sampler: of the points; random by default, with the numbers of ``config``.
     """
 
-    def __init__(self, config: CriterionConfig, sampler: Sampler | None = None) -> None:
+    def __init__(self, config: CriterionConfig, sampler: PointSampler | None = None) -> None:
         self.config = config
         self.sampler = sampler or PointSampler(
             config.num_points, config.oversample_ratio, config.importance_sample_ratio

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from instructseg.criterion import CriterionConfig
-from instructseg.criterion.criterion import Sampler
+from instructseg.criterion.points import PointSampler
 from instructseg.structures import MaskTargets, SegOutput
 
 
@@ -46,7 +46,7 @@ def assign(cost: list[list[float]]) -> list[tuple[int, int]]:
 
 
 def slow_losses(
-    config: CriterionConfig, sampler: Sampler, output: SegOutput, targets: list[MaskTargets]
+    config: CriterionConfig, sampler: PointSampler, output: SegOutput, targets: list[MaskTargets]
 ) -> dict[str, torch.Tensor]:
     """What :attr:`Losses.raw` should be, text aside."""
     device, raw = output.mask_logits.device, {}
