@@ -23,7 +23,7 @@ def test_every_file_of_the_recipe_is_valid(path: Path) -> None:
 def test_the_files_of_the_recipe() -> None:
     assert {path.name for path in OURS} >= {"nano.yaml", "test.yaml"}
     assert recipe_of(CONFIGS / "nano.yaml", ["recipe=other"]) == "other"
-    assert recipe_of(CONFIGS / "tune.yaml") == ""
+    assert recipe_of(CONFIGS / "instructseg_3b.yaml") == ""
 
 
 @pytest.mark.parametrize(
