@@ -101,7 +101,6 @@ class SyntheticDataset:
     """Map-style: each item is one scene with several instructions on the same key frame.
 
     Args:
-        length: scenes.
         seed: of the scenes, not negative.
         config: what they look like. With ``config.held_out`` only objects of a held-out pair are asked
             about. Its ``purpose`` is that of scenes drawn for kinds which :data:`PURPOSES` does not name.

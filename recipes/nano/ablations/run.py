@@ -184,8 +184,6 @@ def run(settings: Settings, name: str, seed: int, folder: Path) -> dict[str, Any
     """Trains and measures one variant; resumes an earlier call in the same folder.
 
     Args:
-        settings: of the study.
-        name: of the variant.
         seed: of the new weights, the scenes of training and everything else that is random.
         folder: keeps checkpoints until the run is measured, then the weights and how the losses went.
 

@@ -27,7 +27,6 @@ def interval(
         denominators: likewise, not negative.
         groups: the scene of each.
         level: part of the resamples between the bounds, 0..1.
-        seed: of the resamples.
 
     Returns:
         Lower and upper bound; both 0 where there is nothing.

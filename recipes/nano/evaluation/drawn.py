@@ -36,9 +36,6 @@ class Outcome:
     """Scores of one instruction.
 
     Attributes:
-        scene: name of the scene.
-        kind: of the instruction.
-        form: likewise.
         has_target: whether a mask is asked for and something answers.
         score: 0..1: IoU; over a whole video the mean of J&F; of a question 1 where the reply is right.
         chance: the mean score of the objects in sight, each taken as the answer; 0 without a mask.
@@ -77,8 +74,6 @@ def measure(
 
     Args:
         model: ``InstructSeg``; without ``whole_clips`` and questions anything that is called like it.
-        processor: of the model.
-        dataset: of scenes.
         instructions: ends after the scene with the last of them; ``None`` for all scenes.
         whole_clips: each frame is the key frame in turn, its neighbours are the references. Otherwise the
             drawn key frame alone is looked at.

@@ -54,10 +54,7 @@ class Source:
     """Choice of instructions.
 
     Attributes:
-        kind: of the instructions.
         is_clip: whether on videos.
-        split: of the generator.
-        count: instructions.
         wording: ``seen`` or ``unseen``.
         held_out: whether all are on pairs of colour and shape that no training scene shows.
         renderer: what draws the scenes.
@@ -91,10 +88,8 @@ class Figure:
 
     Attributes:
         value: of the metric, 0..1 (a gain may be negative).
-        metric: its name.
         low, high: bounds of the bootstrap over scenes, 95 %.
         chance: the value of a guess; ``None`` where there is none.
-        n: instructions.
         scenes: that they are on.
         forms: form of instruction -> value and number.
     """
@@ -321,9 +316,6 @@ def evaluate(
     """Measures a model on drawn scenes.
 
     Args:
-        model: ``InstructSeg``.
-        processor: of that model.
-        data: what the scenes look like.
         config: how many instructions, and which parts of the table.
         folder: receives ``drawn.json`` and ``drawn.md``, anew after each part; ``None`` to write nothing.
 

@@ -37,9 +37,6 @@ def synthetic_dataset(
     """Generated images or five-frame videos, as ``config`` describes them.
 
     Args:
-        config: what the scenes look like.
-        split: of the generator.
-        clips: whether they are videos.
         length: scenes; ``None`` for the configuration's.
         kinds: of expressions, with weights; ``None`` for the configuration's.
         scene: options of the scene generator that differ from the configuration's.
@@ -86,7 +83,6 @@ def held_out(
 
     Args:
         config: what the scenes look like, and the kinds.
-        processor: of the model.
         split: another one than is trained on.
         scenes: of a kind, with at most ``config.expressions_per_scene`` instructions each.
 

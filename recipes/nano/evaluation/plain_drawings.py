@@ -75,12 +75,8 @@ class Drawing:
     """An image ``uint8[H, W, 3]`` with the masks ``uint8[N, H, W]`` of its shapes and what is asked about it.
 
     Attributes:
-        image: RGB.
         shapes: of which none hides another.
-        masks: one each.
         radius: of :data:`RADII`, of the scene.
-        expressions: the instructions.
-        name: identifies the drawing.
     """
 
     image: np.ndarray
@@ -115,7 +111,6 @@ class PlainDrawings:
     """Drawing ``index`` is a function of the seed and the index alone; radii take turns.
 
     Args:
-        length: drawings.
         seed: not negative.
     """
 

@@ -180,8 +180,6 @@ def draw_expressions(
     """Draws different instructions, even over the kinds of some meanings; see :func:`draw_kinds`.
 
     Args:
-        rng: source of the draw.
-        scene: what they are about.
         choices: some :func:`meanings` of the scene.
         count: how many; fewer come back where there is not that much to say.
         wording: one of :data:`WORDINGS`.
@@ -207,10 +205,6 @@ def draw_kinds(
     then answers, then targets; those of ``attribute`` over targets, then forms.
 
     Args:
-        rng: source of the draw.
-        scene: what they are about.
-        frame: the key frame.
-        kinds: name -> weight.
         count: how many; fewer come back where there is not that much to say.
         wording: one of :data:`WORDINGS`.
         first: the kind of the first instruction, where the scene allows it.

@@ -30,7 +30,6 @@ class DrawnClip:
     """A drawn video with full ground truth.
 
     Attributes:
-        name: of the video.
         scene: its frames and objects; the first object is missing in the frames :data:`HIDDEN`.
         said: object -> instructions that mean it and nothing else; every object has some.
     """
@@ -74,7 +73,6 @@ def draw_clips(
     """Draws a video per name; a function of the arguments alone.
 
     Args:
-        names: of the videos.
         seed: not negative.
         frames: of each video, more than the last of :data:`HIDDEN`.
         size: ``(height, width)`` in pixels; by default each video has another.

@@ -40,8 +40,6 @@ def write_image_layouts(
 
     Args:
         folder: made if it is missing; files of an earlier copy are replaced.
-        pictures: of each split.
-        seed: of the scenes.
         names: of the layouts; others are passed over, none means all.
 
     Returns:

@@ -78,8 +78,6 @@ def patch_codes(scene: Scene, t: int, grid: int, codes: np.ndarray | None = None
     """Codes ``float32[grid * grid, PATCH_DIM]`` of the patches of frame ``t``, row by row.
 
     Args:
-        scene: with its truth.
-        t: the frame.
         grid: patches along a side; they cover the frame, whatever its aspect.
         codes: :func:`object_codes` of the frame, if they are at hand.
     """
@@ -104,7 +102,6 @@ def patch_shares(ids: np.ndarray, grid: int, things: int) -> np.ndarray:
     Args:
         ids: ``uint8[H, W]``.
         grid: patches along a side.
-        things: how many there are.
     """
     height, width = ids.shape
     rows, columns = np.arange(height) * grid // height, np.arange(width) * grid // width

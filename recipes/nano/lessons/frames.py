@@ -30,7 +30,6 @@ class Frames:
         seg_pixels: ``float[F, 3, H, W]`` of the mask branch.
         patches: ``float[F, P, PATCH_DIM]``, what the SigLIP side is to say.
         codes: ``float[F, N, CODE_DIM]`` of the objects in sight, filled up with zeros.
-        targets: their masks, image by image.
         labels: ``None``: no text is learned.
     """
 
@@ -64,7 +63,6 @@ class FrameSource:
         processor: brings frames to the model's sizes.
         config: what the scenes look like; ``frames`` is 1.
         count: frames of a batch.
-        seed: of the scenes.
     """
 
     processor: InstructSegProcessor

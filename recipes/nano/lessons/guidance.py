@@ -60,7 +60,6 @@ def point(phi: Any, batch: Pages, read: Read, last: torch.Tensor, layers: tuple[
 
     Args:
         phi: the language model without its head.
-        batch, read: what was read.
         last: ``int64[B]`` of :func:`ends`.
         layers: the earlier layer and the later one.
     """
@@ -127,7 +126,6 @@ def look(
 
     Args:
         phi: the language model without its head.
-        batch, read: what was read.
         slots: ``int64[B', R, N]``, which token of a reference says each object, of the rows ``read.leads``.
         layers: numbers of the three.
     """

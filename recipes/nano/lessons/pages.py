@@ -37,7 +37,6 @@ class Pages:
         anchors: ``float[B, N + 1]``, 1 on the other objects that are named.
         shown: ``float[F, R, N, CODE_DIM]``, the objects as they are in the references.
         in_sight: ``bool[F, R, N]``.
-        kinds: of the instructions.
         pixels: ``float[F, 1 + R, 3, S, S]`` of the SigLIP side, key frame first; ``None`` where codes are read.
     """
 
@@ -74,7 +73,6 @@ class PageSource:
 
     Attributes:
         processor: lays out the instructions.
-        batches: their scenes.
         seen: whether the batches have pixels.
     """
 

@@ -55,7 +55,6 @@ class MaskLesson(nn.Module):
     """The mask branch: names cells of the backbone's maps and, with ``propose``, proposes all objects.
 
     Args:
-        model: to be taught.
         propose: whether the decoders run too; naming alone is several times cheaper and comes first.
     """
 

@@ -56,7 +56,6 @@ def standing(scene: Scene, key: int, frames: Sequence[int]) -> Standing:
     """Relational attributes of the objects of a scene.
 
     Args:
-        scene: with its truth.
         key: the frame that is asked about.
         frames: the references, in order; the travel is that from the first to the last of them.
     """

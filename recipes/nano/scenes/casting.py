@@ -50,7 +50,6 @@ class Looks:
     """Colours and shapes to choose from.
 
     Attributes:
-        rng: source of the draw.
         first: pairs for the object that is asked about.
         rest: pairs for the others.
         textures: name -> weight.

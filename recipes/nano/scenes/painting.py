@@ -24,8 +24,6 @@ def paint_object(frame: np.ndarray, ids: np.ndarray, number: int, obj: SceneObje
         frame: ``float32[H, W, 3]``, 0..255, changed in place.
         ids: ``uint8[H, W]``, set to ``number`` where the object covers at least half of a pixel.
         number: 1..255.
-        obj: what to paint.
-        t: the frame of its path.
 
     Returns:
         Pixels of the whole object, hidden and outside ones included.
@@ -119,7 +117,6 @@ def paint_background(
     """A background ``float32[H, W, 3]``, 0..255.
 
     Args:
-        rng: source of the draw.
         kind: a name of :data:`BACKGROUNDS`, or ``photo``.
         height: in pixels.
         width: in pixels.

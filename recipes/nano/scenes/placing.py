@@ -25,8 +25,6 @@ def place_objects(rng: np.random.Generator, config: SceneConfig, background: np.
     """Objects of colours that ``background`` leaves visible, the farthest first, as the configuration says.
 
     Args:
-        rng: source of the draw.
-        config: of the scene.
         background: ``float32[H, W, 3]``, 0..255.
 
     Raises:

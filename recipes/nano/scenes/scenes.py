@@ -80,8 +80,6 @@ def draw_scene(
     """Draws a scene; a function of the generator's state and the configuration alone.
 
     Args:
-        rng: source of the draw.
-        config: what it looks like.
         background_of: paints ``float32[H, W, 3]`` of a kind, a height and a width instead of
             :func:`~recipes.nano.scenes.painting.paint_background`.
         rendered: paints the objects on it instead of :func:`render`.
