@@ -243,21 +243,12 @@ class InstructSegProcessor:
         )
         style = PromptStyle(config.chat, config.system, config.wording)
         if generate:
-            row = render_prompt(
-                self.tokenizer, task, instruction, lengths,
-                style=style, explain=explain,
-            )  # fmt: skip
+            row = render_prompt(self.tokenizer, task, instruction, lengths, style=style, explain=explain)
         else:
             row = render(
-                self.tokenizer,
-                task,
-                instruction,
-                lengths,
-                style=style,
-                explain=explain,
-                answer=answer,
-                learn_text=learn_text,
-            )
+                self.tokenizer, task, instruction, lengths,
+                style=style, explain=explain, answer=answer, learn_text=learn_text,
+            )  # fmt: skip
         excess = len(row) - config.max_length
         if excess > 0:
             written = " ".join(filter(None, (instruction, answer)))

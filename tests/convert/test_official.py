@@ -47,7 +47,7 @@ def test_the_three_ways_of_loading_agree(official: Path, tmp_path: Path) -> None
 def test_shards(
     official: Path, official_tensors: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers.ShardWriter.__init__, "__defaults__", (1 << 20,))
+    monkeypatch.setattr(writers, "SHARD_BYTES", 1 << 20)
     convert_official(official, tmp_path / "ours")
     assert len(list((tmp_path / "ours").glob("model-*.safetensors"))) > 3
     assert_equal(from_pretrained(tmp_path / "ours").state_dict(), load_official(official).state_dict())
