@@ -62,6 +62,7 @@ RANKS = {
     "interop": 7,
     "weights": 7,
     "serve": 8,
+    "jobs": 8,
     "cli": 9,
     "__main__": 10,
 }

@@ -30,8 +30,8 @@ MANY_PARAMETERS = {
 }
 UNTYPED_OPTIONS = {
     "benchmarks/report.py append",  # fields of a record
-    "cli/job.py option",  # metadata and fields of a job
-    "cli/job.py run",
+    "jobs/job.py option",  # metadata and fields of a job
+    "cli/options.py run",
     "deprecation.py call",  # passes on whatever the decorated function takes
     # signatures of transformers
     "model/configuration.py from_dict",

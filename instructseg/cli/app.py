@@ -13,14 +13,16 @@ import typer
 from instructseg.cli.convert import convert_app
 from instructseg.cli.data import data_app
 from instructseg.cli.demo import demo_video
-from instructseg.cli.errors import DEBUG, reported
+from instructseg.cli.errors import reported
 from instructseg.cli.export import export_app
-from instructseg.cli.inputs import read_prompts, split_words
-from instructseg.cli.job import Job, with_job
-from instructseg.cli.run_summary import show, show_all
-from instructseg.cli.segment import segment_images, segment_video, segment_videos
+from instructseg.cli.options import with_job
 from instructseg.cli.servers import serve_command
 from instructseg.cli.show_config import config_app
+from instructseg.jobs.faults import DEBUG
+from instructseg.jobs.inputs import read_prompts, split_words
+from instructseg.jobs.job import Job
+from instructseg.jobs.run_summary import show, show_all
+from instructseg.jobs.segment import segment_images, segment_video, segment_videos
 from instructseg.version import __version__
 
 

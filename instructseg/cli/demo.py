@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from instructseg.cli.job import Job, check_options
 from instructseg.files import write_bytes_atomic
 from instructseg.hub import DEMO_VIDEO
+from instructseg.jobs.job import Job, check_options
 from instructseg.results import check_folder_name, check_free, format_of_file
 
 

@@ -12,18 +12,12 @@ from types import FrameType
 
 import typer
 
-FAULT = 1
-"""Exit code of unexpected errors: bugs of this program."""
-BAD_INPUT = 2
-"""Exit code of errors in the input; no file is left half-written."""
+from instructseg.jobs.faults import DEBUG, described
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""
 PIPE_CLOSED = 141
 """Exit code after the reader of the output is gone, as in shells."""
-DEBUG = "INSTRUCTSEG_DEBUG"
-"""Environment variable for tracebacks of all errors, unless empty or 0; set by ``--debug``."""
-
-_MEMORY_ADVICE = "(try smaller images, fewer prompts, --dtype bfloat16 or --device cpu)"
 
 
 class Stopped(KeyboardInterrupt):
@@ -63,16 +57,6 @@ def reported() -> Iterator[None]:
         raise SystemExit(code) from error
 
 
-def described(error: Exception) -> tuple[str, int]:
-    """An error in one line, and the exit code for it."""
-    text = _line(error)
-    if "out of memory" in text or isinstance(error, MemoryError):
-        return f"{text} {_MEMORY_ADVICE}", BAD_INPUT
-    if isinstance(error, ValueError | OSError | ModuleNotFoundError):
-        return text, BAD_INPUT
-    return f"{type(error).__name__}: {text} (a fault of InstructSeg: {DEBUG}=1 shows where)", FAULT
-
-
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Lets SIGTERM and SIGHUP end the block as Ctrl-C does; further ones are ignored while it ends.
@@ -107,15 +91,6 @@ def _trace(error: Exception) -> None:
         import traceback
 
         traceback.print_exception(error)
-
-
-def _line(error: Exception) -> str:
-    """The error in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    else:
-        text = str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 def _say(text: str) -> None:

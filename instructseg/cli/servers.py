@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from instructseg.cli import checks
 from instructseg.cli.errors import reported
 from instructseg.hub import BUNDLED, is_bundled
+from instructseg.jobs import checks
 
 if TYPE_CHECKING:
     from instructseg.inference.predictor import Predictor, VideoSystem

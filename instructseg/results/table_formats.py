@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import tempfile
 import zipfile
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.data.data_files import read_delimited
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.prediction import FrameResult
@@ -77,11 +77,8 @@ class BoxTable(Format):
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:
         """See :meth:`Format.gather`."""
-        rows: list[list[str]] = []
-        for path in parts.values():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows += list(csv.reader(file))[1:]
-        save_csv(target, _COLUMNS, rows)
+        rows = [row for path in parts.values() for _, row in read_delimited(path)[1]]
+        save_csv(target, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""

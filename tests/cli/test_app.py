@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from instructseg import training
 from instructseg.cli import app, arguments
 from instructseg.cli.errors import reported, stoppable
-from instructseg.cli.job import TaskChoice
+from instructseg.jobs.job import TaskChoice
 from instructseg.progress import progress
 from instructseg.results import parse_formats
 from instructseg.structures import Task

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from instructseg.cli import segment
 from instructseg.inference import ImagePredictor
 from instructseg.inference.encoder import Encoder
+from instructseg.jobs import segment
 from instructseg.structures import Task
 from tests.cli.test_segment import files, refused, run
 

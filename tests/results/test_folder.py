@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.cli.inputs import find_images
-from instructseg.cli.job import Job
 from instructseg.files import host, remove_abandoned, temporary_path
+from instructseg.jobs.inputs import find_images
+from instructseg.jobs.job import Job
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultFolder, ResultInfo, ResultPaths, ResultWriter, format_of_file, plan_paths
 from instructseg.results.manifest import NAME, Manifest

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from instructseg.cli import checks
 from instructseg.devices import choose_dtype
 from instructseg.inference.memory import parse_size
 from instructseg.inference.stride import Stride
+from instructseg.jobs import checks
 from instructseg.model.quantized import check_quantization
 from instructseg.results.folder import check_place
 

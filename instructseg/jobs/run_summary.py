@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from instructseg.cli import checks
-from instructseg.cli.errors import BAD_INPUT
+from instructseg.jobs import checks
+from instructseg.jobs.faults import BAD_INPUT
 from instructseg.prediction import Prediction
 
 

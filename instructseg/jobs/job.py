@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any
 
 import typer
 
-from instructseg.cli import checks
-from instructseg.cli.errors import reported, stoppable
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
+from instructseg.jobs import checks
 from instructseg.media import MAX_PIXELS
 from instructseg.results import DEFAULT_FORMATS, FORMATS, DrawingOptions, format_of_file, parse_formats
 from instructseg.structures import Task
@@ -244,46 +241,6 @@ class Job:
         kept = {one.name for one in fields(self) if one.metadata["affects"]}
         settings = {name: value for name, value in asdict(self).items() if name in kept}
         return json.loads(json.dumps({"model": _model_mark(self.model), **settings}, default=str))  # type: ignore[no-any-return]
-
-
-def with_job(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the options of :class:`Job`; the function gets them as ``job``.
-
-    Errors are reported in one line, and signals end the command as Ctrl-C does.
-    """
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        types = get_type_hints(Job)
-        shown = [one for one in fields(Job) if command in one.metadata["commands"]]
-        own = [
-            one for one in inspect.signature(function, eval_str=True).parameters.values() if one.name != "job"
-        ]
-        added = []
-        for one in shown:
-            kind: Any = (one.metadata["types"] or {}).get(command, types[one.name])
-            default = one.default
-            if one.metadata["types"]:  # in the option's own type
-                named = {TaskChoice: "auto", VideoTaskChoice: "auto", LegendChoice: default, str: str(default)}
-                default = named.get(kind)
-            annotation = Annotated[kind, one.metadata["option"]]
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            added.append(inspect.Parameter(one.name, keyword, default=default, annotation=annotation))
-
-        @functools.wraps(function)
-        def run(**given: Any) -> None:
-            with reported(), stoppable():
-                settings = {one.name: given.pop(one.name) for one in shown}
-                for one in shown:
-                    if one.metadata["parse"] is not None:
-                        settings[one.name] = one.metadata["parse"](settings[one.name])
-                function(**given, job=Job(**settings))
-
-        del run.__wrapped__  # type: ignore[attr-defined]  # typer would read the parameters of the function itself
-        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
-        return run
-
-    return decorate
 
 
 def checked(job: Job, prompts: Sequence[str]) -> Job:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from instructseg.cli.checks import check_text
+from instructseg.jobs.checks import check_text
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.results import Inputs, Item
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from instructseg.cli import checks
-from instructseg.cli.errors import described
-from instructseg.cli.inputs import find_images, find_videos
-from instructseg.cli.job import Job, checked
-from instructseg.cli.run_summary import Summary
+from instructseg.jobs import checks
+from instructseg.jobs.faults import described
+from instructseg.jobs.inputs import find_images, find_videos
+from instructseg.jobs.job import Job, checked
+from instructseg.jobs.run_summary import Summary
 from instructseg.log import setup_logging
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.prediction import FrameResult

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from instructseg.cli.app import app
-from instructseg.cli.job import Job
+from instructseg.jobs.job import Job
 
 
 @pytest.mark.parametrize("command", ["image", "video", "demo"])

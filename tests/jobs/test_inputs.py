@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from instructseg.cli.inputs import find_images, find_videos, read_prompts, split_words
+from instructseg.jobs.inputs import find_images, find_videos, read_prompts, split_words
 from instructseg.media.reading import FRAME_SUFFIXES
 
 

@@ -1,0 +1,1 @@
+"""Runs over images and videos: settings, inputs, segmentation and summaries."""
