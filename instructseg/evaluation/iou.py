@@ -37,12 +37,6 @@ def intersection_union(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, 
     return int(np.count_nonzero(inside & target)), int(np.count_nonzero(inside | target))
 
 
-def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union, 0..1; 1 where both are empty."""
-    intersection, union = intersection_union(prediction, truth)
-    return intersection / union if union else 1.0
-
-
 def at_lavt_size(mask: np.ndarray) -> np.ndarray:
     """Resizes a mask ``[H, W]`` to 480 x 480 with the nearest pixel, as LAVT does with the truth."""
     import cv2
