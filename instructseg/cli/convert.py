@@ -79,10 +79,10 @@ def start(
     """Join Mipha-3B and Mask2Former into the start of training."""
     with reported():
         check_target(target, overwrite)
-        from instructseg.convert import assemble_training_start
+        from instructseg.convert.mipha import assemble_training_start, counted
 
-        made = assemble_training_start(mipha, siglip, mask2former, target, overwrite, seed)
-        typer.echo(f"wrote {target}: {made}")
+        origins = assemble_training_start(mipha, siglip, mask2former, target, overwrite, seed)
+        typer.echo(f"wrote {target}: {counted(origins)}")
 
 
 @convert_app.command()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,28 +31,6 @@ _TOWER = "model.vision_tower."
 _SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
 
 
-@dataclass(frozen=True)
-class TrainingStart:
-    """Origin of each tensor of the assembled model.
-
-    Attributes:
-        origin: our name to ``mipha``, ``siglip``, ``mask2former`` or ``fresh`` (initialised at random).
-        dropped: names in the sources that have no place here, and why.
-    """
-
-    origin: dict[str, str] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def fresh(self) -> list[str]:
-        """Our tensors that no source fills."""
-        return [name for name, origin in self.origin.items() if origin == "fresh"]
-
-    def __str__(self) -> str:
-        counts = Counter(self.origin.values())
-        return ", ".join(f"{count} tensors from {origin}" for origin, count in sorted(counts.items()))
-
-
 def assemble_training_start(
     mipha: str | Path,
     siglip: str | Path | None,
@@ -62,7 +39,7 @@ def assemble_training_start(
     overwrite: bool = False,
     seed: int = 0,
     **overrides: Unpack[ConfigFields],
-) -> TrainingStart:
+) -> dict[str, str]:
     """Writes the initial model of a training.
 
     Args:
@@ -71,6 +48,9 @@ def assemble_training_start(
         mask2former: the Mask2Former file (Swin, pixel decoder, mask decoder).
         seed: of the fresh tensors (perceivers, mask tokens, projections).
         overrides: fields of :class:`InstructSegConfig` to set.
+
+    Returns:
+        The origin of each of our tensors: ``mipha``, ``siglip``, ``mask2former`` or ``fresh`` (random).
 
     Raises:
         FileExistsError, FileNotFoundError, OSError, ValueError: as the loaders of the three sources.
@@ -84,13 +64,11 @@ def assemble_training_start(
     )  # fmt: skip
     config = _config(read_json(mipha / "config.json"), language, masks.fields, dict(overrides))
     shapes = model_shapes(config)
-    start = TrainingStart(dict.fromkeys(shapes, "fresh"), dict(masks.dropped))
     state = dict(masks.state)
-    start.origin.update(dict.fromkeys(state, "mask2former"))
+    origins = dict.fromkeys(shapes, "fresh") | dict.fromkeys(state, "mask2former")
     for origin, source in (("mipha", language), ("siglip", tower)):
-        for name, tensor in _mapped(source, shapes, start.dropped):
-            state[name] = tensor
-            start.origin[name] = origin
+        for name, tensor in _mapped(source, shapes):
+            state[name], origins[name] = tensor, origin
     embeddings = state["language.model.embed_tokens.weight"]
     torch.manual_seed(seed)
     model = InstructSeg.from_pretrained(None, config=config, state_dict=state, dtype=embeddings.dtype)
@@ -98,7 +76,13 @@ def assemble_training_start(
         model.save_pretrained(folder)
         write_json(folder / CONFIG_NAME, processor_config(config).to_dict())
         copy_tokenizer(mipha, folder)
-    return start
+    return origins
+
+
+def counted(origins: Mapping[str, str]) -> str:
+    """How many tensors come from each origin, for the log."""
+    counts = sorted(Counter(origins.values()).items())
+    return ", ".join(f"{count} tensors from {origin}" for origin, count in counts)
 
 
 def _config(
@@ -127,14 +111,11 @@ def _tower_names(weights: Weights) -> Weights:
     )
 
 
-def _mapped(
-    source: Weights | None, shapes: dict[str, tuple[int, ...]], dropped: dict[str, str]
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Our names and tensors of a source; what has no place is added to ``dropped``."""
+def _mapped(source: Weights | None, shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Our names and tensors of a source; others in it have no place here."""
     if source is None:
         return
     mapping = plan(source.shapes, shapes, partial=True)
     check_types("the start of training", source.entries, dict.fromkeys(mapping.targets, torch.float32))
-    dropped.update(mapping.dropped)
     for name, tensor in source:
         yield from ((ours, part.clone()) for ours, part in mapping.split(name, tensor))

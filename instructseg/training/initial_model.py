@@ -8,6 +8,7 @@ import torch
 
 from instructseg.config import ModelSource
 from instructseg.convert import assemble_training_start
+from instructseg.convert.mipha import counted
 from instructseg.convert.pretrained_parts import join_pretrained_parts
 from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
 from instructseg.log import get_logger
@@ -90,7 +91,7 @@ def join_start(source: ModelSource, seed: int, folder: Path) -> Path:
         made = ", ".join(f"{count} tensors from {part}" for part, count in counts.items())
     else:
         assert start.mipha is not None and start.mask2former is not None
-        made = str(
+        made = counted(
             assemble_training_start(start.mipha, start.siglip, start.mask2former, target, seed=seed, **fields)
         )
     logger.info("wrote %s: %s", target, made)
