@@ -1,4 +1,4 @@
-"""Segmentation of images: RefCOCO, gRefCOCO, ReasonSeg and custom data."""
+"""Segmentation of images: expressions, questions and custom data."""
 
 from __future__ import annotations
 
@@ -136,6 +136,24 @@ def generalized_metrics(
         sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
     precision = {f"Pr@{value}": sums.precision(value) for value in RELA_THRESHOLDS}
     return {"gIoU": sums.giou, "cIoU": sums.ciou, "N-acc": sums.n_acc, "T-acc": sums.t_acc, **precision}
+
+
+def zero_one_many_metrics(
+    records: Sequence[ScoreRecord], threshold: float = 0.5, official_size: bool = False
+) -> dict[str, float]:
+    """Ref-ZOM's metrics: IoU of the expressions with targets, and Acc, the part of the others without a mask.
+
+    Args:
+        threshold, official_size: as of :func:`generalized_metrics`.
+    """
+    some, none = GeneralizedSums(), GeneralizedSums()
+    suffix = "_480" if official_size else ""
+    for record in records:
+        counts = record[f"intersection{suffix}"], record[f"union{suffix}"]
+        sums = none if record["is_nothing"] else some
+        sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
+    precision = {f"Pr@{value}": some.precision(value) for value in LAVT_THRESHOLDS}
+    return {"oIoU": some.ciou, "mIoU": some.giou, "Acc": none.n_acc, **precision}
 
 
 def custom_metrics(records: Sequence[ScoreRecord], threshold: float = 0.0) -> dict[str, float]:

@@ -14,6 +14,7 @@ from instructseg.benchmarks.segmentation import (
     custom_metrics,
     generalized_metrics,
     iou_metrics,
+    zero_one_many_metrics,
 )
 from instructseg.benchmarks.submission import LAYOUTS
 from instructseg.benchmarks.text import (
@@ -157,6 +158,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "reasoning": _masks(iou_metrics, ("official_sums",), {"official_sums": False, "explain": False}),
         "generalized": _masks(
             generalized_metrics, ("threshold", "official_size"), {"threshold": 0.5, "official_size": False}
+        ),
+        "zero_one_many": _masks(
+            zero_one_many_metrics, ("threshold", "official_size"), {"threshold": 0.5, "official_size": False}
         ),
         "custom_masks": _masks(custom_metrics, ("threshold",), {"threshold": 0.0}),
         "expressions": _scored(expression_metrics),

@@ -5,7 +5,7 @@ A new data set needs an adapter (a :class:`~instructseg.data.dataset.Dataset`) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,14 @@ from instructseg.data.datasets import (
     longrvos,
     mevis,
     mmbench,
+    multitarget,
     reasonseg,
     reasonvos,
     refcoco,
     refdavis,
+    refsav,
     refytvos,
+    refzom,
     revos,
     vqa,
 )
@@ -128,13 +131,16 @@ def _videos(
     )
 
 
-def _questions(name: str, title: str, *evaluations: Evaluation) -> CatalogRow:
-    """A benchmark of questions in LLaVA's layout."""
+def _questions(name: str, title: str, metric: str = "", split: str = "", **paper: float) -> CatalogRow:
+    """A benchmark of questions in LLaVA's layout; without a metric, for training alone."""
+    row = f"{name}_{split}" if split else name
+    evaluations = (Evaluation(name, metric, (split,), paper={row: paper}),) if metric else ()
     opener = vqa.BENCHMARKS[name]
     return CatalogRow(title, lambda root, split, options: opener(root), (name,), evaluations=evaluations)
 
 
 _MEVIS = ("valid_u", "train", "valid")
+_REF_ZOM = Evaluation("ref_zom", "zero_one_many")
 _SENTENCES: Options = {"sentences": "each", "images": ""}
 _JOINED: Options = {
     "sentences": "joined",
@@ -271,47 +277,52 @@ CATALOG: dict[str, CatalogRow] = {
     ),
     "mevis": _videos("MeViS", "mevis", "expressions", mevis.MeVis.open, _MEVIS, "mevis"),
     "mevis-v2": _videos(
-        "MeViS v2, with expressions without a target",
-        "mevis_v2",
-        "no_target",
-        partial(mevis.MeVis.open, version=2),
-        _MEVIS,
-        "mevis",
+        "MeViS v2", "mevis_v2", "no_target", partial(mevis.MeVis.open, version=2), _MEVIS, "mevis"
     ),
     "reasonvos": _videos("ReasonVOS", "reasonvos", "typed_expressions", reasonvos.ReasonVos.open, ()),
     "long-rvos": _videos("Long-RVOS", "long_rvos", "long_term", longrvos.LongRvos.open, longrvos.SPLITS),
     "groundmore": _videos(
         "GroundMoRe", "groundmore", "typed_expressions", groundmore.GroundMore.open, groundmore.SPLITS
     ),
+    "ref-sav": _videos("Ref-SAV", "ref_sav", "expressions", refsav.RefSav.open, ()),
+    "ref-zom": CatalogRow(
+        "Ref-ZOM", refzom.open_split, refzom.SPLITS, _SENTENCES, refzom.parts, (_REF_ZOM,), "ref_zom"
+    ),
+    **{
+        name: CatalogRow(
+            name.upper(),
+            partial(multitarget.open_split, name),
+            tuple(multitarget.FILES[name]),
+            {"images": ""},
+            evaluations=(Evaluation(name, "reasoning"),),
+            folder=name,
+        )
+        for name in multitarget.FILES
+    },
     "llava": CatalogRow(
         "LLaVA-1.5 mix and LLaVA-Instruct-150k",
         lambda root, split, options: llava.Llava(root, split),
         parts=llava.parts,
     ),
-    "vqav2": _questions(
-        "vqav2",
+    "vqav2": CatalogRow(
         "VQAv2 test-dev",
-        Evaluation(
-            "vqav2",
-            "vqa_accuracy",
-            ("test-dev", "val"),
-            lambda root, split, options: vqa.vqav2(root) if split == "test-dev" else vqa.vqav2_val(root),
-            submission="vqav2",
-            paper={"vqav2_test-dev": {"accuracy": 79.0}},
+        lambda root, split, options: vqa.vqav2(root),
+        ("vqav2",),
+        evaluations=(
+            Evaluation(
+                "vqav2",
+                "vqa_accuracy",
+                ("test-dev", "val"),
+                lambda root, split, options: vqa.vqav2(root) if split == "test-dev" else vqa.vqav2_val(root),
+                submission="vqav2",
+                paper={"vqav2_test-dev": {"accuracy": 79.0}},
+            ),
         ),
     ),
     "vqav2_val": _questions("vqav2_val", "VQAv2 val2014"),
-    "gqa": _questions(
-        "gqa",
-        "GQA test-dev balanced",
-        Evaluation("gqa", "gqa", ("testdev",), paper={"gqa_testdev": {"accuracy": 62.3}}),
-    ),
-    "pope": _questions("pope", "POPE", Evaluation("pope", "pope", ("",), paper={"pope": {"f1": 87.0}})),
-    "scienceqa": _questions(
-        "scienceqa",
-        "ScienceQA test",
-        Evaluation("scienceqa", "img_accuracy", ("test",), paper={"scienceqa_test": {"img_accuracy": 69.2}}),
-    ),
+    "gqa": _questions("gqa", "GQA test-dev balanced", "gqa", "testdev", accuracy=62.3),
+    "pope": _questions("pope", "POPE", "pope", f1=87.0),
+    "scienceqa": _questions("scienceqa", "ScienceQA test", "img_accuracy", "test", img_accuracy=69.2),
     "mmbench": CatalogRow(
         "MMBench",
         lambda root, split, options: mmbench.MMBench(root, split or mmbench.FILE),
@@ -367,9 +378,3 @@ ALIASES: Mapping[str, str] = {
     "own_videos": "custom_videos",
 }
 """Earlier names of data sets and of their evaluations -> those of today."""
-
-
-def names_of(name: str) -> Iterator[str]:
-    """A name and its earlier ones."""
-    yield name
-    yield from (old for old, new in ALIASES.items() if new == name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from instructseg.data.catalog import ALIASES, CATALOG, names_of
+from instructseg.data.catalog import ALIASES, CATALOG
 from instructseg.data.catalog_row import CatalogRow, complete_options
 from instructseg.data.dataset import Dataset, Sentences
 from instructseg.data.referring_videos import ReferringVideos
@@ -20,6 +20,7 @@ METRICS: Mapping[str, str] = {
     "reasoning": "referring",
     "custom_masks": "referring",
     "generalized": "generalized",
+    "zero_one_many": "generalized",
     **dict.fromkeys(("expressions", "typed_expressions", "long_term", "no_target"), "video"),
     "revos": "video",
     "davis": "video",
@@ -123,7 +124,7 @@ def _splits(label: str, row: CatalogRow, folder: Path, sentences: Sentences) -> 
         if split is not None and split.startswith("converted/"):
             continue
         opener = partial(row.open, folder, split, options)
-        for known in names_of(label):
+        for known in (label, *(old for old, new in ALIASES.items() if new == label)):
             name = known if split is None else row.public_name(split) if row.public_name else f"{known}_{split}"
             if metrics == "video":
                 yield from _both(name, opener)

@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from instructseg.benchmarks.base import ScoreRecord
-from instructseg.benchmarks.segmentation import compare, custom_metrics, generalized_metrics, union_of
+from instructseg.benchmarks.segmentation import (
+    compare,
+    custom_metrics,
+    generalized_metrics,
+    union_of,
+    zero_one_many_metrics,
+)
 from instructseg.benchmarks.submission import LAYOUTS
 from instructseg.benchmarks.table import METRICS, options_of, splits_of
 from instructseg.benchmarks.text import SUBMISSIONS, circular_accuracy, pope_metrics
@@ -103,3 +109,24 @@ def test_answers_to_numbers() -> None:
 
 def test_shown_frames() -> None:
     assert [shown_frames(count) for count in (1, 2, 7)] == [[0], [0, 1], [0, 2, 4, 6]]
+
+
+def test_one_to_zero_and_one_to_many_are_scored_apart() -> None:
+    def record(intersection: int, union: int, presence: float, is_nothing: bool) -> ScoreRecord:
+        small = {"intersection_480": intersection, "union_480": 2 * union}
+        counts = {"intersection": intersection, "union": union, **small}
+        return {**counts, "presence": presence, "is_nothing": is_nothing}
+
+    records = [
+        record(6, 8, 0.9, False),
+        record(2, 10, 0.9, False),
+        record(5, 10, 0.1, False),  # no mask is given
+        record(0, 50, 0.9, True),  # adds nothing to the union
+        record(0, 50, 0.1, True),
+    ]
+    found = zero_one_many_metrics(records)
+    assert found["oIoU"] == (6 + 2 + 0) / (8 + 10 + 10)
+    assert found["mIoU"] == pytest.approx((0.75 + 0.2 + 0) / 3)
+    assert (found["Acc"], found["Pr@0.5"]) == (0.5, 1 / 3)
+    assert zero_one_many_metrics(records, official_size=True)["oIoU"] == 8 / 56
+    assert zero_one_many_metrics(records, threshold=0.0)["Acc"] == 0

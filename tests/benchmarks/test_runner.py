@@ -41,7 +41,7 @@ from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.encoder import CachedFrame
 from instructseg.model import InstructSeg
 from instructseg.structures import Task
-from recipes.nano.layouts.images import write_image_layouts
+from recipes.nano.layouts.image_copies import write_image_layouts
 from recipes.nano.layouts.video_copies import write_video_layouts
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,6 +68,10 @@ RUNS = [
     ("long_rvos", "long_rvos", [], 2, 2),
     ("long_rvos", "long_rvos", ["eval.split=test"], 2, 0),
     ("groundmore", "groundmore", [], 2, 2),
+    ("ref_sav", "ref_sav", [], 2, 2),
+    ("ref_zom", "ref_zom", ["eval.options.official_size=true"], 3, 3),
+    ("muse", "muse", [], 2, 2),
+    ("mmr", "mmr", ["eval.split=test_part_only"], 2, 2),
     ("custom_videos", "custom-videos", [], 2, 2),
     ("vqav2", "eval", [], 2, 0),
     ("vqav2", "eval", ["eval.split=val"], 2, 2),

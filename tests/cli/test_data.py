@@ -46,7 +46,8 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_copies(tmp_path / "copy", [name], pictures=1)
     root = tmp_path / "copy" / PLACES[name][0]
     elsewhere = root.parent / "images" if name == "refcoco-converted" else root
-    victim = sorted(elsewhere.rglob("*.png" if name in ("scienceqa", "custom-videos") else "*.jpg"))[0]
+    kinds = {"scienceqa": "*.png", "custom-videos": "*.png", "ref-sav": "*.mp4"}
+    victim = sorted(elsewhere.rglob(kinds.get(name, "*.jpg")))[0]
     victim.unlink()
     result = run("check", name, "--root", root, code=1)
     assert f"missing file: {victim}: the file is missing" in result.stdout.splitlines()

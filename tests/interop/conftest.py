@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recipes.nano.layouts.images import write_image_layouts
+from recipes.nano.layouts.image_copies import write_image_layouts
 from recipes.nano.layouts.video_copies import write_video_layouts
 from tests.convert.conftest import official, official_tensors
 from tests.inference.conftest import checkpoint, make_model, nano

@@ -57,7 +57,7 @@ def test_without_detectron2_the_import_says_how_to_install_it() -> None:
 
 def test_registering_reads_nothing(d2: SimpleNamespace, tmp_path: Path) -> None:
     names = d2.ours.register_all(tmp_path / "nowhere")
-    assert len(names) == len(set(names)) == 65
+    assert len(names) == len(set(names)) == 77
     assert {"instructseg_refcoco_val", "instructseg_refcoco+_testA", "instructseg_refcocog_google_val"} <= {
         *names
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from instructseg.data.catalog import find
-from recipes.nano.layouts.images import write_image_layouts
+from recipes.nano.layouts.image_copies import write_image_layouts
 from recipes.nano.layouts.video_copies import write_video_layouts
 
 COPIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,6 +25,10 @@ COPIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "reasonvos": ("reasonvos",),
         "long-rvos": ("long_rvos",),
         "groundmore": ("groundmore",),
+        "ref-sav": ("ref_sav",),
+        "ref-zom": ("ref_zom",),
+        "muse": ("muse",),
+        "mmr": ("mmr",),
         "llava": ("llava_dataset",),
         "vqav2": ("eval",),
         "vqav2_val": ("eval",),

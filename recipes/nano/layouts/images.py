@@ -10,58 +10,29 @@ import io
 import json
 import pickle
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from instructseg.data.catalog import check
 from instructseg.data.dataset import COUNTS_FILE, CheckReport
-from instructseg.data.datasets import grefcoco, reasonseg, refcoco, vqa
+from instructseg.data.datasets import grefcoco, reasonseg, refcoco
 from instructseg.data.records import Fault
 from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.media import save_image
 from recipes.nano.language.vocabulary import COLOUR_KNOWLEDGE
 from recipes.nano.layouts.scenes import DrawnImage, coco_polygons, draw_images, pixel_contours
-from recipes.nano.layouts.text import write_llava, write_mmbench, write_own, write_vqa
 from recipes.nano.scenes.objects import SHAPES
 
 CATEGORY = {name: number for number, name in enumerate(SHAPES, 1)}
 _OBJECTS_PER_PICTURE = 1000  # an annotation's id is the image's times this plus the object's
 
 
-def write_image_layouts(
-    folder: str | Path, pictures: int = 4, seed: int = 0, names: Collection[str] = ()
-) -> dict[str, Path]:
-    """Writes layouts of :data:`WRITERS` below ``folder``.
-
-    Args:
-        folder: made if it is missing; files of an earlier copy are replaced.
-        names: of the layouts; others are passed over, none means all.
-
-    Returns:
-        Name of the benchmark -> its root, to be handed to its adapter. A ``counts.json`` there tells what was
-        written.
-
-    Raises:
-        ValueError: ``pictures`` is below 1.
-    """
-    if pictures < 1:
-        raise ValueError(f"pictures must be at least 1, got {pictures}")
-    roots = {}
-    for name, (place, writer) in WRITERS.items():
-        if names and name not in names:
-            continue
-        roots[name] = root = Path(folder) / place
-        writer(root, pictures, seed)
-        _write_counts(root, check(name, root))
-    return roots
-
-
-def _write_counts(root: Path, report: CheckReport) -> None:
+def write_counts(root: Path, report: CheckReport) -> None:
+    """Writes what a check has counted, which holds for this copy."""
     faults = [problem for problem in report.problems if problem.fault is not Fault.COUNT]
     assert not faults, faults
     file = root / COUNTS_FILE
@@ -101,7 +72,7 @@ def write_refcoco(root: Path, count: int, seed: int) -> None:
                 file = root / "RES" / name / f"{name}_{split}.json"
                 write_json_atomic(file, converted_json(chosen, instances_json(everything)))
     options = {"images": str(root / refcoco.IMAGES[0])}
-    _write_counts(root / "RES", check("refcoco-converted", root / "RES", options=options))
+    write_counts(root / "RES", check("refcoco-converted", root / "RES", options=options))
 
 
 def write_grefcoco(root: Path, count: int, seed: int) -> None:
@@ -274,19 +245,3 @@ def write_python2_pickle(path: Path, content: Any) -> None:
     buffer = io.BytesIO()
     _Python2Pickler(buffer, protocol=2).dump(content)
     write_bytes_atomic(path, buffer.getvalue())
-
-
-Writer = Callable[[Path, int, int], None]
-
-WRITERS: Mapping[str, tuple[str, Writer]] = MappingProxyType(
-    {
-        "refcoco": ("refer_seg", write_refcoco),
-        "grefcoco": ("grefer_seg", write_grefcoco),
-        "reasonseg": ("ReasonSeg", write_reasonseg),
-        "llava": ("llava_dataset", write_llava),
-        **{name: ("eval", write_vqa[name]) for name in vqa.BENCHMARKS},
-        "mmbench": ("eval", write_mmbench),
-        "custom-images": ("custom-images", write_own),
-    }
-)
-"""Name -> folder below the root of all, and writer of ``(root, images per split, seed)``."""

@@ -1,4 +1,4 @@
-"""Writes small copies of MeViS v2, ReasonVOS, Long-RVOS and GroundMoRe from drawn clips, as released."""
+"""Writes small copies of the video benchmarks since 2024 from drawn clips, in their official layouts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from instructseg.data.datasets.groundmore import FPS
 from instructseg.files import read_json, write_json_atomic
 from instructseg.masks import save_binary_png
+from instructseg.media import VideoWriter
 from recipes.nano.layouts.clips import (
     DrawnClip,
     frame_names,
@@ -95,3 +96,22 @@ def write_groundmore(root: Path, splits: Splits) -> None:
             }
         write_json_atomic(root / f"{split}_v2.json", {"videos": videos})
     write_counts(root, {split: (len(clips), sentences(clips)) for split, clips in splits.items()})
+
+
+def write_refsav(root: Path, clips: Sequence[DrawnClip]) -> None:
+    """The official files; every second frame of a video file is listed."""
+    videos: dict[str, Any] = {}
+    masks: dict[str, Any] = {}
+    for clip in clips:
+        file = root / "videos" / clip.name[:7] / f"{clip.name}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(file, 24.0, clip.size) as writer:
+            for frame in clip.scene.frames:
+                writer.write(frame)
+        first = len(masks)
+        masks |= {str(first + i): clip.track([i])[::2] for i in clip.objects}
+        said = {n: {"exp": text, "anno_id": [str(first + i)]} for n, text, i in numbered(clip)}
+        videos[clip.name] = {"frames": frame_names(clip)[::2], "expressions": said}
+    write_json_atomic(root / "meta_expressions_valid.json", {"videos": videos})
+    write_json_atomic(root / "mask_dict.json", masks)
+    write_counts(root, {"ref-sav": (len(clips), sentences(clips))})

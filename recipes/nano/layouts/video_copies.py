@@ -8,7 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from recipes.nano.layouts.clips import DrawnClip, draw_clips
-from recipes.nano.layouts.newer_videos import write_groundmore, write_longrvos, write_mevis_v2, write_reasonvos
+from recipes.nano.layouts.newer_videos import (
+    write_groundmore,
+    write_longrvos,
+    write_mevis_v2,
+    write_reasonvos,
+    write_refsav,
+)
 from recipes.nano.layouts.refytvos import (
     write_refytvos,
     write_refytvos_2020,
@@ -55,6 +61,7 @@ def video_layouts(seed: int = 0) -> Mapping[str, tuple[Callable[..., None], Any]
             "reasonvos": (write_reasonvos, draw_clips(("0ab4afe7", "street"), seed + 50)),
             "long_rvos": (write_longrvos, long),
             "groundmore": (write_groundmore, actions),
+            "ref_sav": (write_refsav, draw_clips(("sav_055000", "sav_056001"), seed + 80, size=(72, 96))),
             "custom-videos": (write_custom_videos, own),
             "custom-videos-ytvis": (write_custom_ytvis, own),
         }

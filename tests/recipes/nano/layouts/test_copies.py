@@ -11,7 +11,7 @@ from instructseg.data.catalog import CATALOG
 from recipes.nano.layouts import copies
 from recipes.nano.layouts.__main__ import app
 from recipes.nano.layouts.copies import COPIES, write_copies
-from recipes.nano.layouts.images import WRITERS
+from recipes.nano.layouts.image_copies import WRITERS
 from recipes.nano.layouts.video_copies import video_layouts
 
 

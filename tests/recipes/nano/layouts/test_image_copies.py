@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from instructseg.data.catalog import check
 from instructseg.masks import polygons_to_mask
-from recipes.nano.layouts.images import WRITERS, write_image_layouts
+from recipes.nano.layouts.image_copies import WRITERS, write_image_layouts
 from recipes.nano.layouts.scenes import coco_polygons, draw_images
 
 
