@@ -16,7 +16,7 @@ from instructseg.cli.demo import demo_video
 from instructseg.cli.errors import reported
 from instructseg.cli.export import export_app
 from instructseg.cli.options import with_job
-from instructseg.cli.servers import serve_command
+from instructseg.cli.servers import app_command, serve_command
 from instructseg.cli.show_config import config_app
 from instructseg.jobs.faults import DEBUG
 from instructseg.jobs.inputs import read_prompts, split_words
@@ -49,6 +49,7 @@ app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 app.command("serve")(serve_command)
+app.command("app")(app_command)
 
 
 ImageWords = Annotated[

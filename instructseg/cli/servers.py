@@ -1,8 +1,11 @@
-"""``instructseg serve``: the HTTP service."""
+"""``instructseg serve`` and ``instructseg app``: the HTTP service and the web page."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import dataclass
+from importlib import util
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +27,7 @@ DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, bfloa
 QuantizeOption = Annotated[
     str | None, typer.Option("--quantize", help="int8 or int4 weights for the language model.")
 ]
-HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all, with a token.")]
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")]
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,33 @@ def serve_command(
         setup_logging()
         service = create_service(choice.shown, choice.load, Limits(upload=max_upload * 10**6), token)
         uvicorn.run(service, host=host, port=port, log_level="info", timeout_graceful_shutdown=10)
+
+
+def app_command(
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    quantize: QuantizeOption = None,
+    host: HostOption = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 7860,
+    max_upload: Annotated[int, typer.Option("--max-upload", min=1, help="Largest upload, in MB.")] = 200,
+) -> None:
+    """Open the web page: an image or a video, instructions, masks. Also a server for assistants (MCP).
+
+    instructseg app
+    """
+    with reported():
+        choice = ModelChoice(model, device, dtype, quantize)
+        if util.find_spec("gradio") is None:
+            raise ValueError("the page needs an extra package: pip install 'gradio[mcp]'")
+        from instructseg.inference import ImagePredictor, VideoPredictor
+        from instructseg.serve.web_page import launch_page
+
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the files of the page are deleted
+        images, videos = choice.load()
+        if not isinstance(images, ImagePredictor) or not isinstance(videos, VideoPredictor):
+            raise ValueError(
+                f"the page shows models of this package alone, and {choice.shown} is another system"
+            )
+        typer.echo(f"the page is at http://{host}:{port}; Ctrl-C ends it")
+        launch_page(images, videos, is_bundled(model), host, port, max_upload * 10**6)

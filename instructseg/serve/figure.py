@@ -1,0 +1,156 @@
+"""An image with masks as HTML: outlines that say what they are, switches that hide them, no script."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+
+from instructseg.masks import mask_to_rle, rle_to_mask
+from instructseg.polygons import mask_outlines
+from instructseg.prediction import Prediction
+from instructseg.visualization.overlay import colour
+
+SIDE = 1600
+"""Pixels of the longer side of the image that is shown."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One answer, as the page keeps it: masks of large images are large.
+
+    Attributes:
+        instruction: as given.
+        score, presence: 0..1.
+        text: the answer in words, to a question; there is no mask then.
+        id: of the object, from 1.
+        instruction_id: place of the instruction.
+        rle: run lengths of the mask, whatever the presence.
+        path: outlines in pixels of the image, as an SVG path; empty without a mask.
+    """
+
+    instruction: str
+    score: float
+    presence: float
+    text: str | None
+    id: int
+    instruction_id: int
+    rle: dict[str, object]
+    path: str
+
+    @classmethod
+    def of(cls, found: Prediction) -> Region:
+        """The answer, its mask encoded."""
+        tolerance = max(found.mask.shape) / SIDE / 2
+        lines = [line for part in mask_outlines(found.mask, tolerance) for line in part]
+        path = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in line)}Z" for line in lines)
+        words = found.text if not found.found else None
+        shown = (found.instruction, found.score, found.presence, words, found.id, found.instruction_id)
+        return cls(*shown, mask_to_rle(found.mask), path)
+
+    def shows(self, threshold: float) -> bool:
+        """Whether there is a mask, of at least this presence."""
+        return bool(self.path) and self.presence >= threshold
+
+    def prediction(self, threshold: float) -> Prediction:
+        """The answer with its mask, which is empty below the threshold."""
+        mask = rle_to_mask(self.rle)
+        kept = mask if self.shows(threshold) else np.zeros_like(mask)
+        return Prediction(
+            kept,
+            self.score,
+            self.presence,
+            self.instruction,
+            text=self.text,
+            id=self.id,
+            instruction_id=self.instruction_id,
+        )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image and its answers, from which :meth:`html` is made at any threshold.
+
+    Attributes:
+        name: of the image.
+        size: height and width in pixels.
+        source: the image, made smaller, as a data URL.
+        regions: the answers, in order.
+    """
+
+    name: str
+    size: tuple[int, int]
+    source: str
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def of(cls, name: str, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
+        """The figure of ``uint8[H, W, 3]`` and predictions without a threshold."""
+        from PIL import Image
+
+        shown, file = Image.fromarray(image), BytesIO()
+        shown.thumbnail((SIDE, SIDE))
+        shown.save(file, "JPEG", quality=90)
+        source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        height, width = image.shape[:2]
+        return cls(name, (height, width), source, tuple(map(Region.of, found)))
+
+    def html(self, threshold: float) -> str:
+        """The image with the masks of at least this presence, and a line for each answer."""
+        entries = [(number, one, one.shows(threshold)) for number, one in enumerate(self.regions)]
+        paths = "".join(_path(number, one) for number, one, shown in entries if shown)
+        words = ", ".join(one.instruction for _, one, shown in entries if shown) or "nothing found"
+        lines = "".join(_line(number, one, shown) for number, one, shown in entries)
+        (height, width), said = self.size, html.escape(f"{self.name} with masks: {words}")
+        return (
+            f'<figure class="found"><div class="stage"><img src="{self.source}" width="{width}" '
+            f'height="{height}" alt="{said}">'
+            f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{paths}</svg></div>'
+            f"<figcaption><ul>{lines}</ul></figcaption></figure>"
+        )
+
+
+def _path(number: int, region: Region) -> str:
+    tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
+    said = html.escape(f"{region.instruction} · {region.score:.2f}")
+    return (
+        f'<path class="m{number}" fill="{tint}" stroke="{tint}" fill-rule="evenodd" d="{region.path}">'
+        f"<title>{said}</title></path>"
+    )
+
+
+def _line(number: int, region: Region, shown: bool) -> str:
+    """An answer: words, a switch with the colour of its mask, or that there is none."""
+    name = html.escape(region.instruction)
+    if region.text is not None:
+        return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong></li>"
+    if not shown:
+        return f'<li class="none">{name} – nothing found, presence {region.presence:.2f}</li>'
+    tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
+    return (
+        f'<li><label class="m{number}"><input type="checkbox" class="m{number}" checked> '
+        f'<span class="swatch" style="background:{tint}"></span>{name} – score {region.score:.2f}, '
+        f"presence {region.presence:.2f}</label></li>"
+    )
+
+
+def style(count: int) -> str:
+    """The style sheet of figures with at most ``count`` answers."""
+    switched = "".join(
+        f".found:has(input.m{n}:not(:checked)) path.m{n}{{display:none}}"
+        f".found:has(label.m{n}:hover,label.m{n}:focus-within) path:not(.m{n}){{opacity:.15}}"
+        for n in range(count)
+    )
+    return (
+        ".found{margin:0}.found .stage{position:relative;line-height:0}"
+        ".found img,.found svg{width:100%;height:auto}.found svg{position:absolute;inset:0}"
+        ".found path{fill-opacity:.35;stroke-width:2px;vector-effect:non-scaling-stroke;stroke-linejoin:round}"
+        ".found path:hover{fill-opacity:.65}.found ul{list-style:none;padding:0;margin:.75em 0 0}"
+        ".found li{padding:.2em 0}.found .none{opacity:.75}.found label{cursor:pointer}"
+        ".found .swatch{display:inline-block;width:.9em;height:.9em;border-radius:.2em;"
+        "margin:0 .45em -.1em .2em}" + switched
+    )
