@@ -106,7 +106,7 @@ def images(bench: Bench) -> Rows:
     predictor = ImagePredictor(bench.model, bench.processor)
     for count in (1, 3, 10):
         texts, frame = INSTRUCTIONS[:count], bench.frames[0]
-        ours, theirs = partial(predictor.segment, frame, texts), partial(official.image, frame, texts)
+        ours, theirs = partial(predictor.predict, frame, texts), partial(official.image, frame, texts)
         yield {"case": f"image K={count}", **_pair(bench, ours, 1, theirs, 1)}
 
 
