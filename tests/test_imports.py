@@ -27,6 +27,7 @@ RANKS = {
     "version": 0,
     "structures": 0,
     "questions": 0,
+    "plurals": 0,
     "log": 0,
     "progress": 0,
     "distributed": 0,

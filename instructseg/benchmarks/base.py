@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.data.dataset import Dataset
-from instructseg.inference.session import BATCH_SIZE
+from instructseg.inference.encoder import BATCH_SIZE
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 

@@ -30,13 +30,20 @@ class Segmentation(Benchmark):
         threshold: presence below which ``score`` and drawing are those of an empty mask; the counts are of the
             mask itself.
         explain: whether the model writes an explanation before it segments.
+        union: whether the mask is that of all objects that fit, not of the best one.
     """
 
     def __init__(
-        self, row: str, dataset: Dataset, metrics: MaskScores, threshold: float = 0.0, explain: bool = False
+        self,
+        row: str,
+        dataset: Dataset,
+        metrics: MaskScores,
+        threshold: float = 0.0,
+        explain: bool = False,
+        union: bool = False,
     ) -> None:
         self.row, self.dataset, self.metrics = row, dataset, metrics
-        self.threshold, self.explain = threshold, explain
+        self.threshold, self.explain, self.union = threshold, explain, union
 
     def run(self, runner: Runner, indices: Sequence[int]) -> Iterator[ScoreRecord]:
         """See :meth:`Benchmark.run`."""
@@ -79,7 +86,14 @@ class Segmentation(Benchmark):
             places = [place for place, sample in enumerate(samples) if sample.task is task]
             asked = [samples[place].instruction for place in places]
             masks = predictor.predict(
-                image, asked, task, explain=self.explain, batch_size=runner.batch_size, threshold=0
+                image,
+                asked,
+                task,
+                explain=self.explain,
+                batch_size=runner.batch_size,
+                threshold=0,
+                all_instances=self.union,
+                union=self.union,
             )
             found.update(zip(places, masks, strict=True))
         return [found[place] for place in range(len(samples))]

@@ -118,7 +118,8 @@ def _masks(metrics: Callable[..., dict[str, float]], taken: tuple[str, ...], opt
 
     def make(row: str, dataset: Any, given: Options, submission: str) -> Benchmark:
         scores = partial(metrics, **{name: given[name] for name in taken})
-        return Segmentation(row, dataset, scores, given.get("threshold", 0.0), given.get("explain", False))
+        threshold, explain = given.get("threshold", 0.0), given.get("explain", False)
+        return Segmentation(row, dataset, scores, threshold, explain, given.get("union", False))
 
     return Metric(make, options)
 
@@ -157,12 +158,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "iou": _masks(iou_metrics, ("official_sums",), {"official_sums": False}),
         "reasoning": _masks(iou_metrics, ("official_sums",), {"official_sums": False, "explain": False}),
         "generalized": _masks(
-            generalized_metrics, ("threshold", "official_size"), {"threshold": 0.5, "official_size": False}
+            generalized_metrics,
+            ("threshold", "official_size"),
+            {"threshold": 0.5, "official_size": False, "union": False},
         ),
         "zero_one_many": _masks(
-            zero_one_many_metrics, ("threshold", "official_size"), {"threshold": 0.5, "official_size": False}
+            zero_one_many_metrics,
+            ("threshold", "official_size"),
+            {"threshold": 0.5, "official_size": False, "union": False},
         ),
-        "custom_masks": _masks(custom_metrics, ("threshold",), {"threshold": 0.0}),
+        "custom_masks": _masks(custom_metrics, ("threshold",), {"threshold": 0.0, "union": False}),
         "expressions": _scored(expression_metrics),
         "typed_expressions": _scored(partial(typed_metrics, ("J", "F"))),
         "long_term": _scored(partial(typed_metrics, ("J", "F", "tIoU", "vIoU"))),

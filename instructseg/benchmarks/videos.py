@@ -85,7 +85,12 @@ class Expressions(Benchmark):
         predictor = VideoPredictor(runner.model, runner.processor, self.references)
         texts = [expression.text for expression in expressions]
         frames = predictor.predict(
-            clip.frames, texts, self.dataset.task, batch_size=runner.batch_size, threshold=self.threshold
+            clip.frames,
+            texts,
+            self.dataset.task,
+            batch_size=runner.batch_size,
+            threshold=self.threshold,
+            all_instances=False,
         )
         for name, result in zip(clip.frame_names, frames, strict=True):
             for expression, found in zip(expressions, result.predictions, strict=True):
@@ -266,7 +271,13 @@ class Davis(Benchmark):
         asked = [expression for group in groups.values() for expression in group]
         texts = [expression.text for expression in asked]
         frames = predictor.predict(
-            clip.frames, texts, self.dataset.task, soft=self.soft, batch_size=runner.batch_size, threshold=0
+            clip.frames,
+            texts,
+            self.dataset.task,
+            soft=self.soft,
+            batch_size=runner.batch_size,
+            threshold=0,
+            all_instances=False,
         )
         merge = merge_soft if self.soft else merge_hard
         for name, result in zip(clip.frame_names, frames, strict=True):

@@ -4,7 +4,8 @@ from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.postprocess import postprocess
 from instructseg.inference.predictor import Predictor, TextPredictor, VideoSystem
-from instructseg.inference.session import StreamOptions, VideoSession
+from instructseg.inference.session import VideoSession
+from instructseg.inference.stream_options import StreamOptions
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import VideoPredictor
 from instructseg.questions import wants_words

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
-from instructseg.inference.postprocess import predictions
+from instructseg.inference.selection import AnswerRule, answers
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory_error
@@ -156,23 +156,22 @@ class Encoder:
 
     @torch.inference_mode()
     def decode(
-        self, frame: CachedFrame, rows: Sequence[tuple[Instruction, States]], threshold: float, soft: bool
-    ) -> list[Prediction]:
-        """Predictions on a frame, one per row; options as of :func:`predictions`.
+        self, frame: CachedFrame, rows: Sequence[tuple[Instruction, States]], rule: AnswerRule
+    ) -> list[list[Prediction]]:
+        """Predictions on a frame by row, as of :func:`~instructseg.inference.selection.answers`.
 
         Raises:
             torch.cuda.OutOfMemoryError: a single row does not fit.
         """
         self.encode_maps([frame])
-        maps, found = _computed(frame.maps), list[Prediction]()
+        maps, found = _computed(frame.maps), list[list[Prediction]]()
 
         def run(batch: Sequence[tuple[Instruction, States]]) -> None:
             states = stack_states([one for _, one in batch])
             first = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
             output = self.model.decode(maps.features, states, first)
-            texts, geometry = [row.text for row, _ in batch], [maps.geometry] * len(batch)
-            numbers = [row.number for row, _ in batch]
-            found.extend(predictions(output, geometry, texts, numbers=numbers, threshold=threshold, soft=soft))
+            texts, numbers = [row.text for row, _ in batch], [row.number for row, _ in batch]
+            found.extend(answers(output, maps.geometry, texts, numbers, rule))
 
         self._in_batches(rows, run, "instructions")
         return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from instructseg.inference.encoder import CachedFrame, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import PretrainedPredictor, check_task
+from instructseg.inference.selection import AnswerKeywords, AnswerOptions
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -22,33 +23,26 @@ MAX_NEW_TOKENS = 64
 
 
 @dataclass(frozen=True)
-class ImageOptions:
-    """Settings of a prediction on an image.
+class ImageOptions(AnswerOptions):
+    """Settings of a prediction on an image, besides those of every prediction.
 
     Attributes:
-        soft: whether predictions carry ``probability``.
         explain: whether the model writes an explanation before the mask tokens, as trained
             (``Task.REASON_SEG``); predictions carry it as ``text``.
         batch_size: instructions per batch, where memory allows; ``None`` for that of the predictor.
-        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, if they
-            have one (the bundled model has); 0 for a mask in any case.
         max_new_tokens: longest explanation.
     """
 
-    soft: bool = False
     explain: bool = False
     batch_size: int | None = None
-    threshold: float | None = None
     max_new_tokens: int = MAX_NEW_TOKENS
 
 
-class ImageKeywords(TypedDict, total=False):
+class ImageKeywords(AnswerKeywords, total=False):
     """Fields of :class:`ImageOptions` by keyword."""
 
-    soft: bool
     explain: bool
     batch_size: int | None
-    threshold: float | None
     max_new_tokens: int
 
 
@@ -100,7 +94,8 @@ class ImagePredictor(PretrainedPredictor):
             options: fields of :class:`ImageOptions`.
 
         Returns:
-            One prediction per instruction, in order.
+            Predictions in the order of the instructions: one for each, or every object that fits, the best
+            first. Where nothing is there, one with an empty mask.
 
         Raises:
             FileNotFoundError: as :meth:`encode`.
@@ -110,7 +105,7 @@ class ImagePredictor(PretrainedPredictor):
             torch.cuda.OutOfMemoryError: a single instruction does not fit.
         """
         chosen, task, given = ImageOptions(**options), check_task(task), take_instructions(instructions)
-        threshold, encoder = self.threshold(chosen.threshold), self.encoder(chosen.batch_size)
+        rule, encoder = self.rule(chosen), self.encoder(chosen.batch_size)
         encoded = image if isinstance(image, CachedFrame) else self.encode(image)
         # a cache of its own for what is perceived: instruction numbers begin again with every call
         frame = CachedFrame(encoded.frame, encoded.tokens, maps=encoded.maps)
@@ -125,13 +120,12 @@ class ImagePredictor(PretrainedPredictor):
                 for number, (text, explanation) in enumerate(zip(group, written, strict=True), start)
             ]
             states = encoder.reason([Pair(row, frame) for row in rows])
-            masks = encoder.decode(frame, list(zip(rows, states, strict=True)), threshold, chosen.soft)
-            found += [
-                replace(mask, text=text, image=frame.frame) for mask, text in zip(masks, written, strict=True)
-            ]
+            answered = encoder.decode(frame, list(zip(rows, states, strict=True)), rule)
+            for some, text in zip(answered, written, strict=True):
+                found += [replace(one, text=text, image=frame.frame) for one in some]
         if chosen.batch_size is None:
             self.batch_size = encoder.batch_size  # smaller after memory ran out
-        return found
+        return [replace(one, id=place) for place, one in enumerate(found, 1)]
 
     def answer(
         self, image: ImageLike | CachedFrame, question: str, max_new_tokens: int = MAX_NEW_TOKENS

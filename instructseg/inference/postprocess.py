@@ -101,8 +101,7 @@ def best_masks(mask_logits: torch.Tensor, seg_logits: torch.Tensor, geometry: Ge
     Raises:
         ValueError: a score is not a number.
     """
-    if not bool(seg_logits.isfinite().all()):
-        raise ValueError("the model's scores are not finite: load it with dtype float32 or bfloat16")
+    check_finite(seg_logits)
     rows, queries = seg_logits.shape
     bound, order = seg_logits.float().sigmoid().sort(dim=1, descending=True, stable=True)
     best = BestMasks(
@@ -129,6 +128,23 @@ def best_masks(mask_logits: torch.Tensor, seg_logits: torch.Tensor, geometry: Ge
     return best
 
 
+def check_finite(seg_logits: torch.Tensor) -> None:
+    """Raises a ValueError if a score is not a number."""
+    if not bool(seg_logits.isfinite().all()):
+        raise ValueError("the model's scores are not finite: load it with dtype float32 or bfloat16")
+
+
+def presence_of(seg_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Presence ``float32[...]``, 0..1, of mask score logits ``float[..., Q]``.
+
+    Args:
+        seg_logits: of the model.
+        temperature: the logits are divided by it; fitted, a presence is a share of instructions with a target.
+    """
+    logits = seg_logits.float() if temperature == 1 else seg_logits.float() / temperature
+    return logits.sigmoid().amax(-1)
+
+
 def predictions(
     output: SegOutput,
     geometry: Sequence[Geometry],
@@ -137,6 +153,7 @@ def predictions(
     numbers: Sequence[int] | None = None,
     threshold: float | None = None,
     soft: bool = False,
+    temperature: float = 1.0,
 ) -> list[Prediction]:
     """Prediction of each row with a mask.
 
@@ -148,6 +165,7 @@ def predictions(
         threshold: 0..1; a row of lower presence gets an empty mask, and probability 0. ``None`` for a mask in
             any case, as released.
         soft: whether predictions carry ``probability``.
+        temperature: of the presence; 1 for the model's own.
 
     Raises:
         ValueError: ``threshold`` is outside 0..1, or a score is not a number.
@@ -158,7 +176,7 @@ def predictions(
         return []
     assert len(geometry) == len(output.mask_logits)
     texts, numbers = instructions or [""] * len(geometry), numbers or range(len(geometry))
-    presence = output.seg_logits.float().sigmoid().amax(1).tolist()
+    presence = presence_of(output.seg_logits, temperature).tolist()
     found: dict[int, Prediction] = {}
     for rows in _together(geometry):
         best = best_masks(output.mask_logits[rows], output.seg_logits[rows], geometry[rows[0]])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 
 from instructseg.deprecation import renamed_keyword
 from instructseg.inference.encoder import BATCH_SIZE, Encoder
 from instructseg.inference.memory import Workload, plan_checkpoint
+from instructseg.inference.selection import CUT, AnswerKeywords, AnswerOptions, AnswerRule
 from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
 from instructseg.prediction import FrameResult, Prediction
@@ -27,15 +28,13 @@ LENGTH_MULTIPLE = 32
 _Self = TypeVar("_Self", bound="PretrainedPredictor")
 
 
-class RequestKeywords(TypedDict, total=False):
+class RequestKeywords(AnswerKeywords, total=False):
     """Options that the command line passes to any system, each only where it was given.
 
     A system that lacks one raises a ``ValueError``.
     """
 
     task: Task | str
-    soft: bool
-    threshold: float | None
 
 
 class Predictor(Protocol):
@@ -195,17 +194,20 @@ class PretrainedPredictor:
         """Tasks for which the weights have learned to write text."""
         return self.processor.config.text_tasks
 
-    def threshold(self, given: float | None) -> float:
-        """Presence below which a mask is empty: ``given``, else that of the weights, else 0.
+    def rule(self, options: AnswerOptions, soft: bool = False) -> AnswerRule:
+        """Rule of the predictions: options, and the settings of the weights where none are given.
 
-        Raises:
-            ValueError: outside 0..1.
+        Args:
+            options: for the predictions.
+            soft: whether predictions carry ``probability`` in any case.
         """
-        if given is None:
-            given = self.processor.config.presence_threshold or 0.0
-        if not 0 <= given <= 1:
-            raise ValueError(f"threshold {given} is outside 0..1")
-        return given
+        config, threshold = self.processor.config, options.threshold
+        if threshold is None:
+            threshold = config.presence_threshold or 0.0
+        cut = CUT if config.instance_threshold is None else config.instance_threshold
+        temperature = config.presence_temperature or 1.0
+        chosen = (threshold, soft or options.soft, options.all_instances, options.union)
+        return AnswerRule(*chosen, temperature, cut)
 
 
 def check_task(task: Task | str) -> Task:

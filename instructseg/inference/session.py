@@ -5,78 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
 import torch
 
-from instructseg.inference.encoder import BATCH_SIZE, Pair
-from instructseg.inference.frame_window import REFERENCES, FrameWindow
+from instructseg.inference.encoder import Pair
 from instructseg.inference.instructions import Anchor, Instruction, States
-from instructseg.inference.predictor import PretrainedPredictor, check_batch_size, check_task
-from instructseg.inference.stride import Stride
+from instructseg.inference.predictor import PretrainedPredictor
+from instructseg.inference.stream_options import StreamOptions
+from instructseg.inference.tracking import Identities
 from instructseg.inference.user_input import take_image
 from instructseg.media import ImageLike
 from instructseg.model import InstructSeg
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Task
 
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """Settings of a video session.
-
-    Attributes:
-        task: selects the prompt, also by name; ``Task.REASON_VOS`` for questions answered by a mask.
-        references: reference frames beside the key frame.
-        spacing: frames from one reference to the next. 1 is the released rule; for other frame rates see
-            :func:`~instructseg.inference.frame_window.spacing_of`.
-        delay: frames read after a frame before its result is emitted; ``None`` for half of the references,
-            the released rule. 0 answers at once from past frames alone. With more than half of the
-            references, a fixed stride may take the nearest key frame instead of the previous one.
-        llm_stride: frames from one run of the language model to the next: 1 is exact; ``"auto"`` runs it
-            when a score falls or the image changes; see :class:`~instructseg.inference.stride.Stride`.
-        batch_size: pairs of frame and instruction per batch, where memory allows.
-        chunk: frames encoded together when several are given at once.
-        threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, if they
-            have one; 0 for a mask in any case.
-        soft: whether predictions carry ``probability``.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-
-    task: Task = Task.RVOS
-    references: int = REFERENCES
-    spacing: int = 1
-    delay: int | None = None
-    llm_stride: Stride | int | str = 1
-    batch_size: int = BATCH_SIZE
-    chunk: int = 1
-    threshold: float | None = None
-    soft: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "task", check_task(self.task))
-        check_batch_size(self.batch_size)
-        if self.chunk < 1:
-            raise ValueError(f"chunk must be at least 1, got {self.chunk}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold {self.threshold} is outside 0..1")
-        self.window()
-        object.__setattr__(self, "llm_stride", Stride.of(self.llm_stride))
-
-    def window(self) -> FrameWindow:
-        """An empty window for a new video."""
-        return FrameWindow(self.references, self.delay, self.spacing)
-
-    @property
-    def stride(self) -> Stride:
-        """``llm_stride`` as a :class:`Stride`."""
-        assert isinstance(self.llm_stride, Stride)
-        return self.llm_stride
+_Found = dict[int, list[Prediction]]
+"""Predictions by id of the instruction, the best first."""
 
 
 class VideoSession(PretrainedPredictor):
@@ -115,6 +61,8 @@ class VideoSession(PretrainedPredictor):
         self._encoder = self.encoder(options.batch_size, options.chunk)
         self._instructions: dict[int, Instruction] = {}
         self._added = 0
+        self._rule = self.rule(options, soft=options.smooth > 0)
+        self._identities = Identities(options.smooth)
         self._start = 0  # index of the first frame of the current video
         self._window = options.window()
         self._size: tuple[int, int] | None = None
@@ -149,6 +97,7 @@ class VideoSession(PretrainedPredictor):
             number = self._added
             row = Instruction(number, instruction, self.options.task, self.processor, self.options.references)
             self._instructions[number] = row
+            self._identities.add(number, self._rule.several(instruction) and not self._rule.union)
             self._added += 1
         return number
 
@@ -164,6 +113,7 @@ class VideoSession(PretrainedPredictor):
                 known = ", ".join(map(str, self._instructions)) or "none"
                 raise ValueError(f"no instruction has the id {number!r}: there are {known}")
             del self._instructions[number]
+            self._identities.drop(number)
             self._window.forget(number)
 
     def push(self, frame: ImageLike) -> list[FrameResult]:
@@ -215,6 +165,7 @@ class VideoSession(PretrainedPredictor):
             self._start += self._window.read
             self._window = self.options.window()
             self._size = None
+            self._identities.restart()
             for row in self._instructions.values():
                 row.forget()
             return results
@@ -282,8 +233,8 @@ class VideoSession(PretrainedPredictor):
                 answer = self._adaptive if stride.adaptive else self._planned
                 found, keys = answer(t, active) if active else ({}, {})
                 shown = window[t].frame.copy()  # drawing on it must not change a later reference
-                masks = [replace(one, image=shown) for one in found.values()]
-                self._done.append(FrameResult(self._start + t, shown, masks, keys=keys))
+                named = self._identities.update(shown, found)
+                self._done.append(FrameResult(self._start + t, shown, named, keys=keys))
                 window.advance()
         return self.take()
 
@@ -308,7 +259,7 @@ class VideoSession(PretrainedPredictor):
                     known.add(key)
         return sorted(planned, key=lambda pair: (pair[1], pair[0].number))
 
-    def _planned(self, t: int, active: list[Instruction]) -> tuple[dict[int, Prediction], dict[int, int]]:
+    def _planned(self, t: int, active: list[Instruction]) -> tuple[_Found, dict[int, int]]:
         """Predictions on frame ``t`` by the states of its key frames, and the key frames."""
         keys = {row.number: self._key(t, row, row.states) for row in active}
         found = self._decode(t, [(row, row.states[keys[row.number]]) for row in active])
@@ -316,7 +267,9 @@ class VideoSession(PretrainedPredictor):
             row.keep_from(keys[row.number])
         return found, {number: self._start + key for number, key in keys.items()}
 
-    def _adaptive(self, t: int, active: list[Instruction]) -> tuple[dict[int, Prediction], dict[int, int]]:
+    def _adaptive(
+        self, t: int, active: list[Instruction]
+    ) -> tuple[dict[int, list[Prediction]], dict[int, int]]:
         """Predictions on frame ``t``; the language model runs where its last run no longer holds."""
         stride, maps = self.options.stride, self._window[t].maps
         assert maps is not None
@@ -336,12 +289,12 @@ class VideoSession(PretrainedPredictor):
         fallen = [
             row
             for row in active
-            if row not in run and row.anchor and stride.fallen(found[row.number].score, row.anchor.score)
+            if row not in run and row.anchor and stride.fallen(found[row.number][0].score, row.anchor.score)
         ]
         self._reason([(row, t) for row in fallen])
         found.update(self._decode(t, [(row, row.states[t]) for row in fallen]))
         for row in (*run, *fallen):
-            row.anchor = Anchor(t, level, found[row.number].score)
+            row.anchor = Anchor(t, level, found[row.number][0].score)
             row.keep_from(t)
         return found, {row.number: self._start + max(row.states) for row in active}
 
@@ -352,8 +305,7 @@ class VideoSession(PretrainedPredictor):
         for (row, key), states in zip(rows, self._encoder.reason(pairs), strict=True):
             row.states[key] = states
 
-    def _decode(self, t: int, rows: list[tuple[Instruction, States]]) -> dict[int, Prediction]:
-        """Predictions on frame ``t`` by id."""
-        threshold = self.threshold(self.options.threshold)
-        found = self._encoder.decode(self._window[t], rows, threshold, self.options.soft)
+    def _decode(self, t: int, rows: list[tuple[Instruction, States]]) -> _Found:
+        """Predictions on frame ``t`` by id of the instruction, the best first."""
+        found = self._encoder.decode(self._window[t], rows, self._rule)
         return {row.number: one for (row, _), one in zip(rows, found, strict=True)}

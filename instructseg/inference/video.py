@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instructseg.inference.frame_window import REFERENCES, spacing_of
 from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.predictor import PretrainedPredictor
-from instructseg.inference.session import StreamOptions, VideoSession
+from instructseg.inference.session import VideoSession
+from instructseg.inference.stream_options import PredictOptions, SessionOptions, StreamOptions
 from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_instructions, take_video
 from instructseg.media import ImageLike, VideoSource
@@ -28,25 +29,6 @@ from instructseg.structures import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class PredictOptions(TypedDict, total=False):
-    """Fields of :class:`StreamOptions` by keyword, ``task`` apart."""
-
-    references: int
-    spacing: int | None
-    delay: int | None
-    llm_stride: Stride | int | str
-    batch_size: int
-    chunk: int | None
-    threshold: float | None
-    soft: bool
-
-
-class SessionOptions(PredictOptions, total=False):
-    """Fields of :class:`StreamOptions` by keyword."""
-
-    task: Task | str
 
 
 class VideoPredictor(PretrainedPredictor):

@@ -304,7 +304,8 @@ class InstructSegArch(nn.Module):
     def _segment_clip(self, entry: Entry) -> Entry:
         """Predictions for every frame of a video."""
         predictor = VideoPredictor(self.model, self.processor)
-        results = predictor.predict(entry["frames"], entry["instruction"], Task(entry.get("task", Task.RVOS)))
+        task = Task(entry.get("task", Task.RVOS))
+        results = predictor.predict(entry["frames"], entry["instruction"], task, all_instances=False)
         frames = []
         for result in results:
             (found,) = result.predictions

@@ -122,6 +122,13 @@ class Job:
         max=1,
     )
     soft: bool = _option(False, "Write masks as probabilities, 0..255.", "--soft", request=True)
+    all_instances: bool | None = _option(
+        None,
+        "Every object that fits, each with its own mask and id; default: where the prompt means several.",
+        "--all/--best",
+        request=True,
+    )
+    union: bool = _option(False, "Join the objects that fit in one mask.", "--union", request=True)
     explain: bool = _option(
         False,
         "Write an explanation first, then segment (reason_seg).",
@@ -185,6 +192,15 @@ class Job:
         commands=(VIDEO,),
         request=True,
         min=1,
+    )
+    smooth: float = _option(
+        0.0,
+        "Share of the frame before in the mask of an object, moved on with it; 0.3 steadies outlines.",
+        "--smooth",
+        commands=(VIDEO,),
+        request=True,
+        min=0,
+        max=0.95,
     )
     compile: bool = _option(
         False,

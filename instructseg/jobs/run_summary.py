@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import typer
 
 from instructseg.jobs import checks
@@ -22,8 +23,8 @@ class Summary:
         source: the input.
         files: written files and folders.
         frames: number of frames.
-        prompts: for each its text, whether it was found in any frame, and means over the frames: score,
-            presence, share of the pixels; or its text reply.
+        prompts: for each its text, whether it was found in any frame, the number of objects where there are
+            several, and means over the frames: score of the best, presence, share of the pixels; or its reply.
         notes: remarks about the results.
         error: reason for missing results.
         several: whether it is one of several inputs, and shown with its name.
@@ -36,20 +37,29 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     several: bool = False
+    _ids: list[set[int]] = field(default_factory=list, repr=False)
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Adds the predictions on one frame."""
+        by_prompt: dict[int, list[Prediction]] = {}
+        for one in predictions:
+            by_prompt.setdefault(one.instruction_id, []).append(one)
         if not self.frames:
-            self.prompts = [{"prompt": found.instruction, "found": False} for found in predictions]
+            self.prompts = [{"prompt": some[0].instruction, "found": False} for some in by_prompt.values()]
+            self._ids = [set() for _ in by_prompt]
         self.frames += 1
-        for entry, found in zip(self.prompts, predictions, strict=True):
-            values = {"score": found.score, "presence": found.presence, "area": float(found.mask.mean())}
+        for entry, ids, some in zip(self.prompts, self._ids, by_prompt.values(), strict=True):
+            best, covered = some[0], np.any([one.mask for one in some], axis=0)
+            values = {"score": best.score, "presence": best.presence, "area": float(covered.mean())}
             for name, value in values.items():
                 mean = entry.get(name, 0.0)
                 entry[name] = mean + (value - mean) / self.frames
-            entry["found"] = entry["found"] or found.found
-            if found.text is not None:
-                entry["answer"] = found.text
+            entry["found"] = entry["found"] or bool(covered.any())
+            ids.update(one.id for one in some if one.found)
+            if len(ids) > 1:
+                entry["objects"] = len(ids)
+            if best.text is not None:
+                entry["answer"] = best.text
 
     def reply(self, prompts: Sequence[str], replies: Mapping[int, str]) -> None:
         """Inserts text replies at their places among the prompts."""
@@ -61,7 +71,7 @@ class Summary:
     def to_json(self) -> str:
         """One line of JSON, in ASCII for any terminal or pipe."""
         values = asdict(self)
-        del values["several"]
+        del values["several"], values["_ids"]
         for name in ("notes", "error"):
             if not values[name]:
                 del values[name]
@@ -74,6 +84,8 @@ class Summary:
             values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
             if entry.get("found") is False:
                 values.insert(0, "nothing found")
+            elif "objects" in entry:
+                values.insert(0, f"{entry['objects']} objects")
             lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
             if "answer" in entry:  # weights not trained to write give an empty one
                 lines.append(f"  {entry['answer'].strip() or '(no text)'}")

@@ -32,6 +32,10 @@ class ProcessorConfig:
             ``held_out``, to measure that.
         presence_threshold: presence (0..1) below which the mask is empty, fitted on held-out data; ``None``
             for weights without a known threshold, whose masks are never emptied.
+        presence_temperature: above 0, divides mask score logits for the presence, fitted on held-out data;
+            ``None`` for 1.
+        instance_threshold: score (0..1) from which a query is an object where all are asked for, fitted
+            likewise; ``None`` for 0.5.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
         clip_mean, clip_std: of SigLIP, per channel, of values 0..1.
@@ -48,6 +52,8 @@ class ProcessorConfig:
     text_tasks: tuple[Task, ...] = (Task.REASON_SEG, Task.VQA)
     wording: Wording = "released"
     presence_threshold: float | None = None
+    presence_temperature: float | None = None
+    instance_threshold: float | None = None
     seg_mean: RGB = MaskBranchPixels.mean
     seg_std: RGB = MaskBranchPixels.std
     pad_value: int = MaskBranchPixels.pad_value
@@ -74,9 +80,13 @@ class ProcessorConfig:
             raise ValueError(f"system must be a text, not {self.system!r:.60}")
         if self.wording not in get_args(Wording):
             raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not {self.wording!r:.60}")
-        threshold = self.presence_threshold
-        if threshold is not None and not (_is_number(threshold, -1.0) and 0 <= threshold <= 1):
-            raise ValueError(f"presence_threshold must be a number of 0..1 or null, not {threshold!r:.60}")
+        for name in ("presence_threshold", "instance_threshold"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, -1.0) and 0 <= value <= 1):
+                raise ValueError(f"{name} must be a number of 0..1 or null, not {value!r:.60}")
+        temperature = self.presence_temperature
+        if temperature is not None and not _is_number(temperature, 0.0):
+            raise ValueError(f"presence_temperature must be a number above 0 or null, not {temperature!r:.60}")
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "processor") -> ProcessorConfig:

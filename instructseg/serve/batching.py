@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.image import MAX_NEW_TOKENS
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import Predictor, RequestKeywords
+from instructseg.inference.selection import AnswerOptions
 from instructseg.prediction import Prediction
 from instructseg.questions import wants_words
 from instructseg.structures import Task
@@ -85,7 +87,8 @@ def segment_together(
             answers.append(one)
             continue
         rows = [(row, next(states)) for row in one.rows]
-        masks = encoder.decode(one.frame, rows, one.threshold, soft=False) if rows else []
+        found = encoder.decode(one.frame, rows, one.rule) if rows else []
+        masks = [mask for some in found for mask in some]
         answers.append(_in_order(one, masks, _replies(encoder, one)))
     return answers
 
@@ -107,7 +110,7 @@ class _Plan:
     """Rows of one request for a mask, and its questions."""
 
     def __init__(self, predictor: ImagePredictor, request: ImageRequest) -> None:
-        self.request, self.threshold = request, predictor.threshold(request.threshold)
+        self.request, self.rule = request, predictor.rule(AnswerOptions(request.threshold))
         self.in_words = request.in_words(predictor.processor.config.text_tasks)
         task = Task.RES if request.task is None or request.task is Task.VQA else request.task
         self.rows = [
@@ -132,9 +135,10 @@ def _replies(encoder: Encoder, plan: _Plan) -> list[str]:
 def _in_order(plan: _Plan, masks: Sequence[Prediction], replies: Sequence[str]) -> list[Prediction]:
     """Masks and replies in the order of the instructions."""
     written, empty = iter(replies), np.zeros(plan.request.image.shape[:2], bool)
-    found: list[Prediction] = []
+    found, ids = list[Prediction](), count(1)
     for number, text in enumerate(plan.request.instructions):
         if plan.in_words[number]:
             found.append(Prediction(empty, 0.0, 0.0, text, text=next(written), instruction_id=number))
-        found += [replace(one, image=plan.request.image) for one in masks if one.instruction_id == number]
+        of_it = [one for one in masks if one.instruction_id == number]
+        found += [replace(one, id=next(ids), image=plan.request.image) for one in of_it]
     return found

@@ -18,6 +18,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, StringConstraints
 
 from instructseg.inference.predictor import PretrainedPredictor, TextPredictor
+from instructseg.inference.selection import AnswerOptions
 from instructseg.masks import save_palette_png
 from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
@@ -135,7 +136,7 @@ def _add_status(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:
         images = predictors[0]
         writes = images.text_tasks if isinstance(images, TextPredictor) else ()
         kept = [task.value for task in Task if task.has_mask or task in writes]
-        threshold = images.threshold(None) if isinstance(images, PretrainedPredictor) else None
+        threshold = images.rule(AnswerOptions()).threshold if isinstance(images, PretrainedPredictor) else None
         return ModelBody(
             name=desk.name,
             version=__version__,

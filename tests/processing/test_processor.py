@@ -209,7 +209,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         {"seg_std": [1, 0, 1]}, {"clip_std": "abc"}, {"clip_mean": [1, 2, float("nan")]}, {"system": 3},
         {"wording": ["released"]}, {"text_tasks": ["fly"]}, {"text_tasks": {"a": 1}}, {"text_tasks": None},
         {"presence_threshold": 1.5}, {"presence_threshold": float("nan")}, {"presence_threshold": "0.5"},
-        {"presence_threshold": True},
+        {"presence_threshold": True}, {"instance_threshold": -0.1}, {"presence_temperature": 0},
     ],
 )  # fmt: skip
 def test_settings_are_checked(values: dict[str, Any]) -> None:
@@ -228,7 +228,10 @@ def test_the_bundled_model_has_the_threshold_of_its_card() -> None:
     assert ProcessorConfig().presence_threshold is None  # published weights: none was fitted
 
 
-@pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - {"chat", "presence_threshold"}))
+OPTIONAL = {"chat", "presence_threshold", "presence_temperature", "instance_threshold"}
+
+
+@pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - OPTIONAL))
 def test_a_missing_setting_is_not_filled_with_the_released_one(key: str) -> None:
     values = ProcessorConfig().to_dict()
     del values[key]

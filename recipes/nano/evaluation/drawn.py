@@ -17,6 +17,7 @@ from instructseg.evaluation.sums import mean
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.postprocess import postprocess
+from instructseg.inference.selection import AnswerRule
 from instructseg.prediction import Prediction
 from instructseg.structures import Sample
 from recipes.nano.evaluation.plain_drawings import Drawing, PlainDrawings
@@ -140,7 +141,7 @@ def _outcome(scene: DrawnScene | Drawing, sample: Sample, prediction: Prediction
 
 @torch.inference_mode()
 def _on_clip(encoder: Encoder, drawn: DrawnScene, copies: bool, threshold: float) -> list[Outcome]:
-    scene, found = drawn.scene, []
+    scene, found, rule = drawn.scene, [], AnswerRule(threshold, all_instances=False)
     encoded = [CachedFrame(frame) for frame in scene.frames]
     encoder.encode_tokens(encoded)
     encoder.encode_maps(encoded)
@@ -155,8 +156,8 @@ def _on_clip(encoder: Encoder, drawn: DrawnScene, copies: bool, threshold: float
         for t, key in enumerate(cached):
             chosen = [t] * count if copies else neighbour_references(t, len(encoded), count)
             states = encoder.reason([Pair(row, key, [cached[u] for u in chosen]) for row in rows])
-            found_here = encoder.decode(key, list(zip(rows, states, strict=True)), threshold, soft=False)
-            for row, prediction in enumerate(found_here):
+            found_here = encoder.decode(key, list(zip(rows, states, strict=True)), rule)
+            for row, (prediction,) in enumerate(found_here):
                 masks[row, t] = prediction.mask
                 if t == drawn.key:
                     presence[row] = prediction.presence

@@ -1,0 +1,81 @@
+"""Tells an instruction that means several objects, by its words alone, in English.
+
+==============================================  =====================================
+several                                         one
+==============================================  =====================================
+all the circles, all of them                    the circle
+both dogs, each dog, every dog, any red car     the dog that follows both boys
+everything red, everyone on the left            the second dog, one of the two dogs
+the two people on the left, 3 cups              the 2nd dog, the two-storey house
+people in the street, the women                 the person in the street
+==============================================  =====================================
+
+The word that means several stands at the beginning, after a request ("segment ...", "show me ..."), or, if it
+is one of a few plurals, at the end of the first noun phrase. In doubt one object is meant.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_REQUEST = re.compile(
+    r"(?:(?:please|now|just|only|(?:can|could|would|will) you|i want(?: to (?:see|have))?|i need|i mean|"
+    r"let me see|look (?:for|at)|point (?:at|to|out)|pick(?: out)?|cut out|give me(?: the masks? of)?|"
+    r"(?:the )?masks? of|show(?: me)?(?: where)?|where (?:is|are)|do you see|"
+    r"segment|find|mask|highlight|locate|select|mark|outline|detect|track|follow|get)\b[ ,:]*)+"
+)
+_ALL = re.compile(r"(?:the |of )*(?:all|both|each|every|any|everything|everyone|everybody|several|many)\b(?!-)")
+_COUNT = re.compile(
+    rf"(?:(?:the|these|those|all|any|my|his|her|their|other) )*({'|'.join(_NUMBERS)}|\d{{1,3}}) "
+)
+_AFTER_NUMBER = re.compile(
+    r"(?:of|on|in|at|from|to|with|which|that|who|is|and|or|next|under|above|below|behind|beside|near|thirds?|"
+    r"quarters?|halves|story|storey|seater|door|piece|years?|met(?:er|re)s?|feet|inch(?:es)?|o'clock|pm|am)\b|[^a-z]"
+)
+_PLURALS = {
+    "people", "persons", "men", "women", "children", "kids", "guys", "boys", "girls", "ladies", "mice", "geese",
+    "wolves", "knives", "leaves", "shelves",
+}  # fmt: skip
+_END = re.compile(
+    r"\b(?:on|in|at|of|to|with|without|from|by|near|behind|under|over|above|below|besides?|between|among|past|next|"
+    r"through|off|onto|into|left|right|that|which|who|whose|is|are|was|were|has|have|and|or|for|across|against|"
+    r"around|along|than|as|\w+ing|\w+ed)\b"
+)
+
+
+def means_several(instruction: str) -> bool:
+    """True if an instruction asks for several objects, by the rule above.
+
+    Example::
+
+        means_several("both dogs")  # True
+        means_several("the dog next to both boys")  # False
+
+    Args:
+        instruction: as written, in English.
+    """
+    text = _described(instruction)
+    if _ALL.match(text) or named_number(instruction) is not None:
+        return True
+    phrase = _END.split(text, maxsplit=1)[0].split()
+    return bool(phrase) and phrase[0] not in ("a", "an", "one") and phrase[-1] in _PLURALS
+
+
+def named_number(instruction: str) -> int | None:
+    """The number of objects that an instruction names, 2 or more: 2 for "both dogs", 3 for "the three cups"."""
+    text = _described(instruction)
+    if text.startswith("both "):
+        return 2
+    found = _COUNT.match(text)
+    if found is None or _AFTER_NUMBER.match(text[found.end() :]):
+        return None
+    word = found[1]
+    number = _NUMBERS.index(word) + 2 if word in _NUMBERS else int(word)
+    return number if number >= 2 else None
+
+
+def _described(instruction: str) -> str:
+    """The description without the request before it, in small letters."""
+    text = " ".join(instruction.lower().replace("\u2019", "'").split()).strip(" .!?\"'")
+    return text[found.end() :] if (found := _REQUEST.match(text)) else text
