@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.inference.selection import AnswerOptions
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultInfo, ResultWriter, plan_paths, save_results
 from instructseg.serve.batching import ImageRequest, segment_together
@@ -79,7 +80,7 @@ class Page:
     @property
     def threshold(self) -> float:
         """Presence below which a mask is empty, by the weights."""
-        return self.images.threshold(None)
+        return self.images.rule(AnswerOptions()).threshold or 0.0
 
     def segment(self, path: str | None, text: str, task: str) -> tuple[Figure, str]:
         """Answers about an image at every threshold, and a remark in Markdown.
