@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,10 +18,11 @@ from instructseg.cli.options import with_job
 from instructseg.cli.servers import app_command, serve_command
 from instructseg.cli.show_config import config_app
 from instructseg.jobs.faults import DEBUG
-from instructseg.jobs.inputs import read_prompts, split_words
+from instructseg.jobs.inputs import find_images, find_videos
 from instructseg.jobs.job import Job
 from instructseg.jobs.run_summary import show, show_all
 from instructseg.jobs.segment import segment_images, segment_video, segment_videos
+from instructseg.jobs.words import parse_words
 from instructseg.version import __version__
 
 
@@ -53,7 +53,7 @@ app.command("app")(app_command)
 
 
 ImageWords = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="INPUT... PROMPT",
         help="Images, folders or patterns such as 'folder/*.png'; then prompts or questions.",
@@ -61,7 +61,7 @@ ImageWords = Annotated[
     ),
 ]
 VideoWords = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="INPUT... PROMPT",
         help="Videos, folders of frames or of videos, or images; then prompts.",
@@ -101,24 +101,26 @@ def prepare() -> None:
 
 @app.command("image")
 @with_job("image")
-def image_command(words: ImageWords, job: Job, prompt: PromptOption = None) -> None:
+def image_command(job: Job, words: ImageWords = None, prompt: PromptOption = None) -> None:
     """Segment images by one or several prompts.
 
     instructseg image photo.jpg "the red circle" "the blue square"
     """
-    sources, prompts = split_words(words, _prompts(prompt, job.prompts))
-    show_all(segment_images(sources, prompts, job), job.json, "images")
+    asked = parse_words(words or (), prompt or (), job.prompts, job.yes)
+    found = find_images(asked.sources, job.recursive, asked.own)
+    show_all(segment_images(found, asked.prompts, job), job.json, "images")
 
 
 @app.command("video")
 @with_job("video")
-def video_command(words: VideoWords, job: Job, prompt: PromptOption = None) -> None:
+def video_command(job: Job, words: VideoWords = None, prompt: PromptOption = None) -> None:
     """Segment every frame of videos by one or several prompts.
 
     instructseg video clip.mp4 "the red circle moving left"
     """
-    sources, prompts = split_words(words, _prompts(prompt, job.prompts))
-    show_all(segment_videos(sources, prompts, job), job.json, "videos")
+    asked = parse_words(words or (), prompt or (), job.prompts, job.yes)
+    found = find_videos(asked.sources, job.recursive, asked.own)
+    show_all(segment_videos(found, asked.prompts, job), job.json, "videos")
 
 
 @app.command("demo")
@@ -158,10 +160,6 @@ def eval_command(config: Config, overrides: Overrides = None) -> None:
         from instructseg.cli.arguments import evaluate
 
         evaluate(config, overrides or ())
-
-
-def _prompts(given: list[str] | None, file: Path | None) -> list[str]:
-    return [*(given or ()), *(read_prompts(file) if file is not None else ())]
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+SOME_FAILED = 1
+"""Exit code of a run over several inputs of which some failed."""
 FAULT = 1
 """Exit code of unexpected errors: bugs of this program."""
 BAD_INPUT = 2

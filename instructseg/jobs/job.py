@@ -239,7 +239,15 @@ class Job:
         min=1,
     )
     prompts: Path | None = _option(
-        None, "Text file with one prompt per line.", "--prompts", affects_results=False, metavar="FILE"
+        None,
+        "Text file with one prompt per line, or CSV, TSV or XLSX with a column 'prompt'; with a column 'image' "
+        "or 'video', of its own inputs.",
+        "--prompts",
+        affects_results=False,
+        metavar="FILE",
+    )
+    yes: bool = _option(
+        False, "Take prompts of one word each as they are.", "--yes", "-y", affects_results=False
     )
 
     def request(self) -> dict[str, Any]:
@@ -247,6 +255,10 @@ class Job:
         shown = [one for one in fields(self) if one.metadata["request"]]
         given = {one.name: getattr(self, one.name) for one in shown}
         return {one.name: given[one.name] for one in shown if str(given[one.name]) != str(one.default)}
+
+    def has_sound(self, sound: str | None) -> bool:
+        """Whether the sound of a video is copied: at another speed, it would not fit."""
+        return sound is not None and self.audio and self.fps is None
 
     def drawing(self) -> DrawingOptions:
         """Settings of written masks and overlays."""

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from instructseg.jobs import checks
-from instructseg.jobs.faults import BAD_INPUT
+from instructseg.jobs.faults import SOME_FAILED
 from instructseg.prediction import Prediction
 
 
@@ -99,18 +99,28 @@ def show_all(summaries: Iterable[Summary], as_json: bool, unit: str) -> None:
     Raises:
         SystemExit: some inputs failed; their number is printed.
     """
-    failed, count = 0, 0
+    failed: list[Summary] = []
+    count = 0
     for count, summary in enumerate(summaries, 1):  # noqa: B007
-        failed += summary.error is not None
+        failed += [summary] * (summary.error is not None)
         if summary.error is not None and not as_json:
             named = "" if summary.source in summary.error else f"{summary.source}: "
             typer.echo(f"error: {named}{summary.error}", err=True)
         else:
             show(summary, as_json)
     if failed:
-        others = ", the others are done" * (failed < count)
-        typer.echo(f"error: {failed} of {count} {unit} failed{others}", err=True)
-        raise SystemExit(BAD_INPUT)
+        show_failures([(one.source, str(one.error)) for one in failed], count, unit)
+        raise SystemExit(SOME_FAILED)
+
+
+def show_failures(failures: Sequence[tuple[str, str]], count: int, unit: str) -> None:
+    """Prints a table of failed inputs with their reasons on stderr, and their number."""
+    widest = min(60, max(len(source) for source, _ in failures))
+    typer.echo(f"{'failed':{widest}}  reason", err=True)
+    for source, reason in failures:
+        typer.echo(f"{source:{widest}}  {reason.removeprefix(source).strip()}", err=True)
+    others = ", the others are done" * (len(failures) < count)
+    typer.echo(f"error: {len(failures)} of {count} {unit} failed{others}", err=True)
 
 
 def show(summary: Summary, as_json: bool) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
 from instructseg.jobs import checks
 from instructseg.jobs.faults import described
-from instructseg.jobs.inputs import find_images, find_videos
+from instructseg.jobs.inputs import content, find_videos
 from instructseg.jobs.job import Job, checked
 from instructseg.jobs.run_summary import Summary
-from instructseg.log import setup_logging
+from instructseg.jobs.systems import Systems, open_system, questions, video_system
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.prediction import FrameResult
 from instructseg.progress import progress
-from instructseg.questions import wants_words
 from instructseg.results import (
     Inputs,
+    Item,
     PlannedResult,
     ResultFolder,
     ResultInfo,
@@ -37,63 +38,73 @@ if TYPE_CHECKING:
     import numpy as np
 
     from instructseg.inference import Predictor, VideoSystem
-    from instructseg.inference.memory import Workload
-    from instructseg.loading import OpenOptions
 
-_Opened = TypeVar("_Opened")
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 """Errors that affect every other input, too."""
 
 
-def segment_images(source: Path | Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
-    """Segments images, or all images of folders; with ``Task.VQA`` answers questions about them.
+def segment_images(
+    inputs: Inputs, prompts: Sequence[str], job: Job, systems: Systems | None = None
+) -> Iterator[Summary]:
+    """Segments images; with ``Task.VQA`` answers questions about them.
 
     Without a task, questions are answered in text, other prompts by masks.
 
     Of several images, an unreadable one has an ``error`` in its summary and the others continue; images done
     by an earlier run are skipped.
 
+    Args:
+        inputs: of :func:`~instructseg.jobs.inputs.find_images`.
+        prompts: of all inputs, those of single inputs included.
+        job: the settings.
+        systems: opened ones, of an earlier call with the same settings.
+
     Raises:
         FileNotFoundError, ValueError, OSError: as reading, loading and writing; foreseeable ones before any
             file is written.
     """
     job = checked(job, prompts)
-    inputs = find_images([source] if isinstance(source, Path) else source, job.recursive)
-    if len(_questions(prompts, job)) == len(prompts):
+    systems = systems or Systems()
+    if len(questions(prompts, job)) == len(prompts):
         places = [ResultPaths()] * len(inputs.items)
     else:
         places = [plan_paths(item.name, job.output, job.formats, video=False) for item in inputs.items]
     with _open_results(job, inputs, places, prompts) as results:
         if not inputs.batch:
-            load_image(inputs.items[0].path, job.max_pixels)  # an unreadable one fails before loading the model
-        yield from _segment_images(results, prompts, job, inputs.batch)
-        _gather(results)
+            load_image(
+                content(inputs.items[0]), job.max_pixels
+            )  # an unreadable one fails before the model loads
+        yield from _segment_images(results, prompts, job, systems, inputs.batch)
+        _gather(results, systems)
 
 
-def _segment_images(results: ResultFolder, prompts: Sequence[str], job: Job, batch: bool) -> Iterator[Summary]:
+def _segment_images(
+    results: ResultFolder, prompts: Sequence[str], job: Job, systems: Systems, batch: bool
+) -> Iterator[Summary]:
     from instructseg.inference.memory import Workload
     from instructseg.loading import load
 
-    workload, predictor = None, None
+    workload = None
     if job.max_memory is not None and results.todo:
-        sizes = [image_size(plan.item.path) for plan in results.todo]
+        sizes = [_size(plan.item) for plan in results.todo]
         workload = Workload(max(sizes, key=math.prod), len(prompts))
     label = results.todo[0].item.path.parent.name if batch and results.todo else "image"
     with progress(results.todo, len(results.todo), "images", label) as steps:
         for step in steps:
-            summary = Summary(str(step.item.path), [str(path) for path in step.places.paths], several=batch)
+            summary = Summary(str(step.item), [str(path) for path in step.places.paths], several=batch)
             with _alone(summary, batch, reading=True):
-                checks.check_text("input", [step.item.path])
-                frame = load_image(step.item.path, job.max_pixels)
-                if (count := frames_in(step.item.path)) > 1:
+                checks.check_text("input", [str(step.item)])
+                source = content(step.item)
+                frame = load_image(source, job.max_pixels)
+                if isinstance(source, Path) and (count := frames_in(source)) > 1:
                     summary.notes.append(
                         f"only the first of {count} frames was used: 'instructseg video' takes all"
                     )
             if summary.error is None:
-                predictor = predictor or _open_system(load, job, prompts, workload)
+                systems.image = systems.image or open_system(load, job, prompts, workload)
                 with _alone(summary, batch):
-                    _segment_image(predictor, frame, job, step, results, summary)
+                    _segment_image(systems.image, frame, job, step, results, summary)
             yield summary
 
 
@@ -105,71 +116,57 @@ def segment_video(source: Path, prompts: Sequence[str], job: Job) -> Summary:
             results so far stay, and the message states their number.
         KeyboardInterrupt: likewise.
     """
-    (summary,) = segment_videos([source], prompts, job)
+    (summary,) = segment_videos(find_videos([source]), prompts, job)
     return summary
 
 
-def segment_videos(sources: Sequence[Path], prompts: Sequence[str], job: Job) -> Iterator[Summary]:
-    """:func:`segment_video` of several, or of every video of folders.
+def segment_videos(
+    inputs: Inputs, prompts: Sequence[str], job: Job, systems: Systems | None = None
+) -> Iterator[Summary]:
+    """:func:`segment_video` of several; arguments as of :func:`segment_images`.
 
     Of several, one that is unreadable or breaks off has an ``error`` in its summary and the others continue.
     """
     job = checked(job, prompts)
     if job.explain or job.task is Task.VQA:
         raise ValueError("text is written about images only: use 'instructseg image'")
-    for place in _questions(prompts, job):
+    for place in questions(prompts, job):
         raise ValueError(
             f"'{prompts[place]}' asks for words, which are written about images only: "
             "use 'instructseg image', or add --task reason_vos for a mask all the same"
         )
-    inputs = find_videos(sources, job.recursive)
-    opened = [_opened(item.path, job, inputs.batch) for item in inputs.items]
+    systems = systems or Systems()
+    opened = [_opened(item, job, inputs.batch) for item in inputs.items]
     places = [
         plan_paths(item.name, job.output, job.formats, True, frame_stems(getattr(video, "frame_names", ())))
         for item, video in zip(inputs.items, opened, strict=True)
     ]
-    known = dict(zip((item.path for item in inputs.items), opened, strict=True))
-    predictor = None
+    known = dict(zip((item.name for item in inputs.items), opened, strict=True))
     with _open_results(job, inputs, places, prompts) as results:
         for step in results.todo:
-            summary = Summary(str(step.item.path), [str(path) for path in step.places.paths])
+            summary = Summary(str(step.item), [str(path) for path in step.places.paths])
             summary.several = inputs.batch
-            video = known[step.item.path]
+            video = known[step.item.name]
             with _alone(summary, inputs.batch, reading=True):
-                checks.check_text("input", [step.item.path])
+                checks.check_text("input", [str(step.item)])
                 if isinstance(video, Exception):
                     raise video
             if isinstance(video, VideoSource) and summary.error is None:
-                predictor = predictor or _video_predictor(job, prompts, opened)
+                systems.video = systems.video or video_system(job, prompts, opened)
                 with _alone(summary, inputs.batch):
-                    _segment_video(predictor, video, job, step, results, summary)
+                    _segment_video(systems.video, video, job, step, results, summary)
             yield summary
-        _gather(results)
+        _gather(results, systems)
 
 
-def _opened(path: Path, job: Job, batch: bool) -> VideoSource | Exception:
+def _opened(item: Item, job: Job, batch: bool) -> VideoSource | Exception:
     """A video, or of several the error in opening it."""
     try:
-        return open_video(path, job.fps, job.max_pixels)
+        return open_video(content(item), job.fps, job.max_pixels)
     except Exception as error:  # any error of a reader concerns that file alone
         if not batch:
             raise
         return error
-
-
-def _video_predictor(
-    job: Job, prompts: Sequence[str], opened: Sequence[VideoSource | Exception]
-) -> VideoSystem:
-    """The model, with memory for the largest video."""
-    from instructseg.inference.frame_window import REFERENCE_FPS
-    from instructseg.inference.memory import Workload
-    from instructseg.loading import load_video
-
-    videos = [one for one in opened if isinstance(one, VideoSource)]
-    rates = [one.fps if one.timed else REFERENCE_FPS for one in videos]
-    spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
-    size = max((one.size for one in videos), key=math.prod)
-    return _open_system(load_video, job, prompts, Workload(size, len(prompts), spacing or max(rates)))
 
 
 def _segment_video(
@@ -184,19 +181,20 @@ def _segment_video(
     from instructseg.inference.prefetch import WriteBehind, read_ahead
 
     options = job.request()
-    found = predictor.predict(video.passed_through(read_ahead), results.instructions, **options)
+    found = predictor.predict(video.passed_through(read_ahead), step.instructions, **options)
     info = ResultInfo(
-        results.instructions,
+        step.instructions,
         summary.source,
         step.item.name,
-        step.item.path,
+        None if step.item.source else step.item.path,
+        labels=results.instructions,
         fps=video.fps,
         frame_names=video.frame_names,
         announced=video.announced,
-        sound=step.item.path if video.sound and job.audio and job.fps is None else None,
+        sound=step.item.path if step.item.place is None and job.has_sound(video.sound) else None,
         **job.drawing(),
     )
-    writer = ResultWriter(step.places, info, results.begin)
+    writer = ResultWriter(step.places, info, lambda: results.begin(step))
     with ExitStack() as stack:
         stack.callback(lambda: results.finish(step, complete=False) if writer.count else None)
         with (
@@ -212,8 +210,10 @@ def _segment_video(
     if video.announced is not None and video.announced != writer.count:
         # nothing is lost: a cut recording may begin with frames that refer to the removed part
         summary.notes.append(f"the file announced {video.announced} frames, {writer.count} can be decoded")
-    if video.sound and job.audio and job.fps is not None:
-        summary.notes.append(f"the sound ({video.sound}) is left out, as --fps changes the speed")
+    if video.sound and job.audio and (job.fps is not None or step.item.place is not None):
+        summary.notes.append(
+            f"the sound ({video.sound}) is left out: it is copied from files, at their own speed"
+        )
 
 
 def _segment_image(
@@ -227,17 +227,25 @@ def _segment_image(
     """Segments an image and writes the results."""
     from instructseg.inference import TextPredictor
 
-    prompts, image, replies = results.instructions, frame, dict[int, str]()
+    prompts, image, replies = step.instructions, frame, dict[int, str]()
     if isinstance(predictor, TextPredictor):
         image = predictor.encode(frame)
-        replies = {place: predictor.answer(image, prompts[place]) for place in _questions(prompts, job)}
+        replies = {place: predictor.answer(image, prompts[place]) for place in questions(prompts, job)}
     marked = [text for place, text in enumerate(prompts) if place not in replies]
     if not marked:
         summary.reply(prompts, replies)
         return
     found = predictor.predict(image, marked, **job.request())
-    info = ResultInfo(prompts, summary.source, step.item.name, step.item.path, replies=replies, **job.drawing())
-    with ResultWriter(step.places, info, results.begin) as writer:
+    info = ResultInfo(
+        prompts,
+        summary.source,
+        step.item.name,
+        None if step.item.source else step.item.path,
+        labels=results.instructions,
+        replies=replies,
+        **job.drawing(),
+    )
+    with ResultWriter(step.places, info, lambda: results.begin(step)) as writer:
         writer.write(FrameResult(0, frame, found))
     summary.add(found)
     summary.reply(prompts, replies)
@@ -247,11 +255,10 @@ def _segment_image(
         summary.notes.append("these weights have not learned to explain: they wrote no text")
 
 
-def _questions(prompts: Sequence[str], job: Job) -> list[int]:
-    """Places of the prompts answered in text: all for ``Task.VQA``; without a task, by their words."""
-    if job.task is None:
-        return [place for place, text in enumerate(prompts) if wants_words(text)]
-    return list(range(len(prompts))) if job.task is Task.VQA else []
+def _size(item: Item) -> tuple[int, int]:
+    """Height and width of an image by its header."""
+    source = content(item)
+    return image_size(io.BytesIO(source) if isinstance(source, bytes) else source)
 
 
 @contextmanager
@@ -306,53 +313,7 @@ def _open_results(
     return results
 
 
-def _gather(results: ResultFolder) -> None:
-    """Writes the files about all inputs."""
-    for path in results.gather():
+def _gather(results: ResultFolder, systems: Systems) -> None:
+    """Writes the files about all inputs, unless another process does."""
+    for path in results.gather() if systems.gathers else ():
         typer.echo(f"wrote {path}, of all inputs", err=True)
-
-
-def _open_system(
-    load: Callable[..., _Opened], job: Job, prompts: Sequence[str], workload: Workload | None
-) -> _Opened:
-    """Loads the model, with a note for the bundled one, and checks it against the prompts."""
-    from transformers.utils import logging as transformers_logging
-
-    from instructseg.inference import PUBLISHED, TextPredictor, is_bundled
-    from instructseg.inference.predictor import PretrainedPredictor
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # errors in weights take one line
-    if is_bundled(job.model):
-        note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
-        typer.echo(note, err=True)
-    if job.threads is not None:
-        import torch
-
-        torch.set_num_threads(job.threads)
-    if job.max_memory is not None:
-        setup_logging()  # shows the chosen settings
-    options: OpenOptions = {"device": job.device, "dtype": job.dtype, "quantize": job.quantize}
-    predictor = load(job.model, **options, max_memory=job.max_memory, workload=workload)
-    tasks = predictor.text_tasks if isinstance(predictor, TextPredictor) else ()
-    writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None
-    if writes is not None and writes not in tasks:
-        raise ValueError(
-            f"these weights have not learned to write text for '{writes.value}': leave out --explain or "
-            "--task vqa, or choose others with --model"
-        )
-    asked = _questions(prompts, job) if job.task is None else []
-    if asked and Task.VQA not in tasks:
-        raise ValueError(
-            f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: add "
-            "--task reason_seg for a mask, or choose others with --model"
-        )
-    if is_bundled(job.model) and isinstance(predictor, PretrainedPredictor):
-        strange = predictor.processor.strange_words(prompts)
-        if strange:
-            typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)
-    if job.compile:
-        if not isinstance(predictor, PretrainedPredictor):
-            raise ValueError(f"{job.model} is not compiled by this package: leave out --compile")
-        predictor.compile()
-    return predictor

@@ -177,7 +177,7 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
         )
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path | IO[bytes]) -> tuple[int, int]:
     """Height and width of an image file in pixels, as its header has them: ``(1, 1)`` where it has none.
 
     Its EXIF orientation is not looked at.

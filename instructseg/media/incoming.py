@@ -45,8 +45,7 @@ def store(source: str | bytes | bytearray | memoryview | IO[bytes], folder: str 
         ValueError: the address cannot be downloaded, or the file is open for text.
     """
     if isinstance(source, str):
-        name = unquote(PurePosixPath(urlsplit(source).path).name)
-        path = Path(folder) / (name if not name_fault(name, nested=False) else "content")
+        path = Path(folder) / address_name(source)
         _download(source, path)
         return path
     path = Path(folder) / "content"
@@ -59,6 +58,12 @@ def store(source: str | bytes | bytearray | memoryview | IO[bytes], folder: str 
         except TypeError:
             raise ValueError("the file is open for text: open it in binary mode, 'rb'") from None
     return path
+
+
+def address_name(address: str) -> str:
+    """Name of the file at an address; ``content`` where it has none."""
+    name = unquote(PurePosixPath(urlsplit(address).path).name)
+    return "content" if name_fault(name, nested=False) else name
 
 
 @contextmanager

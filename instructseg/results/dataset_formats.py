@@ -114,7 +114,7 @@ class Yolo(Format):
         height, width = result.frame.shape[:2]
         lines = []
         for one in self.objects(result):
-            if one.category > len(set(self.info.instructions)):
+            if one.category > len(set(self.info.labels or self.info.instructions)):
                 raise ValueError(
                     f"{self.target}: '{one.prediction.label}' is no prompt, and so no class of YOLO"
                 )

@@ -21,12 +21,21 @@ class Item:
     """One image or video.
 
     Attributes:
-        path: a file, or a folder of frames.
+        path: a file, or a folder of frames; the archive of a member.
         name: of its results, without suffix; includes folders if inputs are searched recursively.
+        source: as it is called, if that is not the path: an address, or a member of an archive.
+        prompts: its own; empty for those of the run.
+        place: offset and size in an archive, or row of a table; ``None`` for the file itself.
     """
 
     path: Path
     name: str
+    source: str = ""
+    prompts: tuple[str, ...] = ()
+    place: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        return self.source or str(self.path)
 
 
 @dataclass
@@ -40,6 +49,7 @@ class Inputs:
         folders: the searched folders.
         deep: whether they were searched recursively.
         beside: other files that the run reads.
+        kept: whatever must live as long, such as a folder of downloads.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -48,6 +58,7 @@ class Inputs:
     folders: list[Path] = field(default_factory=list)
     deep: bool = False
     beside: list[Path] = field(default_factory=list)
+    kept: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,11 @@ class PlannedResult:
 
     item: Item
     places: ResultPaths
+    instructions: tuple[str, ...]
+
+    def contents(self) -> dict[Path, Content | None]:
+        """All places, with the future content of folders."""
+        return self.places.contents(self.instructions)
 
 
 class ResultFolder:
@@ -90,7 +106,10 @@ class ResultFolder:
     ) -> None:
         self.instructions, self._options, self._overwrite = tuple(instructions), options, overwrite
         self._batch = inputs.batch
-        plans = [PlannedResult(item, one) for item, one in zip(inputs.items, places, strict=True)]
+        plans = [
+            PlannedResult(item, one, item.prompts or self.instructions)
+            for item, one in zip(inputs.items, places, strict=True)
+        ]
         _check_twice(plans)
         check_place(output)
         _check_inputs_stay(output, inputs, plans)
@@ -100,7 +119,7 @@ class ResultFolder:
         self.todo = [plan for plan in plans if not self._is_done(plan)]
         self.done = len(plans) - len(self.todo)
         for plan in self.todo:
-            self._check_room(plan.places)
+            self._check_room(plan)
         self._plans = plans
         self._gathered = {} if single else _gathered(output, plans)
         if self._manifest is not None:
@@ -116,7 +135,7 @@ class ResultFolder:
         if self._manifest is not None and self._begun:
             self._manifest.release()
 
-    def begin(self, places: ResultPaths) -> None:
+    def begin(self, plan: PlannedResult) -> None:
         """Makes room for the results of one input; reserves the targets of all before the first.
 
         Raises:
@@ -125,18 +144,18 @@ class ResultFolder:
         if self._manifest is None:
             return
         if not self._begun:
-            targets = [plan.places.contents(self.instructions) for plan in self.todo]
+            targets = [one.contents() for one in self.todo]
             self._manifest.begin({path: content for one in targets for path, content in one.items()})
             self._begun = True
-        self._check_room(places)
-        for path, content in places.contents(self.instructions).items():
+        self._check_room(plan)
+        for path, content in plan.contents().items():
             if content is not None and path.is_dir():
                 self._manifest.clear(path)
 
     def finish(self, plan: PlannedResult, complete: bool = True) -> None:
         """Records the written results of one input, if any."""
         if self._manifest is not None and self._begun and plan.places.paths:
-            self._manifest.finish(plan.places.paths, self._job(plan.item), complete)
+            self._manifest.finish(plan.places.paths, self._job(plan), complete)
 
     def gather(self) -> list[Path]:
         """Writes the files about all inputs, of formats that have one, from the results that are there.
@@ -176,7 +195,7 @@ class ResultFolder:
             unfinished = all(target.run and target.job is None for target in recorded)
             if self._batch and unfinished:
                 return False
-            other = _differences(jobs[0], self._job(plan.item)) if jobs[0] else []
+            other = _differences(jobs[0], self._job(plan)) if jobs[0] else []
             if (
                 self._batch
                 and not other
@@ -190,17 +209,17 @@ class ResultFolder:
             )
         raise ValueError(f"{paths[0]} {why}: choose another --output, or add --overwrite")
 
-    def _check_room(self, places: ResultPaths) -> None:
+    def _check_room(self, plan: PlannedResult) -> None:
         """Checks that only files of recorded runs are replaced."""
         if self._manifest is not None:
-            check_room(self._manifest, places.contents(self.instructions))
+            check_room(self._manifest, plan.contents())
             return
-        for path in places.paths:
+        for path in plan.places.paths:
             _check_file(path)
 
-    def _job(self, item: Item) -> dict[str, Any]:
+    def _job(self, plan: PlannedResult) -> dict[str, Any]:
         """Everything that results depend on."""
-        return {"input": _mark(item.path), "prompts": list(self.instructions), **self._options}
+        return {"input": _item_mark(plan.item), "prompts": list(plan.instructions), **self._options}
 
 
 def check_room(manifest: Manifest, contents: Mapping[Path, Content | None]) -> None:
@@ -254,6 +273,13 @@ def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [words.get(name, f"another --{name.replace('_', '-')}") for name in names]
 
 
+def _item_mark(item: Item) -> list[Any]:
+    """Fingerprint of an input: of its file and place, or its address."""
+    if item.place is None and item.source:
+        return [item.source]
+    return [*_mark(item.path), *(item.place or ())]
+
+
 def _mark(path: Path) -> list[int]:
     """Fingerprint of an input: size and modification time; of a folder, of all its files."""
     if path.is_dir():
@@ -289,6 +315,7 @@ def _check_inputs_stay(output: Path, inputs: Inputs, plans: Sequence[PlannedResu
     Nor may results become inputs of the next run.
     """
     paths = [*(item.path for item in inputs.items), *inputs.folders]
+    paths = [path for path in paths if path.exists()]  # an address is not downloaded yet
     kept = {_identity(path) for path in paths}
     near = {place.parent for path in paths for place in (path.absolute(), path.resolve())}
     above = {_identity(folder) for folder in near | {far for folder in near for far in folder.parents}}

@@ -43,6 +43,7 @@ class ResultInfo:
         sound: file whose sound the written videos have.
         legend: of overlays; ``"inside"`` and ``"none"`` keep the size of the input.
         edge: width in pixels of the band of 255 (ignore) along outlines in palette images.
+        labels: of the run, if inputs have prompts of their own: classes of data sets.
     """
 
     instructions: tuple[str, ...]
@@ -57,6 +58,7 @@ class ResultInfo:
     sound: Path | None = None
     legend: Legend = "below"
     edge: int = 0
+    labels: tuple[str, ...] = ()
 
     @property
     def video(self) -> bool:
@@ -141,7 +143,7 @@ class Format:
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         self.target, self.info = target, info
-        self.labels = list(dict.fromkeys(info.instructions))
+        self.labels = list(dict.fromkeys(info.labels or info.instructions))
         """Names of the categories."""
         self._tracks: list[list[int]] = [[] for _ in info.instructions]
 

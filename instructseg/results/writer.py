@@ -134,9 +134,7 @@ class ResultWriter:
         OSError: the disk is full, or a file cannot be written.
     """
 
-    def __init__(
-        self, places: ResultPaths, info: ResultInfo, before: Callable[[ResultPaths], None] | None = None
-    ) -> None:
+    def __init__(self, places: ResultPaths, info: ResultInfo, before: Callable[[], None] | None = None) -> None:
         self.places, self._before = places, before
         self.count = 0
         """Number of frames written."""
@@ -148,7 +146,7 @@ class ResultWriter:
     def write(self, result: FrameResult) -> None:
         """Writes one frame's results."""
         if not self.count and self._before is not None:
-            self._before(self.places)
+            self._before()
         for one in self._formats:
             one.write(result)
         self.count += 1

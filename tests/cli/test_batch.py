@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
+import tarfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from instructseg.cli import app
 from instructseg.inference import ImagePredictor
 from instructseg.inference.encoder import Encoder
 from instructseg.jobs import segment
@@ -23,12 +25,14 @@ pytestmark = pytest.mark.usefixtures("workspace")
 def test_a_broken_image_does_not_end_a_folder() -> None:
     Path("frames/1.png").write_bytes(Path("frames/1.png").read_bytes()[:60])
     shutil.copy("photo.png", "frames/2.gif")
-    result = run("image", "frames", "the red circle", "-f", "overlay", code=2)
+    result = run("image", "frames", "the red circle", "-f", "overlay", code=1)
     assert files() == ["0_overlay.png", "2.gif_overlay.png", "2.png_overlay.png"]
     assert "frames/0.png:\nthe red circle: " in result.stdout
     assert "error: frames/1.png is damaged" in result.stderr
-    assert result.stderr.endswith("error: 1 of 4 images failed, the others are done\n")
-    again = run("image", "frames", "the red circle", "-f", "overlay", "--json", code=2)
+    table = result.stderr.splitlines()[-3:]
+    assert table[0].split() == ["failed", "reason"] and table[1].startswith("frames/1.png  is damaged")
+    assert table[2] == "error: 1 of 4 images failed, the others are done"
+    again = run("image", "frames", "the red circle", "-f", "overlay", "--json", code=1)
     assert "note: 3 of 4 are done already" in again.stderr
     (row,) = map(json.loads, again.stdout.splitlines())
     assert row["source"] == "frames/1.png" and "is damaged" in row["error"] and row["files"] == []
@@ -42,7 +46,7 @@ def test_what_every_image_would_meet_is_told_once(monkeypatch: pytest.MonkeyPatc
     assert "shorten them" in refused("image", "frames", "red " * 600)
     assert "no/such/place" in refused("image", "frames", "a", "--model", "no/such/place")
     monkeypatch.setattr(segment, "load_image", lambda *_: 1 / 0)
-    assert run("image", "frames", "a", code=2).stderr.count("ZeroDivisionError") == 3
+    assert run("image", "frames", "a", code=1).stderr.count("ZeroDivisionError") == 6  # and in the table
 
 
 def test_several_images_and_videos() -> None:
@@ -53,12 +57,12 @@ def test_several_images_and_videos() -> None:
     for name in ("x.mp4", "y.mp4"):
         shutil.copy("clip.mp4", f"videos/{name}")
     Path("videos/z.mp4").write_bytes(b"none")
-    result = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "--json", "-o", "v", code=2)
+    result = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "--json", "-o", "v", code=1)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [Path(row["source"]).name for row in rows if "error" not in row] == ["x.mp4", "y.mp4", "photo.png"]
     assert files("v") == ["photo.json", "x.json", "y.json"]
     assert "1 of 4 videos failed" in result.stderr
-    again = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "-o", "v", code=2)
+    again = run("video", "videos", "photo.png", "-p", "dog", "-f", "rle", "-o", "v", code=1)
     assert "note: 3 of 4 are done already" in again.stderr
 
 
@@ -96,14 +100,7 @@ def test_weights_that_do_not_explain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Encoder, "write_text", lambda self, frame, texts, *_: [""] * len(texts))
     told = run("image", "photo.png", "the red circle", "--explain").stdout
     assert "note: these weights have not learned to explain" in told
-    real = ImagePredictor.from_pretrained
-
-    def silent(*given: object) -> ImagePredictor:
-        predictor = real(*given)  # type: ignore[arg-type]
-        predictor.processor.config = replace(predictor.processor.config, text_tasks=(Task.RES,))
-        return predictor
-
-    monkeypatch.setattr(ImagePredictor, "from_pretrained", silent)
+    monkeypatch.setattr(ImagePredictor, "text_tasks", (Task.RES,))
     for words in (["--explain"], ["--task", "vqa"]):
         assert "have not learned to write text for" in refused("image", "photo.png", "what?", "-o", "x", *words)
 
@@ -119,7 +116,7 @@ def test_names_that_are_no_text() -> None:
     Path("names").mkdir()
     Path(name).rename(f"names/{name}")
     shutil.copy("photo.png", "names/a.png")
-    result = run("image", "names", "dog", "-f", "rle", "--json", code=2)
+    result = run("image", "names", "dog", "-f", "rle", "--json", code=1)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert "error" not in rows[0] and "UTF-8" in rows[1]["error"]
     assert files() == ["a.json"]
@@ -131,3 +128,43 @@ def test_a_demo_replaces_no_file_of_the_user() -> None:
     for words in ([], ["--overwrite"]):
         refused("demo", *words)
     assert Path("out/demo.mp4").read_bytes() == Path("clip.mp4").read_bytes()
+
+
+def test_a_table_of_images_with_their_own_prompts() -> None:
+    Path("lists").mkdir()
+    shutil.copy("photo.png", "lists/b.png")
+    Path("lists/prompts.csv").write_text("image,prompt\n../photo.png,the star\nb.png,the dog\nb.png,a cat\n")
+    run("image", "--prompts", "lists/prompts.csv", "-f", "masks,coco,yolo", "--threshold", "0")
+    assert {name for name in files() if name.endswith(".png")} == {
+        "photo_masks/1-the-star.png", "b_masks/1-the-dog.png", "b_masks/2-a-cat.png",
+    }  # fmt: skip
+    classes = [int(line.split()[0]) for line in Path("out/yolo/labels/b.txt").read_text().splitlines()]
+    assert (
+        classes == [1, 2] and "names:\n- the star\n- the dog\n- a cat" in Path("out/yolo/data.yaml").read_text()
+    )
+    again = run("image", "--prompts", "lists/prompts.csv", "-f", "masks,coco,yolo", "--threshold", "0")
+    assert "2 of 2 are done already" in again.stderr
+    assert "names its own inputs" in refused("image", "photo.png", "--prompts", "lists/prompts.csv")
+    assert "Missing argument INPUT" in refused("image", "-p", "the dog")
+
+
+def test_standard_input_and_members_of_a_shard() -> None:
+    content = Path("photo.png").read_bytes()
+    result = CliRunner().invoke(app, ["image", "-", "the star", "-f", "rle"], input=content)
+    assert result.exit_code == 0 and files() == ["stdin.json"], result.output
+    with tarfile.open("shard.tar", "w") as archive:
+        archive.add("photo.png", "set/01.png")
+        archive.add("clip.mp4", "02.mp4")
+    run("image", "shard.tar", "the star", "-f", "rle", "-o", "shards")
+    run("video", "shard.tar", "the star", "-f", "rle", "-o", "shards")
+    assert files("shards") == ["02.json", "set/01.json"]
+    assert json.loads(Path("shards/set/01.json").read_text())["frames"][0]["predictions"][0]["rle"]
+    assert (
+        "1 of 1 are done already" in run("video", "shard.tar", "the star", "-f", "rle", "-o", "shards").stderr
+    )
+
+
+def test_prompts_of_one_word_each_are_taken_on_request() -> None:
+    assert "put a sentence in quotes" in refused("image", "photo.png", "the", "star")
+    run("image", "photo.png", "the", "star", "--yes", "-f", "masks")
+    assert files() == ["photo_masks/1-the.png", "photo_masks/2-star.png"]

@@ -1,13 +1,14 @@
-"""Which words are inputs, which are prompts, and what inputs stand for."""
+"""Images and videos that inputs stand for."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from instructseg.jobs.inputs import find_images, find_videos, read_prompts, split_words
+from instructseg.jobs.inputs import content, find_all, find_images, find_videos
 from instructseg.media.reading import FRAME_SUFFIXES
 
 
@@ -22,75 +23,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     Path("empty").mkdir()
-
-
-@pytest.mark.parametrize(
-    ("words", "inputs", "prompts"),
-    [
-        ("a.png|the red circle", "a.png", "the red circle"),
-        ("a.png|a|b", "a.png", "a|b"),
-        ("a.png|b.png|the red circle|dog", "a.png|b.png", "the red circle|dog"),
-        ("a.png|folder|dog|cat", "a.png|folder", "dog|cat"),
-        ("a.png|empty", "a.png", "empty"),  # an empty folder is nobody's input, and may be a word
-        ("*.png|dog", "[c].png|a.png|b.png", "dog"),
-        ("[c].png|dog", "[c].png", "dog"),
-        ("folder/*|dog", "folder/1.png|folder/2.JPG", "dog"),
-        ("a.png|folder/?.png|what rolls?", "a.png|folder/1.png", "what rolls?"),
-        ("a.png|is it red?|[which] one*", "a.png", "is it red?|[which] one*"),
-        ("none|dog", "none", "dog"),  # told when it is opened
-    ],
-)
-def test_words(words: str, inputs: str, prompts: str) -> None:
-    assert split_words(words.split("|")) == (list(map(Path, inputs.split("|"))), prompts.split("|"))
-
-
-def test_prompts_by_an_option_or_a_file() -> None:
-    assert split_words(["a.png", "b.png"], ["b.png", "the"]) == (
-        [Path("a.png"), Path("b.png")],
-        ["b.png", "the"],
-    )
-    Path("prompts.txt").write_text("\ufeffthe dog\n\n  a cat \n", encoding="utf-8")
-    assert read_prompts(Path("prompts.txt")) == ["the dog", "a cat"]
-    for raw, message in ((b"", "has no prompts"), (b"caf\xe9", "not encoded in UTF-8")):
-        Path("prompts.txt").write_bytes(raw)
-        with pytest.raises(ValueError, match=message):
-            read_prompts(Path("prompts.txt"))
-    with pytest.raises(FileNotFoundError, match="no such file of prompts"):
-        read_prompts(Path("none.txt"))
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("a.png", "Missing argument PROMPT"),
-        ("a.png|folder", "Missing argument PROMPT: 'folder' is an input, as it exists"),
-        ("a.png|dog|b.png", "'b.png' is a file or a folder, not a prompt"),
-        ("a.png|dog|folder", "'folder' is a file or a folder, not a prompt"),
-        ("a.png|dog|word", "'word' is a file or a folder, not a prompt"),
-        ("a.png|dog|none.mp4", "'none.mp4' is a file or a folder, not a prompt"),
-        ("a.png|none.png|dog", "no such image: none.png"),
-        ("none/*.png|dog", "no image, video or folder matches 'none/"),
-        ("a.png|the|red|circle", 'put a sentence in quotes, as "the red circle"'),
-        ("a.png|circle|on|left", "put a sentence in quotes"),
-        ("a.png|red|circle", "put a sentence in quotes"),
-        ("a.png|A|dog", "put a sentence in quotes"),
-        ("https://x.org/a.jpg|dog", "is an address, and inputs are files: download it"),
-        ("a.png|s3://x/a.jpg|dog", "s3://x/a.jpg"),
-        ("-|dog", "standard input is not read"),
-        ("0|dog", "a camera is not read by the command line"),
-        ("|dog", "an input is empty"),
-        ("a.png|caf\udce9", r"'caf.udce9' is not encoded in UTF-8"),
-        ("a\udce9.png|dog", "is not encoded in UTF-8"),
-    ],
-)  # fmt: skip
-def test_what_is_refused(words: str, message: str) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message.replace("*", r"\*")):
-        split_words(words.split("|"))
-
-
-@pytest.mark.parametrize("prompts", [["dog", "cat"], ["red", "blue"], ["the dog", "on"], ["the"], ["a"] * 9])
-def test_single_words_may_be_meant(prompts: list[str]) -> None:
-    assert split_words(["a.png", *prompts])[1] == prompts
 
 
 def test_images_of_a_folder() -> None:
@@ -148,3 +80,50 @@ def test_videos() -> None:
 def test_what_has_no_images(source: str, message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         find_images([Path(source)])
+
+
+def test_prompts_of_single_inputs() -> None:
+    own = {Path("folder/1.png"): ("the dog", "a cat")}
+    found = find_images([Path("folder/1.png"), Path("a.png")], own=own)  # type: ignore[arg-type]
+    assert [item.prompts for item in found.items] == [("the dog", "a cat"), ()]
+
+
+def test_images_and_videos_of_mixed_sources() -> None:
+    Path("vids/3.png").touch()
+    images, videos = find_all([Path("vids"), Path("a.png")])
+    assert {item.name for item in images.items} == {"3", "a"} and images.batch
+    assert {item.name for item in videos.items} == {"x", "y"}
+    with pytest.raises(ValueError, match="empty: no images or videos are there"):
+        find_all([Path("empty")])
+    with pytest.raises(FileNotFoundError, match="no such image, video or folder: none"):
+        find_all([Path("none")])
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.TextIOWrapper(io.BytesIO(b"content"))
+    monkeypatch.setattr("sys.stdin", given)
+    found = find_images(["-"])
+    (item,) = found.items
+    path = content(item)
+    assert isinstance(path, Path) and path.read_bytes() == b"content" and item.name == "stdin"
+    assert str(item).startswith("standard input ") and not found.batch
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(ValueError, match="standard input is empty"):
+        find_images(["-"])
+
+
+def test_an_address_is_downloaded_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(address: str, path: Path) -> None:
+        asked.append(address)
+        path.write_bytes(b"content")
+
+    monkeypatch.setattr("instructseg.media.incoming._download", download)
+    found = find_images(["https://x.org/a/dog.jpg?size=2", "http://x.org/b/dog.jpg"])
+    assert [item.name for item in found.items] == ["0-dog.jpg", "1-dog.jpg"] and not asked
+    for _ in range(2):
+        assert [Path(str(content(item))).read_bytes() for item in found.items] == [b"content"] * 2
+    assert asked == ["https://x.org/a/dog.jpg?size=2", "http://x.org/b/dog.jpg"]
+    with pytest.raises(ValueError, match="use 'instructseg video'"):
+        find_images(["https://x.org/clip.mp4"])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def write(run: ResultFolder, frames: int = 1, inputs: int = 99) -> None:
     with run:
         for step in run.todo[:inputs]:
             info = ResultInfo(run.instructions, "x", fps=10.0 if step.places.video else None)
-            with ResultWriter(step.places, info, run.begin) as writer:
+            with ResultWriter(step.places, info, partial(run.begin, step)) as writer:
                 for index in range(frames):
                     writer.write(result(index, run.instructions))
             run.finish(step)

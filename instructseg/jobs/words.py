@@ -1,0 +1,230 @@
+"""Inputs and prompts among the words of a command line, and files of prompts."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instructseg.benchmarks.xlsx import read_xlsx
+from instructseg.data.data_files import read_delimited
+from instructseg.jobs.archives import ARCHIVES
+from instructseg.jobs.checks import check_text
+from instructseg.jobs.inputs import IMAGES, VIDEOS, Source, exists, holds
+from instructseg.media.incoming import is_address
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_TABLES = (".csv", ".tsv", ".xlsx")
+_PROMPT_COLUMNS = ("prompt", "prompts", "instruction", "instructions")
+_INPUT_COLUMNS = ("input", "image", "video", "file", "file_name", "path")
+_BARE = frozenset((
+    "the", "a", "an", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their",
+    "of", "on", "in", "at", "to", "from", "with", "without", "by", "for", "behind", "before", "beside",
+    "between", "below", "above", "under", "over", "near", "next", "into", "onto", "and", "or", "but", "not",
+    "is", "are", "was", "were", "be", "being", "which", "what", "who", "whom", "whose", "where", "when",
+    "how", "why", "it", "he", "she", "they", "left", "right", "front", "back", "most", "all", "every", "each",
+))  # fmt: skip
+"""Words without an object of their own."""
+_ADJECTIVES = frozenset((
+    "red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "grey", "gray",
+    "big", "small", "large", "little", "tiny", "huge", "tall", "short", "old", "young", "first", "second",
+    "third", "last", "smallest", "largest", "biggest", "leftmost", "rightmost",
+))  # fmt: skip
+"""Words incomplete without a noun."""
+
+
+@dataclass
+class Request:
+    """Inputs and prompts of a run.
+
+    Attributes:
+        sources: files, folders, addresses, or ``-`` for standard input.
+        prompts: for all inputs.
+        own: prompts by input, from a table that names inputs; there are no others then.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    own: dict[Source, tuple[str, ...]] = field(default_factory=dict)
+
+
+def parse_words(
+    words: Sequence[str], prompts: Sequence[str] = (), file: Path | None = None, sure: bool = False
+) -> Request:
+    """Separates inputs from prompts.
+
+    The first word is an input, and so are following words that are files, addresses, folders of images or
+    videos, or patterns such as ``*.png`` left by the shell. With other prompts, all words are inputs.
+
+    Args:
+        words: of the command line.
+        prompts: given by ``--prompt``.
+        file: of further prompts.
+        sure: whether prompts of one word each are meant, though they look like a sentence.
+
+    Raises:
+        FileNotFoundError: an input, or the file, does not exist.
+        ValueError: there is no prompt, a prompt is a file, or several are one sentence without quotes; or the
+            file is wrong.
+    """
+    check_text("input or prompt", words)
+    check_text("prompt", prompts)
+    more = read_prompts(file) if file is not None else []
+    if isinstance(more, dict):
+        if words or prompts:
+            raise ValueError(f"{file} names its own inputs: leave out others, and other prompts")
+        return Request(list(more), list(dict.fromkeys(text for own in more.values() for text in own)), more)
+    given = [*prompts, *more]
+    inputs: list[Source] = []
+    rest = list(words)
+    while rest and (not inputs or given or _is_input(rest[0])):
+        inputs += _expanded(rest.pop(0), bool(inputs))
+    asked = given or rest
+    if not inputs:
+        raise ValueError("Missing argument INPUT: name images, videos or folders")
+    if not asked:
+        taken = f": '{words[-1]}' is an input, as it exists" if len(words) > 1 else ""
+        raise ValueError(
+            f'Missing argument PROMPT{taken}: say what to segment, as in --prompt "the red circle"'
+        )
+    for prompt in rest:
+        _check_prompt(prompt)
+    if not sure:
+        _check_sentence(rest)
+    return Request(inputs, asked)
+
+
+def read_prompts(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
+    """Prompts of a text file, one per line; or of a table (CSV, TSV, Excel) with a column ``prompt``.
+
+    Returns:
+        The prompts, without empty ones; or by input, if the table has a column ``image``, ``video`` or
+        ``input``. Paths are relative to the table.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, not UTF-8, empty, or without such a column.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file of prompts: {file}")
+    if file.suffix.lower() in _TABLES:
+        return _table(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not encoded in UTF-8: save it in UTF-8") from error
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ValueError(f"{file} has no prompts: write one a line")
+    return found
+
+
+def _table(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
+    if file.suffix.lower() == ".xlsx":
+        header, *cells = read_xlsx(file) or [[]]
+        rows: list[Mapping[Any, Any]] = [dict(itertools.zip_longest(header, row)) for row in cells]
+    else:
+        columns, lines = read_delimited(file, "\t" if file.suffix.lower() == ".tsv" else ",")
+        header, rows = list(columns), [row for _, row in lines]
+    named = {str(name).strip().lower(): name for name in header}
+    prompt, source = (
+        next((named[name] for name in known if name in named), None)
+        for known in (_PROMPT_COLUMNS, _INPUT_COLUMNS)
+    )
+    if prompt is None:
+        raise ValueError(f"{file} has no column 'prompt': its first line names {', '.join(named) or 'none'}")
+    texts = [str(row.get(prompt) or "").strip() for row in rows]
+    check_text("prompt", texts)
+    if not any(texts):
+        raise ValueError(f"{file} has no prompts: write them below '{prompt}'")
+    if source is None:
+        return [text for text in texts if text]
+    found: dict[Source, tuple[str, ...]] = {}
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True), 2):
+        name = str(row.get(source) or "").strip()
+        if bool(name) != bool(text):
+            raise ValueError(f"{file}, row {number}: a row has both an input and a prompt")
+        if name:
+            place = name if is_address(name) else file.parent / name
+            found[place] = (*found.get(place, ()), text)
+    return found
+
+
+def _is_input(word: str) -> bool:
+    """True if a word after an input is another input."""
+    path = Path(word)
+    if is_address(word) or word == "-":
+        return True
+    if exists(path):
+        return not path.is_dir() or os.sep in word or holds(path, IMAGES + VIDEOS)
+    return _looks_like_file(word) or (glob.has_magic(word) and bool(_matches(word)))
+
+
+def _expanded(word: str, further: bool) -> list[Source]:
+    """Inputs of a word."""
+    path = Path(word)
+    if not word.strip():
+        raise ValueError("an input is empty: name an image, a video or a folder")
+    if exists(path):
+        return [path]
+    if is_address(word) or word == "-":
+        return [word]
+    if _SCHEME.match(word):
+        raise ValueError(f"{word} is no address of the web: download it first, and name the file")
+    if word.isdecimal() or re.fullmatch(r"/dev/video\d+", word):
+        raise ValueError(
+            f"no such file: {word}; a camera is not read by the command line, but by VideoSession in Python"
+        )
+    if glob.has_magic(word):
+        found = _matches(word)
+        if not found:
+            raise FileNotFoundError(f"no image, video or folder matches '{word}'")
+        return [*found]
+    hint = "; to look for that text, write it after --prompt" if further else ""
+    kind = "video" if path.suffix.lower() in VIDEOS else "image"
+    if further:
+        raise FileNotFoundError(f"no such {kind}: {word}{hint}")
+    return [path]
+
+
+def _looks_like_file(word: str) -> bool:
+    """True for words with the suffix of an image or a video."""
+    return Path(word).suffix.lower() in IMAGES + VIDEOS + ARCHIVES and "\n" not in word
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Matches of a pattern, as in a shell: readable files, or else folders."""
+    paths = [Path(name) for name in glob.glob(pattern, recursive=_looks_like_file(pattern))]  # noqa: PTH207
+    files = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGES + VIDEOS + ARCHIVES]
+    return sorted(
+        files or [path for path in paths if path.is_dir() and holds(path, IMAGES + VIDEOS + ARCHIVES)]
+    )
+
+
+def _check_prompt(prompt: str) -> None:
+    """Refuses a file among the prompts."""
+    path = Path(prompt)
+    if _looks_like_file(prompt) or (
+        exists(path) and (path.is_file() or holds(path, IMAGES + VIDEOS + ARCHIVES))
+    ):
+        raise ValueError(
+            f"'{prompt}' is a file or a folder, not a prompt: inputs come before the prompts "
+            "(to look for that text, write it after --prompt)"
+        )
+
+
+def _check_sentence(prompts: Sequence[str]) -> None:
+    """Refuses a sentence without quotes: several one-word prompts, some without an object."""
+    words = [prompt.strip().lower().strip(",.;:!?") for prompt in prompts]
+    if len(words) < 2 or any(len(word.split()) != 1 for word in words) or all(len(word) == 1 for word in words):
+        return
+    pairs = itertools.pairwise(words)
+    if _BARE.intersection(words) or any(a in _ADJECTIVES and b not in _ADJECTIVES for a, b in pairs):
+        raise ValueError(
+            f'{len(words)} prompts of one word: put a sentence in quotes, as "{" ".join(prompts)}" '
+            "(to look for each word by itself, add --yes or write it after --prompt)"
+        )
