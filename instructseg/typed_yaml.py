@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -166,6 +167,11 @@ class _Builder:
             return float(value)
         if hint is Path and isinstance(value, str):
             return Path(value)
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            members = {member.value: member for member in hint}
+            if isinstance(value, str) and value in members:
+                return members[value]
+            raise self.error(key, f"expected one of {', '.join(members)}, got {_short(value)}")
         if isinstance(hint, type) and type(value) is hint:
             return value
         wanted = hint.__name__ if isinstance(hint, type) and not arguments else str(hint).replace("typing.", "")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from instructseg.model import InstructSegConfig
@@ -61,31 +60,22 @@ class ProcessorConfig:
     clip_std: RGB = ClipPixels.std
 
     def __post_init__(self) -> None:
-        if not isinstance(self.chat, ChatFormat):
-            raise ValueError(f"chat must be a ChatFormat, not {self.chat!r:.60}")
         for name, (least, most) in _WHOLE.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            if not least <= (value := getattr(self, name)) <= most:
                 raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r:.60}")
         for name, above in _COLOURS.items():
             values = getattr(self, name)
-            if (
-                not isinstance(values, tuple)
-                or len(values) != 3
-                or not all(_is_number(v, above) for v in values)
-            ):
+            if len(values) != 3 or not all(above < value < _HUGE for value in values):
                 words = "three numbers" if above < 0 else "three numbers above 0"
                 raise ValueError(f"{name} must be {words}, not {values!r:.60}")
-        if not isinstance(self.system, str):
-            raise ValueError(f"system must be a text, not {self.system!r:.60}")
         if self.wording not in get_args(Wording):
             raise ValueError(f"wording must be one of {', '.join(get_args(Wording))}, not {self.wording!r:.60}")
         for name in ("presence_threshold", "instance_threshold"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value, -1.0) and 0 <= value <= 1):
+            if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} must be a number of 0..1 or null, not {value!r:.60}")
         temperature = self.presence_temperature
-        if temperature is not None and not _is_number(temperature, 0.0):
+        if temperature is not None and not 0 < temperature < _HUGE:
             raise ValueError(f"presence_temperature must be a number above 0 or null, not {temperature!r:.60}")
 
     @classmethod
@@ -97,39 +87,19 @@ class ProcessorConfig:
         """
         if not isinstance(values, dict):
             raise ValueError(f"{where} holds a {type(values).__name__}, not an object")
-        known = [entry.name for entry in fields(cls)]
-        for key in values:
-            if key not in known:
-                close = get_close_matches(key, known, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-                raise ValueError(f"{where} has no setting '{key[:60]}': {hint}")
+        from instructseg.typed_yaml import Origins, build
+
+        config = build(cls, values, Origins(where))
         missing = [name for name in _NEEDED if name not in values]
         if missing:
             null = ", or add it as null where it has none" if missing[0] == "presence_threshold" else ""
             raise ValueError(f"{where}: {missing[0]} is missing: copy it from the model's own file{null}")
-        given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in values.items()
-        }
-        try:
-            given["text_tasks"] = _tasks(given["text_tasks"])
-            if "chat" in given:
-                given["chat"] = _chat(given["chat"])
-            return cls(**given)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**asdict(self), "text_tasks": [task.value for task in self.text_tasks]}
-
-
-def _chat(values: Any) -> ChatFormat:
-    """The turns of a conversation as :meth:`ProcessorConfig.to_dict` wrote them."""
-    names = [entry.name for entry in fields(ChatFormat)]
-    named = isinstance(values, dict) and sorted(values) == sorted(names)
-    if not named or not all(isinstance(value, str) for value in values.values()):
-        raise ValueError(f"chat must hold the texts {', '.join(names)}")
-    return ChatFormat(**values)
+        values = {**asdict(self), "text_tasks": [task.value for task in self.text_tasks]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def processor_config(config: InstructSegConfig, system: str = SYSTEM_PROMPT) -> ProcessorConfig:
@@ -160,14 +130,3 @@ _COLOURS = {"seg_mean": -_HUGE, "seg_std": 0.0, "clip_mean": -_HUGE, "clip_std":
 """Settings of three numbers, with what each is above."""
 _NEEDED = (*_WHOLE, *_COLOURS, "system", "text_tasks", "wording", "presence_threshold")
 """Settings that every file has; the defaults are those of the released weights and not of others."""
-
-
-def _is_number(value: Any, above: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < _HUGE
-
-
-def _tasks(given: Any) -> tuple[Task, ...]:
-    names = [task.value for task in Task]
-    if not isinstance(given, tuple) or any(name not in names for name in given):
-        raise ValueError(f"text_tasks must be a list of {', '.join(names)}, not {given!r:.60}")
-    return tuple(Task(name) for name in given)

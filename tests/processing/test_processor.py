@@ -196,7 +196,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no tokenizer in"):
         InstructSegProcessor.from_pretrained(tmp_path, ProcessorConfig())
     (tmp_path / "processor_config.json").write_text('{"image_sizes": 64}')
-    with pytest.raises(ValueError, match="no setting 'image_sizes': did you mean 'image_size'"):
+    with pytest.raises(ValueError, match="image_sizes: unknown key; the closest is 'image_size'"):
         InstructSegProcessor.from_pretrained(tmp_path)
 
 
