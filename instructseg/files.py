@@ -150,6 +150,14 @@ def read_json(
     return parse_json(file.read_bytes(), str(file), object_hook, pairs_hook)
 
 
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; raises as :func:`read_json`, and for another value."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__}, not an object")
+    return value
+
+
 def parse_json(
     raw: str | bytes,
     where: str,

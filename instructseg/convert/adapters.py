@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from instructseg.convert.keymap import raise_listed
-from instructseg.convert.readers import StoredTensor, Weights, read_json
+from instructseg.convert.readers import StoredTensor, Weights
+from instructseg.files import read_object
 
 RELEASED_ALPHA = 16
 """``lora_alpha`` of the released recipe, without an adapter_config.json."""
@@ -74,7 +75,7 @@ def read_scaling(file: Path) -> Scaling:
         FileNotFoundError: there is no such file.
         ValueError: a setting is of a wrong type, or is not supported; it is named.
     """
-    values = read_json(file)
+    values = read_object(file)
     for key, value in values.items():
         if key not in _READ and key not in _WITHOUT_EFFECT and value not in (None, False, {}, []):
             raise ValueError(

@@ -14,9 +14,10 @@ from instructseg.convert.keymap import plan
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.official import copy_tokenizer, model_shapes
 from instructseg.convert.official_config import read_shapes, text_fields, vision_fields
-from instructseg.convert.readers import Weights, open_weights, read_json
+from instructseg.convert.readers import Weights, open_weights
 from instructseg.convert.safetensors_file import check_types
 from instructseg.convert.writers import new_folder, write_json
+from instructseg.files import read_object
 from instructseg.hub import model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.processing.processor import CONFIG_NAME
@@ -62,7 +63,7 @@ def assemble_training_start(
         mask2former, overrides.get("lateral", "released"), overrides.get("num_queries"),
         overrides.get("learned_queries", False),
     )  # fmt: skip
-    config = _config(read_json(mipha / "config.json"), language, masks.fields, dict(overrides))
+    config = _config(read_object(mipha / "config.json"), language, masks.fields, dict(overrides))
     shapes = model_shapes(config)
     state = dict(masks.state)
     origins = dict.fromkeys(shapes, "fresh") | dict.fromkeys(state, "mask2former")

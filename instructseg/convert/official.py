@@ -16,9 +16,10 @@ from instructseg.convert.adapters import plain_names
 from instructseg.convert.keymap import ConversionPlan, Joiner, Shapes, official_shapes, plan
 from instructseg.convert.official_config import config_from_official, official_config, unused_shapes
 from instructseg.convert.own import loaded_parts, open_own
-from instructseg.convert.readers import Weights, open_weights, read_json
+from instructseg.convert.readers import Weights, open_weights
 from instructseg.convert.safetensors_file import check_types
 from instructseg.convert.writers import ShardWriter, new_folder, write_json, write_tensors
+from instructseg.files import read_object
 from instructseg.hub import HUB_OPTIONS, model_path
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config, stored_dtype
@@ -85,7 +86,7 @@ def open_official(
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    official = dict(config) if config is not None else read_json(folder / "config.json")
+    official = dict(config) if config is not None else read_object(folder / "config.json")
     where = f"{folder / 'config.json'}: "
     weights = plain_names(open_weights(path), folder)
     ours = config_from_official(official, weights.shapes, where, **overrides)
@@ -210,7 +211,7 @@ def export_official(source: str | Path, target: str | Path, overwrite: bool = Fa
                 writer.add(*whole)
         zeros = _add_unused(writer, source / UNUSED_FILE, unused_shapes(config, shapes))
         writer.close()
-        official = {**derived, **(read_json(kept) if kept.is_file() else {})}
+        official = {**derived, **(read_object(kept) if kept.is_file() else {})}
         write_json(folder / "config.json", official | {"vocab_size": derived["vocab_size"]})
         copy_tokenizer(source, folder)
     if zeros:

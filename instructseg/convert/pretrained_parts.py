@@ -15,8 +15,9 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import logging
 
 from instructseg.convert.official import model_shapes
-from instructseg.convert.readers import open_weights, read_json
+from instructseg.convert.readers import open_weights
 from instructseg.convert.writers import new_folder
+from instructseg.files import read_object
 from instructseg.hub import TEXT_FILES, model_path
 from instructseg.model import InstructSeg, InstructSegConfig, backbones
 from instructseg.model.backbones.efficientnet_lite import EfficientNetLiteTrunk, load_efficientnet_lite
@@ -105,7 +106,7 @@ def _folder(name: str | Path) -> Path:
 def _language(folder: Path, config: InstructSegConfig) -> tuple[Any, State]:
     """Configuration and weights of the language model."""
     kind = config.text_config.model_type
-    found = read_json(folder / "config.json").get("model_type")
+    found = read_object(folder / "config.json").get("model_type")
     if found != kind:
         raise ValueError(f"model.start.language: {folder} is of type '{found}', the preset needs '{kind}'")
     text = KINDS[kind].config_class.from_pretrained(folder)
@@ -116,7 +117,7 @@ def _language(folder: Path, config: InstructSegConfig) -> tuple[Any, State]:
 
 def _vision(folder: Path, config: InstructSegConfig) -> tuple[Any, State]:
     """Configuration and weights of the tower, up to the selected layer."""
-    read_json(folder / "config.json")  # a missing or damaged file is named
+    read_object(folder / "config.json")  # a missing or damaged file is named
     tower = SiglipVisionConfig.from_pretrained(folder)
     _compare_sizes("vision", folder, tower, config.vision_config)
     found, needed = tower.image_size, config.vision_config.image_size
@@ -135,7 +136,7 @@ def _backbone(folder: Path, config: InstructSegConfig) -> tuple[Any, State]:
         built = trunk(wanted)
         load_efficientnet_lite(built, dict(open_weights(folder)))
         return wanted, {f"backbone.{name}": tensor for name, tensor in built.state_dict().items()}
-    found = read_json(folder / "config.json").get("model_type")
+    found = read_object(folder / "config.json").get("model_type")
     if found != wanted.model_type:
         raise ValueError(
             f"model.start.backbone: {folder} is of type '{found}', the preset needs '{wanted.model_type}'"

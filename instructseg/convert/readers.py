@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from instructseg import files
 from instructseg.convert.safetensors_file import StoredTensor, list_safetensors, read_safetensors
+from instructseg.files import printable, read_object
 from instructseg.safe_pickle import check_lengths
 
 _INDEXED = ("model.safetensors", "pytorch_model.bin")
@@ -85,17 +85,9 @@ def open_weights(path: str | Path) -> Weights:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises ``ValueError`` or ``FileNotFoundError`` that name the file."""
-    value = files.read_json(path)
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds a {type(value).__name__}, not an object")
-    return value
-
-
 def _list_shards(index: Path) -> dict[str, StoredTensor]:
     """The tensors that an index names, each in the shard that it names."""
-    mapping = read_json(index).get("weight_map")
+    mapping = read_object(index).get("weight_map")
     if not isinstance(mapping, dict) or not mapping:
         raise ValueError(f"{index} has no 'weight_map' from tensors to files")
     listed: dict[str, dict[str, StoredTensor]] = {}
@@ -230,7 +222,7 @@ def _reason(error: BaseException) -> str:
     first = next(iter(text.splitlines()), "")
     if not first or "weights_only" in text or "Weights only" in text:
         return "it cannot be read as tensors alone, and nothing else in it is run"
-    return files.printable(first)
+    return printable(first)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -244,7 +236,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
-            asked = files.printable(f"{module}.{name}", 100)
+            asked = printable(f"{module}.{name}", 100)
             raise pickle.UnpicklingError(f"it asks for {asked}, which is not part of a weight file")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 

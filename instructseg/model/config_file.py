@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from instructseg.files import read_json
+from instructseg.files import read_object
 from instructseg.model.config_rules import MODEL, check_values, rules_of, shown
 from instructseg.model.configuration import InstructSegConfig, part_classes
 
@@ -77,9 +77,7 @@ def read_model_type(
     file = Path(folder) / CONFIG_FILE
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is no checkpoint: it has no {CONFIG_FILE}")
-    values = read_json(file)
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} holds a {type(values).__name__}, not an object")
+    values = read_object(file)
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructseg.files import read_json, share
+from instructseg.files import read_object, share
 from instructseg.hub import TEXT_FILES, model_path
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     whole = folder / "tokenizer.json"
     for name in _SETTINGS:
         if (folder / name).is_file():
-            _object(folder / name)
+            read_object(folder / name)
     if whole.is_file():
-        missing = [part for part in _PARTS if part not in _object(whole)]
+        missing = [part for part in _PARTS if part not in read_object(whole)]
         if missing:
             raise ValueError(f"{whole} lacks '{missing[0]}': it is damaged; copy it from the model again")
     elif all((folder / name).is_file() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")):
-        _object(folder / "vocab.json")
+        read_object(folder / "vocab.json")
     else:
         raise FileNotFoundError(
             f"no tokenizer in {folder}: give tokenizer.json, or vocab.json, merges.txt, tokenizer_config.json "
@@ -102,14 +102,6 @@ def _read(folder: Path, whole: bool) -> PreTrainedTokenizerBase:
     if len(set(numbers)) < len(numbers):
         raise ValueError("two of its tokens have one number")
     return tokenizer
-
-
-def _object(file: Path) -> dict[str, Any]:
-    """The object in a JSON file of a tokenizer."""
-    value = read_json(file)
-    if not isinstance(value, dict):
-        raise ValueError(f"{file} holds a {type(value).__name__}, not an object")
-    return value
 
 
 def save_files(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str]) -> None:

@@ -81,5 +81,5 @@ def test_the_processor_keeps_its_chat_format(tokenizer: PreTrainedTokenizerFast)
     config = ProcessorConfig(chat=KINDS["qwen3"].chat)
     assert ProcessorConfig.from_dict(config.to_dict()) == config
     assert InstructSegProcessor(tokenizer, config).config.chat.end == "<|im_end|>"
-    with pytest.raises(ValueError, match="processor: chat.end: needs a value"):
+    with pytest.raises(ValueError, match=r"processor: chat\.end: needs a value"):
         ProcessorConfig.from_dict({**config.to_dict(), "chat": {"human": "{}"}})
