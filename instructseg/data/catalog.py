@@ -151,11 +151,11 @@ _JOINED: Options = {
 }
 
 
-def _refcoco(name: str, splits: tuple[str, ...], paper: Mapping[str, float]) -> Evaluation:
+def _refcoco(name: str, splits: str, paper: Mapping[str, float]) -> Evaluation:
     """``paper``: split to cIoU in percent."""
     figures = {f"{name}_{split}": {"cIoU": figure} for split, figure in paper.items()}
-    opener = partial(refcoco.open_evaluation, name)
-    return Evaluation(name, "iou", splits, opener, _JOINED, paper=figures, suffix=refcoco.evaluation_suffix)
+    opener, suffix = partial(refcoco.open_evaluation, name), refcoco.evaluation_suffix
+    return Evaluation(name, "iou", tuple(splits.split()), opener, _JOINED, paper=figures, suffix=suffix)
 
 
 # The paper's figures are those of the tables imgs/exp_{res,rvos,revos,mmbench}.jpg of InstructSeg's repository.
@@ -168,15 +168,9 @@ CATALOG: dict[str, CatalogRow] = {
         _SENTENCES,
         refcoco.parts,
         (
-            _refcoco(
-                "refcoco",
-                ("val", "testA", "testB", "test", "train"),
-                {"val": 85.8, "testA": 86.6, "testB": 84.0},
-            ),
-            _refcoco(
-                "refcoco+", ("val", "testA", "testB", "train"), {"val": 80.1, "testA": 83.8, "testB": 75.6}
-            ),
-            _refcoco("refcocog", ("val", "test", "train"), {"val": 79.3, "test": 80.3}),
+            _refcoco("refcoco", "val testA testB test train", {"val": 85.8, "testA": 86.6, "testB": 84.0}),
+            _refcoco("refcoco+", "val testA testB train", {"val": 80.1, "testA": 83.8, "testB": 75.6}),
+            _refcoco("refcocog", "val test train", {"val": 79.3, "test": 80.3}),
         ),
         "refer_seg",
         refcoco.public_name,
@@ -206,9 +200,7 @@ CATALOG: dict[str, CatalogRow] = {
         {"official_ignore_as_background": False},
         evaluations=(
             Evaluation(
-                "reasonseg",
-                "reasoning",
-                ("val", "test", "train"),
+                "reasonseg", "reasoning", ("val", "test", "train"),
                 paper={"reasonseg_val": {"gIoU": 61.9, "cIoU": 65.2}},
             ),
         ),
@@ -222,12 +214,8 @@ CATALOG: dict[str, CatalogRow] = {
         refytvos.parts,
         (
             Evaluation(
-                "refytvos",
-                "expressions",
-                ("valid", "train"),
-                refytvos.open_evaluation,
-                {"converted": False, "official_count": True, "exclude": []},
-                "ref-youtube-vos",
+                "refytvos", "expressions", ("valid", "train"), refytvos.open_evaluation,
+                {"converted": False, "official_count": True, "exclude": []}, "ref-youtube-vos",
                 {"refytvos_valid": {"J": 65.4, "F": 69.5, "J&F": 67.5}},
             ),
         ),
@@ -241,14 +229,9 @@ CATALOG: dict[str, CatalogRow] = {
         refdavis.parts,
         (
             Evaluation(
-                "refdavis",
-                "davis",
-                ("val", "train"),
-                refdavis.open_evaluation,
-                {"annotation": None, "converted": False, "exclude": []},
-                "davis",
-                {"refdavis_val": {"J": 67.3, "F": 74.9, "J&F": 71.1}},
-                refdavis.evaluation_suffix,
+                "refdavis", "davis", ("val", "train"), refdavis.open_evaluation,
+                {"annotation": None, "converted": False, "exclude": []}, "davis",
+                {"refdavis_val": {"J": 67.3, "F": 74.9, "J&F": 71.1}}, refdavis.evaluation_suffix,
             ),
         ),
         "ref-davis",
@@ -259,13 +242,10 @@ CATALOG: dict[str, CatalogRow] = {
         ("valid", "train"),
         evaluations=(
             Evaluation(
-                "revos",
-                "revos",
+                "revos", "revos", options={"exclude": []}, submission="folders",
                 open=lambda root, split, options: revos.ReVos.open(
                     root, str(split), foreground=True, sampling=_excluding(options)
                 ),
-                options={"exclude": []},
-                submission="folders",
                 paper={
                     "revos_reasoning": {"J": 49.2, "F": 54.7, "J&F": 51.9},
                     "revos_referring": {"J": 54.8, "F": 59.2, "J&F": 57.0},
@@ -310,12 +290,9 @@ CATALOG: dict[str, CatalogRow] = {
         ("vqav2",),
         evaluations=(
             Evaluation(
-                "vqav2",
-                "vqa_accuracy",
-                ("test-dev", "val"),
+                "vqav2", "vqa_accuracy", ("test-dev", "val"),
                 lambda root, split, options: vqa.vqav2(root) if split == "test-dev" else vqa.vqav2_val(root),
-                submission="vqav2",
-                paper={"vqav2_test-dev": {"accuracy": 79.0}},
+                submission="vqav2", paper={"vqav2_test-dev": {"accuracy": 79.0}},
             ),
         ),
     ),
@@ -329,14 +306,9 @@ CATALOG: dict[str, CatalogRow] = {
         parts=mmbench.parts,
         evaluations=(
             Evaluation(
-                "mmbench",
-                "circular_accuracy",
-                ("",),
-                lambda root, split, options: mmbench.MMBench(root, options["file"]),
-                {"file": mmbench.FILE},
-                "mmbench",
-                {"mmbench": {"accuracy": 68.6}},
-                mmbench.evaluation_suffix,
+                "mmbench", "circular_accuracy", ("",),
+                lambda root, split, options: mmbench.MMBench(root, options["file"]), {"file": mmbench.FILE},
+                "mmbench", {"mmbench": {"accuracy": 68.6}}, mmbench.evaluation_suffix,
             ),
         ),
     ),
@@ -345,8 +317,7 @@ CATALOG: dict[str, CatalogRow] = {
         lambda root, split, options: custom_images.CustomImages(root, split),
         evaluations=(
             Evaluation(
-                "custom_images",
-                "custom_masks",
+                "custom_images", "custom_masks",
                 open=lambda root, split, options: custom_images.open_for_masks(root, split),
             ),
         ),
@@ -357,18 +328,16 @@ CATALOG: dict[str, CatalogRow] = {
         lambda root, split, options: custom_videos.CustomVideos.open(root, split),
         evaluations=(
             Evaluation(
-                "custom_videos",
-                "expressions",
+                "custom_videos", "expressions", submission="folders",
                 open=lambda root, split, options: custom_videos.CustomVideos.open(
                     root, split or None, Task(options["task"]), _excluding(options)
                 ),
                 options={"task": Task.RVOS.value, "exclude": []},
-                submission="folders",
             ),
         ),
         folder="custom-videos",
     ),
-}
+}  # fmt: skip
 """Name -> data set."""
 
 ALIASES: Mapping[str, str] = {
