@@ -22,7 +22,7 @@ from instructseg.jobs.inputs import find_images, find_videos
 from instructseg.jobs.job import Job
 from instructseg.jobs.run_summary import show, show_all
 from instructseg.jobs.segment import segment_images, segment_video, segment_videos
-from instructseg.jobs.words import parse_words
+from instructseg.jobs.words import parse_words, read_classes
 from instructseg.version import __version__
 
 
@@ -106,7 +106,8 @@ def image_command(job: Job, words: ImageWords = None, prompt: PromptOption = Non
 
     instructseg image photo.jpg "the red circle" "the blue square"
     """
-    asked = parse_words(words or (), prompt or (), job.prompts, job.yes)
+    classes = read_classes(job.classes, prompt, job.prompts)
+    asked = parse_words(words or (), classes or prompt or (), job.prompts, job.yes)
     found = find_images(asked.sources, job.recursive, asked.own)
     show_all(segment_images(found, asked.prompts, job), job.json, "images")
 
@@ -118,7 +119,8 @@ def video_command(job: Job, words: VideoWords = None, prompt: PromptOption = Non
 
     instructseg video clip.mp4 "the red circle moving left"
     """
-    asked = parse_words(words or (), prompt or (), job.prompts, job.yes)
+    classes = read_classes(job.classes, prompt, job.prompts)
+    asked = parse_words(words or (), classes or prompt or (), job.prompts, job.yes)
     found = find_videos(asked.sources, job.recursive, asked.own)
     show_all(segment_videos(found, asked.prompts, job), job.json, "videos")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from instructseg.inference.arrangement import arrange
 from instructseg.inference.encoder import CachedFrame, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import PretrainedPredictor, check_task
@@ -125,7 +126,10 @@ class ImagePredictor(PretrainedPredictor):
                 found += [replace(one, text=text, image=frame.frame) for one in some]
         if chosen.batch_size is None:
             self.batch_size = encoder.batch_size  # smaller after memory ran out
-        return [replace(one, id=place) for place, one in enumerate(found, 1)]
+        if chosen.arrange is not None:
+            found = arrange(found, chosen.arrange)
+        soft = {} if chosen.soft else {"probability": None}
+        return [replace(one, id=place, **soft) for place, one in enumerate(found, 1)]  # type: ignore[arg-type]
 
     def answer(
         self, image: ImageLike | CachedFrame, question: str, max_new_tokens: int = MAX_NEW_TOKENS

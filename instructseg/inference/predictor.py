@@ -199,14 +199,15 @@ class PretrainedPredictor:
 
         Args:
             options: for the predictions.
-            soft: whether predictions carry ``probability`` in any case.
+            soft: whether predictions carry ``probability`` in any case; they do where classes are arranged.
         """
         config, threshold = self.processor.config, options.threshold
         if threshold is None:
             threshold = config.presence_threshold or 0.0
         cut = CUT if config.instance_threshold is None else config.instance_threshold
         temperature = config.presence_temperature or 1.0
-        chosen = (threshold, soft or options.soft, options.all_instances, options.union)
+        soft = soft or options.soft or options.arrange is not None
+        chosen = (threshold, soft, options.all_instances, options.union, options.arrange)
         return AnswerRule(*chosen, temperature, cut)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from instructseg.plurals import means_several, named_number
 from instructseg.prediction import Prediction
 from instructseg.structures import Geometry, SegOutput
 
+Arrangement = Literal["instance", "panoptic", "semantic"]
+"""Kinds of results for a list of classes."""
+ARRANGEMENTS: tuple[Arrangement, ...] = get_args(Arrangement)
 CUT = 0.5
 """Smallest score of an object, for weights without a fitted one."""
 DUPLICATE = 0.5
@@ -42,6 +45,8 @@ class AnswerOptions:
         all_instances: whether every object that fits is predicted, with its own mask, score and id; ``None``
             where the instruction's words mean several ("all the circles", "both dogs").
         union: whether these objects are joined in one prediction, as gRefCOCO is evaluated.
+        arrange: for instructions that name classes, as "person" or "the red car": ``"instance"``,
+            ``"panoptic"`` or ``"semantic"`` (:mod:`instructseg.inference.arrangement`); ``None`` for others.
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.
@@ -51,12 +56,17 @@ class AnswerOptions:
     soft: bool = False
     all_instances: bool | None = None
     union: bool = False
+    arrange: Arrangement | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} is outside 0..1")
         if self.union and self.all_instances is False:
             raise ValueError("union joins all instances: leave out all_instances=False")
+        if self.arrange is not None and self.arrange not in ARRANGEMENTS:
+            raise ValueError(f"unknown arrangement {self.arrange!r}: use {', '.join(ARRANGEMENTS)}")
+        if self.arrange is not None and (self.union or self.all_instances is False):
+            raise ValueError("classes have all their instances: leave out union and all_instances=False")
 
 
 class AnswerKeywords(TypedDict, total=False):
@@ -66,6 +76,7 @@ class AnswerKeywords(TypedDict, total=False):
     soft: bool
     all_instances: bool | None
     union: bool
+    arrange: Arrangement | None
 
 
 @dataclass(frozen=True)
@@ -82,9 +93,15 @@ class AnswerRule(AnswerOptions):
 
     def several(self, instruction: str) -> bool:
         """Whether several objects may answer an instruction."""
+        if self.arrange is not None:
+            return True
         if self.all_instances is None:
             return self.union or means_several(instruction)
         return self.all_instances or self.union
+
+    def numbers_objects(self, instruction: str) -> bool:
+        """Whether the objects of an instruction have ids of their own, and not one for all of it."""
+        return self.several(instruction) and not self.union and self.arrange != "semantic"
 
 
 def answers(
@@ -182,22 +199,36 @@ def select_objects(masks: np.ndarray, scores: np.ndarray) -> list[int]:
         scores: ``float[N]``.
     """
     flat = masks.reshape(len(masks), -1)
-    inside = np.zeros((len(flat), len(flat)))
-    for i, mask in enumerate(flat):  # pixels that two masks share
-        inside[i, i:] = inside[i:, i] = [np.count_nonzero(mask & other) for other in flat[i:]]
+    inside, overlap = _shared(flat)
     area = inside.diagonal()
-    overlap = inside / np.maximum(area[:, None] + area - inside, 1)
     order = np.argsort(-scores, kind="stable").tolist()
     for whole in sorted(order, key=lambda place: -area[place]):
         within = [one for one in order if area[one] < CONTAINED * area[whole] and _part(inside, one, whole)]
-        parts = _distinct(within, overlap)
+        parts = _distinct(within, overlap, DUPLICATE)
         together = np.count_nonzero(flat[parts].any(0) & flat[whole])
         if len(parts) > 1 and together >= CONTAINED * area[whole]:
             order.remove(whole)
-    kept = _distinct(order, overlap)
+    kept = _distinct(order, overlap, DUPLICATE)
     return [
         one for one in kept if not any(area[one] < area[other] and _part(inside, one, other) for other in kept)
     ]
+
+
+def distinct_objects(masks: Sequence[np.ndarray], scores: Sequence[float], overlap: float) -> list[int]:
+    """Mask NMS: places of the masks ``bool[H, W]`` that overlap no better one by ``overlap`` (IoU) or more."""
+    if not masks:
+        return []
+    order = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    return _distinct(order, _shared(np.stack(masks).reshape(len(masks), -1))[1], overlap)
+
+
+def _shared(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of masks ``bool[N, P]``: pixels that two of them share, and their IoU, ``float[N, N]``."""
+    inside = np.zeros((len(flat), len(flat)))
+    for i, mask in enumerate(flat):
+        inside[i, i:] = inside[i:, i] = [np.count_nonzero(mask & other) for other in flat[i:]]
+    area = inside.diagonal()
+    return inside, inside / np.maximum(area[:, None] + area - inside, 1)
 
 
 def _part(inside: np.ndarray, one: int, whole: int) -> bool:
@@ -205,11 +236,11 @@ def _part(inside: np.ndarray, one: int, whole: int) -> bool:
     return bool(inside[one, whole] >= CONTAINED * max(inside[one, one], 1))
 
 
-def _distinct(order: Sequence[int], overlap: np.ndarray) -> list[int]:
+def _distinct(order: Sequence[int], overlap: np.ndarray, most: float) -> list[int]:
     """Those masks of an order that are no duplicates of earlier ones."""
     kept: list[int] = []
     for place in order:
-        if all(overlap[place, other] < DUPLICATE for other in kept):
+        if all(overlap[place, other] < most for other in kept):
             kept.append(place)
     return kept
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
 import torch
 
+from instructseg.inference.arrangement import arrange
 from instructseg.inference.encoder import Pair
 from instructseg.inference.instructions import Anchor, Instruction, States
 from instructseg.inference.predictor import PretrainedPredictor
@@ -97,7 +99,7 @@ class VideoSession(PretrainedPredictor):
             number = self._added
             row = Instruction(number, instruction, self.options.task, self.processor, self.options.references)
             self._instructions[number] = row
-            self._identities.add(number, self._rule.several(instruction) and not self._rule.union)
+            self._identities.add(number, self._rule.numbers_objects(instruction))
             self._added += 1
         return number
 
@@ -234,6 +236,10 @@ class VideoSession(PretrainedPredictor):
                 found, keys = answer(t, active) if active else ({}, {})
                 shown = window[t].frame.copy()  # drawing on it must not change a later reference
                 named = self._identities.update(shown, found)
+                if self.options.arrange is not None and named:
+                    named = arrange(named, self.options.arrange)
+                if not self.options.soft:
+                    named = [replace(one, probability=None) for one in named]
                 self._done.append(FrameResult(self._start + t, shown, named, keys=keys))
                 window.advance()
         return self.take()

@@ -128,6 +128,18 @@ class Job:
         "--all/--best",
         request=True,
     )
+    classes: str | None = _option(
+        None,
+        'Classes in place of prompts, as "person, dog, the red car", or a file with one per line.',
+        "--classes",
+        affects_results=False,
+    )
+    arrange: str | None = _option(
+        None,
+        "Result for --classes: instance (default), panoptic or semantic; in these two, masks do not overlap.",
+        "--arrange",
+        request=True,
+    )
     union: bool = _option(False, "Join the objects that fit in one mask.", "--union", request=True)
     explain: bool = _option(
         False,
@@ -281,6 +293,10 @@ def checked(job: Job, prompts: Sequence[str]) -> Job:
         raise ValueError('a prompt is empty: say what to look for, as in "the red circle"')
     checks.check_text("prompt", prompts)
     check_options(job)
+    if job.classes is not None and job.arrange is None:
+        job = replace(job, arrange="instance")
+    if job.classes is None and job.arrange is not None:
+        raise ValueError("--arrange is for classes: name them with --classes")
     job = replace(job, formats=job.formats or _default_formats(job.output))
     for name in parse_formats(job.formats):
         FORMATS[name].check(prompts)
@@ -302,6 +318,7 @@ def check_options(job: Job) -> None:
     checks.check_dtype(job.dtype)
     checks.check_quantization(job.quantize)
     checks.check_memory(job.max_memory)
+    checks.check_choice("arrange", job.arrange, ("instance", "panoptic", "semantic"), {})
     checks.check_stride(job.llm_stride)
     checks.check_fps(job.fps)
     checks.check_share("threshold", job.threshold)

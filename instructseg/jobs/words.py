@@ -99,6 +99,32 @@ def parse_words(
     return Request(inputs, asked)
 
 
+def read_classes(given: str | None, *others: object) -> list[str]:
+    """Names of classes: separated by commas, or one per line of a file; each once.
+
+    Args:
+        given: names or file; ``None`` for no class.
+        others: prompts of other kinds, which exclude classes.
+
+    Raises:
+        ValueError: there is no name, other prompts are given, or the file is wrong.
+    """
+    if given is None:
+        return []
+    if any(others):
+        raise ValueError("--classes names all that is segmented: leave out other prompts")
+    names: Sequence[str] = given.split(",")
+    if exists(Path(given)):
+        lines = read_prompts(Path(given))
+        if isinstance(lines, dict):
+            raise ValueError(f"{given} names inputs: a file of classes has a name per line")
+        names = lines
+    found = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not found:
+        raise ValueError('--classes is empty: name some, as in "person, dog, the red car"')
+    return found
+
+
 def read_prompts(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
     """Prompts of a text file, one per line; or of a table (CSV, TSV, Excel) with a column ``prompt``.
 

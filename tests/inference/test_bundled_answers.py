@@ -89,4 +89,31 @@ def test_objects_of_a_video_keep_their_ids() -> None:
     assert upper | lower == {2, 3} and len(upper) == len(lower) == 1
     assert max(len(result.of(0)) for result in results) == 2
     smooth = list(predictor.predict(clip, "the circle", smooth=0.3))
-    assert all(one.predictions[0].found and one.predictions[0].probability is not None for one in smooth)
+    assert all(one.predictions[0].found and one.predictions[0].probability is None for one in smooth)
+
+
+def test_classes_of_an_image_and_a_video() -> None:
+    Path("classes.txt").write_text("circle\nblue square\nstar\n")
+    for words in (["--classes", "circle, blue square,star"], ["--classes", "classes.txt"]):
+        said = run(*words, "--arrange", "panoptic", "-f", "masks")
+        assert "circle: 3 objects" in said and "blue square: score" in said and "star: nothing found" in said
+    classes = ["circle", "blue square", "star"]
+    panoptic, semantic = (
+        load().predict("shapes.png", classes, arrange=kind) for kind in ("panoptic", "semantic")
+    )
+    assert [one.label for one in panoptic] == ["circle", "circle", "circle", "blue square", "star"]
+    assert [one.label for one in semantic] == classes and all(one.probability is None for one in semantic)
+    frame = load_image("shapes.png")
+    for kind, ids in (("instance", 3), ("semantic", 1)):
+        for result in load_video().predict(iter([frame]), classes, task="res", arrange=kind):  # type: ignore
+            assert len({one.id for one in result.of(0)}) <= ids and result.of(0)[0].found
+            assert not result.of(2)[0].found
+
+
+def test_classes_exclude_other_prompts() -> None:
+    assert "leave out other prompts" in run("--classes", "circle", "-p", "star", code=2)
+    assert "--classes is empty" in run("--classes", " , ", code=2)
+    assert "name them with --classes" in run("the circle", "--arrange", "semantic", code=2)
+    assert "unknown arrange 'panoptik' (did you mean panoptic?)" in run(
+        "--classes", "circle", "--arrange", "panoptik", code=2
+    )
