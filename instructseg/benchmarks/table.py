@@ -8,36 +8,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from instructseg.benchmarks import segmentation, text, videos
 from instructseg.benchmarks.base import Benchmark, ResultTable
-from instructseg.benchmarks.segmentation import (
-    Segmentation,
-    custom_metrics,
-    generalized_metrics,
-    iou_metrics,
-    zero_one_many_metrics,
-)
 from instructseg.benchmarks.submission import LAYOUTS
-from instructseg.benchmarks.text import (
-    MAX_NEW_TOKENS,
-    SUBMISSIONS,
-    Answering,
-    circular_accuracy,
-    img_accuracy,
-    mean_accuracy,
-    pope_metrics,
-    score_choice,
-    score_gqa,
-    score_pope,
-    score_vqav2,
-)
-from instructseg.benchmarks.videos import (
-    Davis,
-    Expressions,
-    expression_metrics,
-    no_target_metrics,
-    revos_metrics,
-    typed_metrics,
-)
 from instructseg.config import EvalConfig
 from instructseg.data.catalog import ALIASES, evaluations
 from instructseg.data.catalog_row import Evaluation, Options, complete_options
@@ -119,7 +92,7 @@ def _masks(metrics: Callable[..., dict[str, float]], taken: tuple[str, ...], opt
     def make(row: str, dataset: Any, given: Options, submission: str) -> Benchmark:
         scores = partial(metrics, **{name: given[name] for name in taken})
         threshold, explain = given.get("threshold", 0.0), given.get("explain", False)
-        return Segmentation(row, dataset, scores, threshold, explain, given.get("union", False))
+        return segmentation.Segmentation(row, dataset, scores, threshold, explain, given.get("union", False))
 
     return Metric(make, options)
 
@@ -128,7 +101,7 @@ def _expressions(
     metrics: Callable[..., ResultTable], row: str, dataset: Any, options: Options, submission: str
 ) -> Benchmark:
     layout, threshold = LAYOUTS[submission], options["threshold"]
-    return Expressions(row, dataset, partial(metrics, row), layout, threshold, options["references"])
+    return videos.Expressions(row, dataset, partial(metrics, row), layout, threshold, options["references"])
 
 
 def _scored(metrics: Callable[..., ResultTable], threshold: float = 0.0) -> Metric:
@@ -136,49 +109,46 @@ def _scored(metrics: Callable[..., ResultTable], threshold: float = 0.0) -> Metr
 
 
 def _revos(row: str, dataset: Any, options: Options, submission: str) -> Benchmark:
-    metrics = partial(revos_metrics, row.removesuffix("_valid"), not options["corrected"])
+    metrics = partial(videos.revos_metrics, row.removesuffix("_valid"), not options["corrected"])
     layout = LAYOUTS[submission]
-    return Expressions(row, dataset, metrics, layout, options["threshold"], options["references"])
+    return videos.Expressions(row, dataset, metrics, layout, options["threshold"], options["references"])
 
 
 def _davis(row: str, dataset: Any, options: Options, submission: str) -> Benchmark:
     soft, decay = options["soft"], options["official_decay"]
-    return Davis(row, dataset, LAYOUTS[submission], soft, decay, options["references"])
+    return videos.Davis(row, dataset, LAYOUTS[submission], soft, decay, options["references"])
 
 
 def _answers(score: Any, metrics: Any) -> Metric:
     def make(row: str, dataset: Any, options: Options, submission: str) -> Benchmark:
-        return Answering(row, dataset, score, metrics, SUBMISSIONS.get(submission), options["max_new_tokens"])
+        return text.Answering(
+            row, dataset, score, metrics, text.SUBMISSIONS.get(submission), options["max_new_tokens"]
+        )
 
-    return Metric(make, {"max_new_tokens": MAX_NEW_TOKENS})
+    return Metric(make, {"max_new_tokens": text.MAX_NEW_TOKENS})
 
 
+_RELA: Options = {"threshold": 0.5, "official_size": False, "union": False}
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "iou": _masks(iou_metrics, ("official_sums",), {"official_sums": False}),
-        "reasoning": _masks(iou_metrics, ("official_sums",), {"official_sums": False, "explain": False}),
-        "generalized": _masks(
-            generalized_metrics,
-            ("threshold", "official_size"),
-            {"threshold": 0.5, "official_size": False, "union": False},
+        "iou": _masks(segmentation.iou_metrics, ("official_sums",), {"official_sums": False}),
+        "reasoning": _masks(
+            segmentation.iou_metrics, ("official_sums",), {"official_sums": False, "explain": False}
         ),
-        "zero_one_many": _masks(
-            zero_one_many_metrics,
-            ("threshold", "official_size"),
-            {"threshold": 0.5, "official_size": False, "union": False},
-        ),
-        "custom_masks": _masks(custom_metrics, ("threshold",), {"threshold": 0.0, "union": False}),
-        "expressions": _scored(expression_metrics),
-        "typed_expressions": _scored(partial(typed_metrics, ("J", "F"))),
-        "long_term": _scored(partial(typed_metrics, ("J", "F", "tIoU", "vIoU"))),
-        "no_target": _scored(no_target_metrics, threshold=0.5),
+        "generalized": _masks(segmentation.generalized_metrics, ("threshold", "official_size"), _RELA),
+        "zero_one_many": _masks(segmentation.zero_one_many_metrics, ("threshold", "official_size"), _RELA),
+        "custom_masks": _masks(segmentation.custom_metrics, ("threshold",), {"threshold": 0.0, "union": False}),
+        "expressions": _scored(videos.expression_metrics),
+        "typed_expressions": _scored(partial(videos.typed_metrics, ("J", "F"))),
+        "long_term": _scored(partial(videos.typed_metrics, ("J", "F", "tIoU", "vIoU"))),
+        "no_target": _scored(videos.no_target_metrics, threshold=0.5),
         "revos": Metric(_revos, {"references": REFERENCES, "threshold": 0.0, "corrected": False}),
         "davis": Metric(_davis, {"soft": True, "official_decay": False, "references": REFERENCES}),
-        "vqa_accuracy": _answers(score_vqav2, mean_accuracy),
-        "gqa": _answers(score_gqa, mean_accuracy),
-        "pope": _answers(score_pope, pope_metrics),
-        "img_accuracy": _answers(score_choice, img_accuracy),
-        "circular_accuracy": _answers(score_choice, circular_accuracy),
+        "vqa_accuracy": _answers(text.score_vqav2, text.mean_accuracy),
+        "gqa": _answers(text.score_gqa, text.mean_accuracy),
+        "pope": _answers(text.score_pope, text.pope_metrics),
+        "img_accuracy": _answers(text.score_choice, text.img_accuracy),
+        "circular_accuracy": _answers(text.score_choice, text.circular_accuracy),
     }
 )
 """Name -> metric; see :class:`~instructseg.data.catalog.Evaluation`."""
