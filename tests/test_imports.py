@@ -228,7 +228,13 @@ def test_every_module_imports_without_optional_packages() -> None:
         "fastapi",
         "supervision",
     )
-    needing = ("__main__", "interop.detectron2", "serve.service")
+    needing = (
+        "__main__",
+        "interop.detectron2",
+        "interop.x_anylabeling",
+        "interop.label_studio",
+        "serve.service",
+    )
     code = (
         "import importlib, pkgutil, sys, instructseg\n"
         f"sys.modules.update(dict.fromkeys({absent!r}))  # None: as if not installed\n"

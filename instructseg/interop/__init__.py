@@ -1,1 +1,1 @@
-"""Adapters to other frameworks; each module requires the package of its name."""
+"""Adapters to other frameworks and tools; each module requires the package that it is named after."""
