@@ -28,6 +28,7 @@ MANY_PARAMETERS = {
 UNTYPED_OPTIONS = {
     "cli/options.py run",
     "deprecation.py call",  # passes on whatever the decorated function takes
+    "interop/label_studio.py predict",  # signature of Label Studio
     # signatures of transformers
     "model/configuration.py from_dict",
     "model/pixel_decoder.py forward",
