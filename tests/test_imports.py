@@ -60,7 +60,7 @@ RANKS = {
     "benchmarks": 7,
     "results": 7,
     "training": 7,
-    "interop": 7,
+    "interop": 8,
     "weights": 7,
     "serve": 8,
     "jobs": 8,
