@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from instructseg.files import share, temporary_path
+from instructseg.out_of_memory import gib
 
 SHARD_BYTES = 2 << 30
 """Largest shard, and most memory while writing."""
@@ -45,7 +46,7 @@ def new_folder(
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < nbytes:
-        needed = f"{nbytes / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free"
+        needed = f"{gib(nbytes)} needed, {gib(free)} free"
         raise OSError(errno.ENOSPC, f"not enough room for a checkpoint ({needed})", str(target))
     temporary = temporary_path(target)
     temporary.mkdir()  # not by tempfile: others may read the result as the user's umask says

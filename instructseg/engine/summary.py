@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from instructseg.out_of_memory import gib
 from instructseg.structures import ModelInputs
 
 ADAM_MOMENTS = 2
@@ -124,10 +125,10 @@ def describe(model: nn.Module, memory: Memory) -> list[str]:
     lines.append("trained: " + ", ".join(learn))
     lines.append("frozen: " + (", ".join(rest) or "nothing"))
     counted = (("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer))
-    words = [f"{name} {_size(size)}" for name, size in (*counted, ("averages", memory.averages))]
-    guess = f"activations about {_size(memory.activations)} (an estimate)" if memory.activations else ""
+    words = [f"{name} {gib(size)}" for name, size in (*counted, ("averages", memory.averages))]
+    guess = f"activations about {gib(memory.activations)} (an estimate)" if memory.activations else ""
     shown = ", ".join([*words, *filter(None, [guess])])
-    lines.append(f"memory of each process: {shown}; together {_size(memory.total)}")
+    lines.append(f"memory of each process: {shown}; together {gib(memory.total)}")
     return lines
 
 
@@ -150,7 +151,3 @@ def prepare_memory(model: nn.Module, frozen_dtype: torch.dtype | None, checkpoin
         if enable is None:
             raise ValueError(f"{where}: this model has no gradient checkpointing")
         enable()
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

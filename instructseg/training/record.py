@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from instructseg.config import RunConfig
 from instructseg.distributed import world_size
-from instructseg.files import read_json, write_json_atomic
+from instructseg.files import parse_json, read_json, write_json_atomic
 from instructseg.log import get_logger
 
 logger = get_logger(__name__)
@@ -28,7 +29,10 @@ _HARMLESS = {"check", "data.val", "data.val_samples", *(f"train.{name}" for name
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """Returns the settings to record."""
-    stages = {name: _plain(stage) for name, stage in config.plan().items()}
+    stages: dict[str, Any] = {
+        name: parse_json(json.dumps(asdict(stage), default=str), RECORD)
+        for name, stage in config.plan().items()
+    }
     for stage in stages.values():
         for key in config.OF_THE_RUN | {"stages"}:
             stage.pop(key)
@@ -109,14 +113,3 @@ def _differences(
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _plain(value: Any) -> Any:
-    """Converts settings to JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
