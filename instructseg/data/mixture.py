@@ -46,6 +46,7 @@ class Mixture:
         step_batches: consecutive batches that one training step reads, all of one data set: ranks times
             accumulated batches. Then a slot has ``switch_bs`` samples for each of them, as when released.
         seed: of orders and draws, not negative.
+        labels: under which losses are logged, one per data set; by default their names.
 
     Raises:
         ValueError: the arguments do not fit together.
@@ -59,8 +60,10 @@ class Mixture:
         switch_bs: int = RELEASED_SWITCH,
         step_batches: int = 1,
         seed: int = 0,
+        labels: Sequence[str] = (),
     ) -> None:
         self.datasets, self.ratio = tuple(datasets), parse_ratio(ratio)
+        self.labels = tuple(labels) or tuple(dataset.name for dataset in datasets)
         if len(self.ratio) != len(self.datasets):
             raise ValueError(
                 f"{len(self.datasets)} data sets, but the ratio {ratio!r} has {len(self.ratio)} entries"
@@ -109,6 +112,10 @@ class Mixture:
         """Origins of the samples of batch ``index``; reads nothing."""
         which, items = self.items(index)
         return [f"{self.datasets[which].name}[{item}]" for item in items]
+
+    def task(self, index: int) -> str:
+        """The label of the data set of batch ``index``."""
+        return self.labels[self.source(index)]
 
     def describe(self) -> str:
         """One line for logs: the share of each data set, and how many batches go through it once."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from instructseg.config import DataConfig, DatasetConfig
 from instructseg.data.catalog import find, open_splits
 from instructseg.data.dataset import Dataset
 from instructseg.data.mixture import Mixture
 from instructseg.distributed import world_size
-from instructseg.structures import Sample
 
 
 def open_dataset(part: DatasetConfig) -> Dataset:
@@ -43,24 +39,5 @@ def open_mixture(data: DataConfig, accumulate: int) -> Mixture:
         data.switch_bs,
         step_batches=world_size() * accumulate,
         seed=data.seed,
+        labels=[part.name for part in data.mixture],
     )
-
-
-@dataclass(frozen=True)
-class MixtureSamples:
-    """Batches of a mixture, named by data set (a ``SampleSource``)."""
-
-    mixture: Mixture
-    datasets: tuple[str, ...]
-
-    def samples(self, index: int) -> list[Sample]:
-        """Samples of batch ``index``."""
-        return self.mixture.samples(index)
-
-    def names(self, index: int) -> Sequence[str]:
-        """Names of the samples of batch ``index``."""
-        return self.mixture.names(index)
-
-    def task(self, index: int) -> str:
-        """Data set of batch ``index``, as the configuration names it."""
-        return self.datasets[self.mixture.source(index)]

@@ -14,7 +14,7 @@ from instructseg.log import get_logger
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
-from instructseg.training.mixture_samples import MixtureSamples, open_mixture
+from instructseg.training.mixture_samples import open_mixture
 from instructseg.training.validation import validation
 
 logger = get_logger(__name__)
@@ -63,10 +63,9 @@ def build_trainer(
         FileNotFoundError, ValueError: data or settings are missing or do not fit.
     """
     mixture = open_mixture(stage.data, stage.train.accumulate)
-    source = MixtureSamples(mixture, tuple(part.name for part in stage.data.mixture))
     evaluate = validation(stage.data, processor) if stage.data.val else None
     logger.info("data: %s", mixture.describe())
-    return joint_trainer(stage, folder, processor, model, source, evaluate)
+    return joint_trainer(stage, folder, processor, model, mixture, evaluate)
 
 
 def joint_trainer(

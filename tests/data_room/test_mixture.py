@@ -196,3 +196,9 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message):
 def test_a_negative_batch_is_refused():
     with pytest.raises(IndexError, match="batch -1"):
         Mixture(numbers(3), "1", 1, 1).samples(-1)
+
+
+def test_losses_are_logged_under_the_label_of_the_data_set():
+    named = Mixture(numbers(9, 9), "1||1", 2, 2, labels=["refcoco", "llava"])
+    assert [named.task(index) for index in range(3)] == ["refcoco", "llava", "refcoco"]
+    assert Mixture(numbers(9, 9), "1||1", 2, 2).task(1) == "set1"
