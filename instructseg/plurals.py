@@ -55,7 +55,7 @@ def means_several(instruction: str) -> bool:
     Args:
         instruction: as written, in English.
     """
-    text = _described(instruction)
+    text = description(instruction)
     if _ALL.match(text) or named_number(instruction) is not None:
         return True
     phrase = _END.split(text, maxsplit=1)[0].split()
@@ -64,7 +64,7 @@ def means_several(instruction: str) -> bool:
 
 def named_number(instruction: str) -> int | None:
     """The number of objects that an instruction names, 2 or more: 2 for "both dogs", 3 for "the three cups"."""
-    text = _described(instruction)
+    text = description(instruction)
     if text.startswith("both "):
         return 2
     found = _COUNT.match(text)
@@ -75,7 +75,7 @@ def named_number(instruction: str) -> int | None:
     return number if number >= 2 else None
 
 
-def _described(instruction: str) -> str:
-    """The description without the request before it, in small letters."""
+def description(instruction: str) -> str:
+    """The description in an instruction without the request before it, in small letters."""
     text = " ".join(instruction.lower().replace("\u2019", "'").split()).strip(" .!?\"'")
     return text[found.end() :] if (found := _REQUEST.match(text)) else text

@@ -38,6 +38,7 @@ class Prediction:
         instruction_id: place of the instruction in the call, from 0, or its id in a session. Where several
             objects were asked for, their predictions share it.
         image: ``uint8[H, W, 3]`` RGB, the frame; for :meth:`plot`. Not to be modified.
+        agreement: 0..1, share of the paraphrases that gave this answer; only with ``consensus``.
     """
 
     mask: np.ndarray
@@ -50,6 +51,7 @@ class Prediction:
     id: int = 0
     instruction_id: int = 0
     image: np.ndarray | None = None
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         if not self.label:

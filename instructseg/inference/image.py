@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from instructseg.inference.arrangement import arrange
-from instructseg.inference.encoder import CachedFrame, Pair
+from instructseg.inference.consensus import MOST_PARAPHRASES, agree, paraphrases
+from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import PretrainedPredictor, check_task
-from instructseg.inference.selection import AnswerKeywords, AnswerOptions
+from instructseg.inference.selection import AnswerKeywords, AnswerOptions, AnswerRule
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -32,11 +33,24 @@ class ImageOptions(AnswerOptions):
             (``Task.REASON_SEG``); predictions carry it as ``text``.
         batch_size: instructions per batch, where memory allows; ``None`` for that of the predictor.
         max_new_tokens: longest explanation.
+        consensus: number of paraphrases of each instruction, itself among them, of which most must agree
+            (:mod:`instructseg.inference.consensus`); 1 for the instruction alone.
+
+    Raises:
+        ValueError: an option is out of range, or two exclude each other.
     """
 
     explain: bool = False
     batch_size: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS
+    consensus: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.consensus <= MOST_PARAPHRASES:
+            raise ValueError(f"consensus must be from 1 to {MOST_PARAPHRASES}, got {self.consensus}")
+        if self.explain and self.consensus > 1:
+            raise ValueError("an explanation belongs to one wording: leave out explain or consensus")
 
 
 class ImageKeywords(AnswerKeywords, total=False):
@@ -45,6 +59,7 @@ class ImageKeywords(AnswerKeywords, total=False):
     explain: bool
     batch_size: int | None
     max_new_tokens: int
+    consensus: int
 
 
 class ImagePredictor(PretrainedPredictor):
@@ -106,11 +121,33 @@ class ImagePredictor(PretrainedPredictor):
             torch.cuda.OutOfMemoryError: a single instruction does not fit.
         """
         chosen, task, given = ImageOptions(**options), check_task(task), take_instructions(instructions)
-        rule, encoder = self.rule(chosen), self.encoder(chosen.batch_size)
+        encoder = self.encoder(chosen.batch_size)
         encoded = image if isinstance(image, CachedFrame) else self.encode(image)
+        if chosen.consensus > 1:
+            found = self._agreed(encoder, encoded, given, task, chosen)
+        else:
+            answered = self._segment(encoder, encoded, given, task, chosen, self.rule(chosen))
+            found = [one for some in answered for one in some]
+        if chosen.batch_size is None:
+            self.batch_size = encoder.batch_size  # smaller after memory ran out
+        if chosen.arrange is not None:
+            found = arrange(found, chosen.arrange)
+        soft = {} if chosen.soft else {"probability": None}
+        return [replace(one, id=place, **soft) for place, one in enumerate(found, 1)]  # type: ignore[arg-type]
+
+    def _segment(
+        self,
+        encoder: Encoder,
+        image: CachedFrame,
+        given: Sequence[str],
+        task: Task,
+        chosen: ImageOptions,
+        rule: AnswerRule,
+    ) -> list[list[Prediction]]:
+        """Predictions on an image by instruction."""
         # a cache of its own for what is perceived: instruction numbers begin again with every call
-        frame = CachedFrame(encoded.frame, encoded.tokens, maps=encoded.maps)
-        size, found = encoder.batch_size, list[Prediction]()
+        frame = CachedFrame(image.frame, image.tokens, maps=image.maps)
+        size, found = encoder.batch_size, list[list[Prediction]]()
         for start in range(0, len(given), size):
             group = given[start : start + size]
             written: Sequence[str | None] = [None] * len(group)
@@ -123,13 +160,27 @@ class ImagePredictor(PretrainedPredictor):
             states = encoder.reason([Pair(row, frame) for row in rows])
             answered = encoder.decode(frame, list(zip(rows, states, strict=True)), rule)
             for some, text in zip(answered, written, strict=True):
-                found += [replace(one, text=text, image=frame.frame) for one in some]
-        if chosen.batch_size is None:
-            self.batch_size = encoder.batch_size  # smaller after memory ran out
-        if chosen.arrange is not None:
-            found = arrange(found, chosen.arrange)
-        soft = {} if chosen.soft else {"probability": None}
-        return [replace(one, id=place, **soft) for place, one in enumerate(found, 1)]  # type: ignore[arg-type]
+                found.append([replace(one, text=text, image=frame.frame) for one in some])
+        return found
+
+    def _agreed(
+        self,
+        encoder: Encoder,
+        image: CachedFrame,
+        given: Sequence[str],
+        task: Task,
+        chosen: ImageOptions,
+    ) -> list[Prediction]:
+        """Predictions that most paraphrases of an instruction agree on."""
+        found = []
+        for number, text in enumerate(given):
+            said = paraphrases(text, chosen.consensus)
+            rule = self.rule(chosen, soft=True)
+            if not rule.union and rule.arrange is None:  # the words of the instruction itself decide
+                rule = replace(rule, all_instances=rule.several(text))
+            agreed = agree(self._segment(encoder, image, said, task, chosen, rule))
+            found += [replace(one, instruction_id=number) for one in agreed]
+        return found
 
     def answer(
         self, image: ImageLike | CachedFrame, question: str, max_new_tokens: int = MAX_NEW_TOKENS

@@ -128,6 +128,15 @@ class Job:
         "--all/--best",
         request=True,
     )
+    consensus: int = _option(
+        1,
+        "Paraphrases of each prompt, of which most must agree: surer, and as many times the language model.",
+        "--consensus",
+        commands=(IMAGE,),
+        request=True,
+        min=1,
+        max=8,
+    )
     classes: str | None = _option(
         None,
         'Classes in place of prompts, as "person, dog, the red car", or a file with one per line.',
