@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from instructseg.cli.calibrate import calibrate_command
 from instructseg.cli.convert import convert_app
 from instructseg.cli.data import data_app
 from instructseg.cli.demo import demo_video
@@ -48,6 +49,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
+app.command("calibrate")(calibrate_command)
 app.command("serve")(serve_command)
 app.command("app")(app_command)
 

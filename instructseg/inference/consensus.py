@@ -16,7 +16,7 @@ SAME_OBJECT = 0.5
 
 _PHRASES = (
     "{}", "find {}", "segment {}", "show me {}", "where {be} {}?", "please mark {}", "locate {}",
-    "{} in the image",
+    "highlight {}",
 )  # fmt: skip
 _QUESTIONS = (
     "{}", "please show me: {}", "in this image, {}", "look at the image: {}", "mark the answer: {}",

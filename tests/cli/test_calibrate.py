@@ -1,0 +1,66 @@
+"""The command that fits presence, on records with a known answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from instructseg.cli import app
+from instructseg.hub import DEFAULT_MODEL
+from instructseg.inference import ImagePredictor
+from instructseg.inference.selection import AnswerOptions
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the bundled weights' folder, and samples of an evaluation that is too sure by a factor of 2."""
+    copy = Path(shutil.copytree(DEFAULT_MODEL, tmp_path / "weights"))
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    present = rng.random(4000) < 1 / (1 + np.exp(-logits))
+    presence = 1 / (1 + np.exp(-2 * logits))
+    lines = [
+        json.dumps({"name": str(i), "presence": float(value), "is_nothing": not bool(there)})
+        for i, (value, there) in enumerate(zip(presence, present, strict=True))
+    ]
+    (tmp_path / "samples.jsonl").write_text("\n".join([*lines, ""]))
+    return copy
+
+
+def run(*words: object, code: int = 0) -> str:
+    ran = CliRunner().invoke(app, ["calibrate", *map(str, words)])
+    assert ran.exit_code == code, ran.output
+    return ran.output
+
+
+def test_threshold_and_temperature_are_stored_with_the_weights(folder: Path, tmp_path: Path) -> None:
+    file, samples = folder / "processor_config.json", tmp_path / "samples.jsonl"
+    before = file.read_text()
+    said = run(samples, "--model", folder, "--answered", "0.9")
+    assert file.read_text() == before and "4000 instructions" in said and "T-acc 0.9" in said
+    run(samples, "--model", folder, "--answered", "0.9", "--write")
+    values = json.loads(file.read_text())
+    assert values["presence_temperature"] == pytest.approx(2, rel=0.1)
+    assert values["instance_threshold"] == json.loads(before)["instance_threshold"]
+    rule = ImagePredictor.from_pretrained(folder, "cpu").rule(AnswerOptions())
+    assert (rule.threshold, rule.temperature) == (values["presence_threshold"], values["presence_temperature"])
+    again = run(samples, "--model", folder, "--answered", "0.9")  # on top of the temperature that is there
+    found = float(again.split("temperature ")[1].split(":")[0])
+    assert found == pytest.approx(values["presence_temperature"] ** 2, rel=1e-3)
+
+
+def test_files_of_other_kinds_are_refused(folder: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"name": "a", "score": 1}\n')
+    assert "sample 'a' has no presence" in run(wrong, "-m", folder, code=2)
+    wrong.write_text('{"name": "a", "presence": 0.5, "is_nothing": false}\n')
+    assert "all 1 instructions are with a target" in run(wrong, "-m", folder, code=2)
+    wrong.write_text("")
+    assert "holds no sample" in run(wrong, "-m", folder, code=2)
+    assert "is no folder of weights" in run(tmp_path / "samples.jsonl", "-m", tmp_path, code=2)
+    assert "none.jsonl" in run(tmp_path / "none.jsonl", "-m", folder, code=2)
