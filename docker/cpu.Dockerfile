@@ -1,0 +1,23 @@
+# The HTTP service on a CPU. From the root of the repository:
+#   docker build -f docker/cpu.Dockerfile -t instructseg .
+#   docker run --rm -p 127.0.0.1:8000:8000 instructseg
+FROM python:3.12-slim-bookworm AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY configs configs
+COPY instructseg instructseg
+RUN pip install --no-cache-dir build==1.3.0 && python -m build --wheel --outdir /wheels
+
+FROM python:3.12-slim-bookworm
+ENV PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=PASSIVE HF_HOME=/home/user/models
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu \
+    && pip install --no-cache-dir "$(ls /wheels/*.whl)[app,serve]" \
+    && useradd --create-home user && mkdir -p /home/user/models && chown user /home/user/models
+USER user
+WORKDIR /home/user
+VOLUME /home/user/models
+EXPOSE 8000
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health')"]
+ENTRYPOINT ["instructseg"]
+CMD ["serve", "--host", "0.0.0.0"]
