@@ -47,6 +47,10 @@ SHORTER = {"eval": ["model.name=bundled", "eval.limit=1", "eval.pictures=0"], "t
 """Appended to what evaluates and trains."""
 
 
+ALONE = {"--help", "--version", "--install-completion", "--show-completion"}
+"""Options of ``instructseg`` without a command."""
+
+
 @cache
 def options_of(*script: str) -> str:
     """What ``script --help`` prints."""
@@ -77,7 +81,7 @@ def problem(words: list[str]) -> str | None:
         command: Any = typer.main.get_command(app)
         while hasattr(command, "commands") and words and words[0] in command.commands:
             command, words = command.commands[words[0]], words[1:]
-        if hasattr(command, "commands") and not set(words) <= {"--help", "--version"}:
+        if hasattr(command, "commands") and not set(words) <= ALONE:
             return f"no such command: {shlex.join(words)}"
         known = {option for entry in command.params for option in (*entry.opts, *entry.secondary_opts)}
         unknown = used - known - {"--help"}

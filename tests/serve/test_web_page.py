@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    pytest.importorskip("gradio")
     port = free_port()
     words = [sys.executable, "-m", "instructseg", "app", "--port", str(port)]
     server = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
