@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from instructseg.convert.mask2former import load_mask2former
 from instructseg.convert.official import load_official
 from instructseg.model import InstructSeg, preset
-from instructseg.processing.conversation import RunLengths
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role
 from tests import golden_post, golden_stages, golden_train
 from tests.golden_stages import Pair
@@ -112,7 +111,8 @@ def inputs_of(golden: Golden, case: str, references: bool = True) -> ModelInputs
     clip = clip if references else clip[:, :1]
     seg = torch.from_numpy(arrays[f"{case}.images"]) if f"{case}.images" in arrays else None
     count = clip.shape[1] - 1
-    lengths = RunLengths(config.num_image_tokens, max(count, 1) * config.ovp_queries, config.num_queries)
+    temporal = max(count, 1) * config.ovp_queries
+    lengths = {Role.IMAGE: config.num_image_tokens, Role.TEMPORAL: temporal, Role.MASK: config.num_queries}
     rows = []
     for row, real in enumerate(arrays[f"{case}.attention_mask"]):
         ids, labels = (arrays[f"{case}.{name}"][row, : real.sum()].tolist() for name in ("input_ids", "labels"))

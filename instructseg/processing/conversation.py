@@ -12,7 +12,7 @@ constant ``:`` before it and, from the second round of a dialogue on, misses the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,23 +43,9 @@ _PLACEHOLDER = re.compile("(" + "|".join((IMAGE, TEMPORAL, REFER, MASK, EXPLANAT
 _RUN_ROLES = {IMAGE: Role.IMAGE, TEMPORAL: Role.TEMPORAL, MASK: Role.MASK}
 
 
-@dataclass(frozen=True)
-class RunLengths:
-    """Number of positions of each placeholder of a sequence.
-
-    Attributes:
-        image: SigLIP tokens of the key frame.
-        temporal: perceiver tokens of all its reference frames together.
-        mask: object queries.
-    """
-
-    image: int
-    temporal: int
-    mask: int
-
-    def of(self, role: Role) -> int:
-        """The length of the run of ``role``."""
-        return {Role.IMAGE: self.image, Role.TEMPORAL: self.temporal, Role.MASK: self.mask}[role]
+RunLengths = Mapping[Role, int]
+"""Positions of each placeholder: SigLIP tokens of the key frame (``IMAGE``), perceiver tokens of all its
+reference frames together (``TEMPORAL``) and object queries (``MASK``)."""
 
 
 @dataclass
@@ -87,7 +73,7 @@ class Sequences:
 
     def run(self, role: Role, lengths: RunLengths) -> None:
         """Appends positions for embeddings of the model."""
-        self.tokens([0] * lengths.of(role), role)
+        self.tokens([0] * lengths[role], role)
 
 
 @dataclass(frozen=True)

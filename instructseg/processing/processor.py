@@ -14,7 +14,6 @@ import torch
 from instructseg.files import read_json
 from instructseg.processing.conversation import (
     PromptStyle,
-    RunLengths,
     Sequences,
     pad_sequences,
     render,
@@ -236,11 +235,11 @@ class InstructSegProcessor:
     ) -> Sequences:
         """One row; raises if it exceeds the language model's length."""
         config = self.config
-        lengths = RunLengths(
-            image=config.num_image_tokens,
-            temporal=config.num_temporal_queries * max(1, num_references),
-            mask=config.num_mask_queries,
-        )
+        lengths = {
+            Role.IMAGE: config.num_image_tokens,
+            Role.TEMPORAL: config.num_temporal_queries * max(1, num_references),
+            Role.MASK: config.num_mask_queries,
+        }
         style = PromptStyle(config.chat, config.system, config.wording)
         if generate:
             row = render_prompt(self.tokenizer, task, instruction, lengths, style=style, explain=explain)

@@ -9,7 +9,6 @@ from instructseg.model.language import KINDS, ChatFormat
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
 from instructseg.processing.conversation import (
     PromptStyle,
-    RunLengths,
     conversation_text,
     render,
     render_prompt,
@@ -17,7 +16,7 @@ from instructseg.processing.conversation import (
 from instructseg.processing.templates import IMAGE, SEG_TOKEN
 from instructseg.structures import IGNORE_LABEL, Role, Task
 
-LENGTHS = RunLengths(image=4, temporal=2, mask=3)
+LENGTHS = {Role.IMAGE: 4, Role.TEMPORAL: 2, Role.MASK: 3}
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "[CLS]", "[SEP]", SEG_TOKEN]
 
 
@@ -59,8 +58,8 @@ def test_rows_of_every_kind_and_task_hold_together(
     chat = KINDS[kind].chat
     style = PromptStyle(chat, "Be brief.")
     row = render(tokenizer, task, "the dog", LENGTHS, style=style, answer="yes", learn_text=True)
-    assert row.roles.count(Role.IMAGE) == LENGTHS.image
-    assert row.roles.count(Role.MASK) == LENGTHS.mask * task.has_mask
+    assert row.roles.count(Role.IMAGE) == LENGTHS[Role.IMAGE]
+    assert row.roles.count(Role.MASK) == LENGTHS[Role.MASK] * task.has_mask
     learned = [token for token, label in zip(row.input_ids, row.labels, strict=True) if label != IGNORE_LABEL]
     assert tokenizer.convert_ids_to_tokens(learned[-1]) == chat.end
     assert not {"<|im_start|>", "[CLS]"} & set(tokenizer.convert_ids_to_tokens(learned))

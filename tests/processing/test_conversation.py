@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from instructseg.processing.conversation import (
     PromptStyle,
-    RunLengths,
     Sequences,
     conversation_text,
     pad_sequences,
@@ -22,7 +21,7 @@ from recipes.nano.language.word_tokenizer import build_tokenizer
 from tests.official_rows import expand_official
 from tests.processing.conftest import CORPUS, GOLDEN
 
-LENGTHS = RunLengths(image=5, temporal=6, mask=3)
+LENGTHS = {Role.IMAGE: 5, Role.TEMPORAL: 6, Role.MASK: 3}
 TOKENIZER = build_tokenizer(CORPUS, 400)
 PROMPTS = json.loads((GOLDEN / "prompts.json").read_text(encoding="utf-8"))["prompts"]
 # name in the golden prompts: task, whether it explains
@@ -55,7 +54,7 @@ def learned(row: Sequences) -> str:
 def official_ids(prompt: str, instruction: str, answer: str) -> list[int]:
     """The official order of work: split the finished prompt, tokenise the chunks, fill in."""
     seg = token_id(TOKENIZER, "[SEG]")
-    runs = {"<image>": LENGTHS.image, "<temporal>": LENGTHS.temporal, "<seg>": LENGTHS.mask}
+    runs = {"<image>": LENGTHS[Role.IMAGE], "<temporal>": LENGTHS[Role.TEMPORAL], "<seg>": LENGTHS[Role.MASK]}
     ids: list[int] = []
     for chunk in re.split("(<image>|<seg>|<refer>|<gt>|<temporal>)", prompt):
         if chunk in runs:
@@ -104,9 +103,9 @@ def test_every_row_is_consistent(task: Task, instruction: str, answer: str, lear
     row = render(TOKENIZER, task, instruction, LENGTHS, explain=explain, answer=answer, learn_text=learn)
     roles = np.array(row.roles)
     assert len(row.input_ids) == len(row.roles) == len(row.labels)
-    assert (roles == Role.IMAGE).sum() == LENGTHS.image
-    assert (roles == Role.TEMPORAL).sum() == LENGTHS.temporal * task.has_mask
-    assert (roles == Role.MASK).sum() == LENGTHS.mask * task.has_mask
+    assert (roles == Role.IMAGE).sum() == LENGTHS[Role.IMAGE]
+    assert (roles == Role.TEMPORAL).sum() == LENGTHS[Role.TEMPORAL] * task.has_mask
+    assert (roles == Role.MASK).sum() == LENGTHS[Role.MASK] * task.has_mask
     assert (roles == Role.REFER).sum() == (len(ids_of(asked)) + 1) * task.has_mask
     assert (roles == Role.PAD).sum() == 0
     places = np.isin(roles, [Role.IMAGE, Role.TEMPORAL, Role.MASK])
@@ -172,7 +171,7 @@ def test_official_rows_expand_as_assembled_by_the_official_code(case: str, refer
                 golden["input_ids"][index][real].tolist(),
                 golden["labels"][index][real].tolist(),
                 refer.tolist(),
-                RunLengths(image=16, temporal=8 * references, mask=10),
+                {Role.IMAGE: 16, Role.TEMPORAL: 8 * references, Role.MASK: 10},
             )
         )
         taken = np.array(rows[-1].roles) == Role.REFER
