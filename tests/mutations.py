@@ -84,7 +84,7 @@ def fault_of(error: BaseException, file: Path) -> str:
         return f"foreign {type(error).__name__}: {text[:200]}"
     if not text.isprintable():
         return f"not one printable line: {text[:300]!r}"
-    if file.parent.name not in text:
+    if not any(name in text for name in (file.name, file.parent.name, file.parent.parent.name)):
         return f"does not say where: {text[:300]}"
     return "" if len(text) < 2000 else f"{len(text)} letters: {text[:200]}"
 
@@ -99,7 +99,6 @@ def faults(file: Path, read: Callable[[Path], Any], seeds: Iterable[int], room: 
         room: bytes that may be mapped.
     """
     raw, found, waiting = file.read_bytes(), [], list(seeds)
-    read(file)
     while waiting:
         done = _in_a_child(file, read, raw, waiting, room, found)
         waiting = waiting[done:]
@@ -133,6 +132,12 @@ def _in_a_child(
 
 
 def _try(file: Path, read: Callable[[Path], Any], raw: bytes, seeds: list[int], room: int, told: Any) -> None:
+    try:  # here, since threads of decoders do not survive a fork
+        file.write_bytes(raw)
+        read(file)
+    except BaseException as error:  # noqa: BLE001
+        print(f"!the intact file is not read: {error!r}", file=told)
+        return
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + room, mapped + room))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -19,13 +19,16 @@ from safetensors.torch import save_file
 
 from instructseg.config import load_config
 from instructseg.convert.readers import open_weights
+from instructseg.data import catalog
 from instructseg.data.custom.custom_images import CustomImages
 from instructseg.data.custom.custom_videos import CustomVideos
 from instructseg.data.datasets.refcoco import RefCoco
+from instructseg.data.records import DataError
 from instructseg.masks import mask_to_rle, save_palette_png
 from instructseg.media import load_image, open_video
 from instructseg.processing.storage import load_tokenizer
 from recipes.nano.language.word_tokenizer import build_tokenizer
+from recipes.nano.layouts.copies import COPIES, write_copies
 from recipes.nano.layouts.images import write_python2_pickle
 from tests.media.clips import frames, make
 from tests.mutations import ROOM, faults
@@ -88,6 +91,10 @@ def table(folder: Path) -> Path:
     )  # fmt: skip
     (folder / "instructions.csv").write_text(rows.getvalue())
     return folder / "instructions.csv"
+
+
+def table_masks(folder: Path) -> Path:
+    return table(folder).with_name("ids.png")
 
 
 def coco(folder: Path) -> Path:
@@ -208,6 +215,26 @@ def read_tokenizer(file: Path) -> None:
     assert all(isinstance(number, int) for number in tokenizer.encode("the red circle"))
 
 
+def copied(name: str, pattern: str, split: str | None = None) -> tuple[Any, Any, int]:
+    """A file of the drawn copy of a data set, whose samples are read through its adapter."""
+
+    def write(folder: Path) -> Path:
+        write_copies(folder / "copy", [name], pictures=1)
+        return sorted((folder / "copy").rglob(pattern))[0]
+
+    def read(file: Path) -> None:
+        top = next(parent for parent in file.parents if parent.name == "copy")
+        part = catalog.open_split(name, top / COPIES[name][0], split)
+        for index in range(min(len(part), 4)):
+            try:
+                _check(part[index].key_frame)
+            except DataError as error:  # another object, a valid one, may be in no frame: the sample is named
+                if "is visible in no frame" not in str(error):
+                    raise
+
+    return write, read, 20
+
+
 CASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], int]] = {
     "png": (image(".png"), read_image, 60),
     "palette png": (
@@ -238,11 +265,29 @@ CASES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], int]] = {
     "numpy pickle": (numpy_pickle, read_weights, 80),
     "yaml": (settings, lambda file: load_config(file), 60),
     "tokenizer": (words, read_tokenizer, 40),
+    "masks of custom images": (table_masks, lambda file: read_custom(file.with_name("instructions.csv")), 40),
+    "grefs": copied("grefcoco", "grefs*.json"),
+    "reasonseg": copied("reasonseg", "val/*.json", "val"),
+    "refytvos": copied("refytvos", "valid/meta_expressions.json", "valid"),
+    "davis texts": copied("refdavis", "Davis17_annot1.txt", "valid"),
+    "masks of davis": copied("refdavis", "480p/bike-packing/00000.png", "valid"),
+    "tracks of revos": copied("revos", "mask_dict.json", "valid"),
+    "meta of mevis": copied("mevis-v2", "valid_u/meta_expressions.json"),
+    "tracks of mevis": copied("mevis-v2", "valid_u/mask_dict.json"),
+    "reasonvos": copied("reasonvos", "meta_expressions.json"),
+    "long-rvos": copied("long-rvos", "valid/meta_expressions.json"),
+    "groundmore": copied("groundmore", "test_v2.json"),
+    "ref-sav": copied("ref-sav", "meta_expressions_valid.json"),
+    "ref-zom": copied("ref-zom", "refs*.p"),
+    "muse": copied("muse", "muse_val.json"),
+    "llava": copied("llava", "*.json"),
+    "vqa": copied("gqa", "*.jsonl"),
+    "mmbench": copied("mmbench", "*.tsv"),
 }
 """Kind of file -> writes one, reads all of it, and mutations in the fast run."""
 
 
-THREADED = {"mp4": 1 << 29, "mkv": 1 << 29, "webm": 1 << 29}
+THREADED = dict.fromkeys(("mp4", "mkv", "webm", "ref-sav"), 1 << 29)
 """Bytes that decoders with threads of their own may map."""
 
 
