@@ -105,3 +105,27 @@ def test_every_command_of_the_pages_is_there(program: Path, tmp_path: Path) -> N
     assert {("image",), ("video",), ("train",), ("data", "check")} <= commands
     for command in sorted(commands):
         assert "Usage" in run(program, *command, "--help", cwd=tmp_path)
+
+
+USERS_PAGES = (
+    "README",
+    "install",
+    "page",
+    "formats",
+    "python",
+    "integrations",
+    "evaluation",
+    "checkpoints",
+    "deployment",
+)
+"""Pages whose blocks are run with the wheel; ``tests/test_readme.py`` says how."""
+
+
+def test_the_pages_run_without_a_clone(program: Path, tmp_path: Path) -> None:
+    for name in ("tests", "recipes", "perf", "docs", "demo", "README.md", "CONTRIBUTING.md", "train_net.py"):
+        (tmp_path / name).symlink_to(ROOT / name)  # of the tests; neither the package nor its configurations
+    (tmp_path / "configs").mkdir()
+    pages = " or ".join(f"{name}.md" for name in USERS_PAGES)
+    words = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/test_readme.py")
+    said = run(program.with_name("python"), *words, "-k", f"test_a_page_runs and ({pages})", cwd=tmp_path)
+    assert f"{len(USERS_PAGES)} passed" in said
