@@ -22,7 +22,8 @@ _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "te
 _REQUEST = re.compile(
     r"(?:(?:please|now|just|only|(?:can|could|would|will) you|i want(?: to (?:see|have))?|i need|i mean|"
     r"let me see|look (?:for|at)|point (?:at|to|out)|pick(?: out)?|cut out|give me(?: the masks? of)?|"
-    r"(?:the )?masks? of|show(?: me)?(?: where)?|where (?:is|are)|do you see|"
+    r"(?:the )?masks? of|show(?: me)?(?: where)?|where (?:is|are|can i find|do you see)|do you see|"
+    r"i am looking for|tell me where|do you know which(?: one)? is|which one is|"
     r"segment|find|mask|highlight|locate|select|mark|outline|detect|track|follow|get)\b[ ,:]*)+"
 )
 _ALL = re.compile(r"(?:the |of )*(?:all|both|each|every|any|everything|everyone|everybody|several|many)\b(?!-)")

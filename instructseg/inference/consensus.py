@@ -18,10 +18,7 @@ _PHRASES = (
     "{}", "find {}", "segment {}", "show me {}", "where {be} {}?", "please mark {}", "locate {}",
     "highlight {}",
 )  # fmt: skip
-_QUESTIONS = (
-    "{}", "please show me: {}", "in this image, {}", "look at the image: {}", "mark the answer: {}",
-    "segment the answer: {}", "find the answer: {}", "point at the answer: {}",
-)  # fmt: skip
+_QUESTIONS = ("{}", "show me: {}", "find: {}", "segment: {}", "please mark: {}")
 _QUESTION = re.compile(r"(?:what|which|who|whom|whose|where|when|why|how)\b")
 MOST_PARAPHRASES = len(_PHRASES)
 """Largest number of paraphrases, the instruction itself among them."""
@@ -35,7 +32,7 @@ def paraphrases(instruction: str, count: int) -> list[str]:
         count: how many, from 1 to :data:`MOST_PARAPHRASES`.
 
     Returns:
-        The instruction first; each text once.
+        The instruction first, each text once; fewer for a question.
     """
     text = description(instruction)
     asked = bool(_QUESTION.match(text))

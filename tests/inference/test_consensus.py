@@ -19,11 +19,19 @@ Nano = tuple[InstructSeg, InstructSegProcessor]
 
 
 @pytest.mark.parametrize(
-    "text", ["the red circle", "Segment all the dogs", "What would roll away?", "where is the cup?", "a dog"]
+    "text",
+    [
+        "the red circle",
+        "Segment all the dogs",
+        "What would roll away?",
+        "where is the cup?",
+        "a dog",
+        "where can I find the cup?",
+    ],
 )
 def test_paraphrases_mean_the_same(text: str) -> None:
     said = paraphrases(text, MOST_PARAPHRASES)
-    assert said[0] == text and len(set(said)) == len(said) >= MOST_PARAPHRASES - 1
+    assert said[0] == text and len(set(said)) == len(said) >= 5
     assert {means_several(one) for one in said} == {means_several(text)}
     assert not any(wants_words(one) for one in said)
     assert paraphrases(text, 3) == said[:3]
