@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from instructseg.media import open_video
 from tests.inference.conftest import checkpoint, nano
 
 __all__ = ["checkpoint", "nano"]
+BUNDLED = hub.DEFAULT_MODEL
 DEMO = Path(__file__).parents[1] / "demo"
 
 
@@ -44,7 +47,10 @@ def test_video(capsys: pytest.CaptureFixture[str]) -> None:
     run("video")
     assert len(open_video("out/demo_overlay.mp4")) == len(open_video(DEMO_VIDEO))
     assert "the red circle moving left: score" in capsys.readouterr().out
-    assert len(list(Path("out/demo_masks").iterdir())) == 1
+    assert {path.name for path in Path("out/demo_masks").iterdir()} == {
+        "1-the-red-circle-moving-left",
+        "times.csv",
+    }
 
 
 def test_image_with_prompts() -> None:
@@ -74,3 +80,21 @@ def test_the_web_page_is_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(sys, "argv", ["app.py", "--help"])
         runpy.run_path(str(DEMO / "app.py"), run_name="__main__")
     assert caught.value.code == 0
+
+
+def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "DEFAULT_MODEL", BUNDLED)
+    notebook = json.loads((DEMO / "tour.ipynb").read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(
+        notebook["cells"]
+    )
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec(compile(cell["source"], cell["id"], "exec"), names)
+    assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == 32
+    assert sorted(path.name for path in Path("tour").iterdir() if not path.name.startswith(".")) == [
+        "result.json",
+        "result_overlay.mp4",
+    ]
