@@ -27,6 +27,9 @@ _DENSEST = {"PNG": 8 * 1032, "GIF": 2731, "JPEG": 4096}
 """The most pixels that a byte of a file gives: by zlib's limit at one bit for a pixel, by the longest strings
 of LZW, and eight times what Huffman codes of one bit for a block reach."""
 
+_WIDEST_CANVAS = 16
+"""The most that the canvas of an animated WebP is larger than what its frames cover."""
+
 
 class BoundedFile(io.BufferedReader):
     """A file whose ``read`` never makes room for more than the file has, whatever a damaged length asks for."""
@@ -122,6 +125,9 @@ def open_pillow(file: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X":  # opening it takes memory for its canvas already
         width, height = (1 + int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
         check_pixels((width, height), max_pixels, str(path))
+        drawn = _drawn_pixels(file)
+        if drawn and width * height > _WIDEST_CANVAS * drawn:
+            raise ValueError(f"{path} is damaged: it announces {height}x{width} pixels and draws on {drawn}")
     problem: Exception | None = None
     for name in FORMATS:
         factory, accepts = Image.OPEN.get(name, (None, None)) if name != "HEIF" else (_heif_reader(), is_heic)
@@ -148,6 +154,20 @@ def _heif_reader() -> Any:
     except ImportError:
         return None
     return HeifImageFile
+
+
+def _drawn_pixels(file: IO[bytes]) -> int:
+    """The area, from the upper left corner, that the frames of an animated WebP cover; 0 without frames."""
+    at, right, bottom = 12, 0, 0
+    file.seek(at)
+    while len(head := file.read(20)) == 20:
+        if head[:4] == b"ANMF":
+            x, y, width, height = (int.from_bytes(head[i : i + 3], "little") for i in (8, 11, 14, 17))
+            right, bottom = max(right, 2 * x + width + 1), max(bottom, 2 * y + height + 1)
+        size = int.from_bytes(head[4:8], "little")
+        at += 8 + size + size % 2
+        file.seek(at)
+    return right * bottom
 
 
 def _check_density(image: Image.Image, path: Path) -> None:

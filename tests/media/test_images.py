@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from instructseg.media import image_size, load_image, open_video, save_image
+from tests.media.clips import frames
 
 
 @pytest.fixture
@@ -228,3 +229,33 @@ def test_a_damaged_pillow_image(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with Image.open(path) as image, pytest.raises(ValueError, match="image is damaged"):
         load_image(image)
+
+
+def test_a_canvas_far_larger_than_its_frames_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "moving.webp"
+    first, *others = (Image.fromarray(frame) for frame in frames(3))
+    first.save(file, save_all=True, append_images=others, duration=100)
+    raw = bytearray(file.read_bytes())
+    assert load_image(file).shape == (48, 64, 3)
+    raw[24:30] = (6000).to_bytes(3, "little") * 2
+    file.write_bytes(raw)
+    with pytest.raises(ValueError, match="announces 6001x6001 pixels and draws on 3072"):
+        load_image(file)
+
+
+def test_images_of_more_pixels_than_their_bytes_can_hold_are_refused(tmp_path: Path) -> None:
+    grain = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(grain).save(tmp_path / "a.jpg")
+    raw = bytearray((tmp_path / "a.jpg").read_bytes())
+    at = raw.index(b"\xff\xc0") + 5
+    raw[at : at + 4] = (8000).to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"a\.jpg is damaged: it announces 8000x8000 pixels, too many for"):
+        load_image(tmp_path / "a.jpg")
+    # what compresses best is no damage
+    Image.new("L", (4000, 4000)).save(tmp_path / "black.png", optimize=True)
+    Image.new("RGB", (4000, 4000)).save(tmp_path / "black.jpg", quality=30)
+    Image.new("P", (4000, 4000)).save(tmp_path / "black.gif")
+    Image.new("1", (4000, 4000)).save(tmp_path / "black.tiff", compression="tiff_lzw")
+    for name in ("black.png", "black.jpg", "black.gif", "black.tiff"):
+        assert not load_image(tmp_path / name).any(), name
