@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.benchmarks.xlsx import read_xlsx
-from instructseg.data.data_files import read_delimited
 from instructseg.jobs.archives import ARCHIVES
 from instructseg.jobs.checks import check_text
 from instructseg.jobs.inputs import IMAGES, VIDEOS, Source, exists, holds
@@ -154,6 +153,8 @@ def _table(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
         header, *cells = read_xlsx(file) or [[]]
         rows: list[Mapping[Any, Any]] = [dict(itertools.zip_longest(header, row)) for row in cells]
     else:
+        from instructseg.data.data_files import read_delimited  # --help does without
+
         columns, lines = read_delimited(file, "\t" if file.suffix.lower() == ".tsv" else ",")
         header, rows = list(columns), [row for _, row in lines]
     named = {str(name).strip().lower(): name for name in header}

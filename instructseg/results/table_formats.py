@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from instructseg.data.data_files import read_delimited
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_to_rle
 from instructseg.prediction import FrameResult
@@ -77,6 +76,8 @@ class BoxTable(Format):
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:
         """See :meth:`Format.gather`."""
+        from instructseg.data.data_files import read_delimited  # --help does without
+
         rows = [row for path in parts.values() for _, row in read_delimited(path)[1]]
         save_csv(target, _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
 
