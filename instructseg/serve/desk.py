@@ -94,8 +94,7 @@ class Desk:
         """The image of an upload, with its answers."""
         worker, asked = self.worker(), _checked(self.limits.check_instructions, instructions)
         async with self._readers, self._saved(file, name) as path:
-            image = await asyncio.to_thread(_checked, self.limits.open_image, path)
-        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+            image, digest = await asyncio.to_thread(self._read, path)
         request = ImageRequest(image, digest, tuple(asked), None if task == "auto" else Task(task), threshold)
         try:
             future = asyncio.wrap_future(worker.submit(request))
@@ -114,7 +113,7 @@ class Desk:
         self, file: BinaryIO, name: str, instructions: list[str], threshold: float | None, stride: int
     ) -> AsyncIterator[VideoSource | FrameResult | int | str]:
         """The video once it is opened and queued, its results, then their number, or an error."""
-        worker, asked = self.worker(), _checked(self.limits.check_instructions, instructions)
+        worker, asked = self.worker(), _checked(self.limits.check_video_instructions, instructions)
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[FrameResult | Exception | None]()
         async with self._saved(file, name) as path:
             video = await asyncio.to_thread(_checked, self.limits.open_video, path)
@@ -139,6 +138,11 @@ class Desk:
                     yield item
             finally:
                 worker.cancel(stream)
+
+    def _read(self, path: Path) -> tuple[np.ndarray, str]:
+        """An image, and the digest by which requests for it are answered together."""
+        image: np.ndarray = np.ascontiguousarray(_checked(self.limits.open_image, path))
+        return image, f"{image.shape}{hashlib.sha256(image.data).hexdigest()}"
 
     async def _frames(
         self, worker: Worker, stream: VideoStream, queue: asyncio.Queue[FrameResult | Exception | None]

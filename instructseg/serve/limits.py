@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.media import VideoSource, image_size, load_image, open_video
+from instructseg.questions import wants_words
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ class Limits:
                 raise ValueError(f"an instruction has {len(text)} characters: give at most {self.length}")
             if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
                 raise ValueError("an instruction has characters that are no text: leave them out")
+        return found
+
+    def check_video_instructions(self, given: Sequence[str]) -> list[str]:
+        """As :meth:`check_instructions`, of a video.
+
+        Raises:
+            ValueError: also where one asks for words.
+        """
+        found = self.check_instructions(given)
+        asked = next((text for text in found if wants_words(text)), None)
+        if asked is not None:
+            raise ValueError(f"'{asked}' asks for words, which are written about images only")
         return found
 
     def open_image(self, path: Path) -> np.ndarray:

@@ -118,7 +118,7 @@ class Page:
         Raises:
             ValueError: a mistake of the visitor, in a sentence, or the time is over.
         """
-        prompts = self._prompts(text)
+        prompts = self.limits.check_video_instructions(self._prompts(text))
         video = self.limits.open_video(_uploaded(path, "video"))
         name, end = Path(str(path)).stem[:80], time.monotonic() + self.limits.video_seconds
         seen, shown = [0] * len(prompts), -SHOWN_EVERY

@@ -26,6 +26,12 @@ def test_instructions_are_cleaned_and_checked() -> None:
             limits.check_instructions(given)
 
 
+def test_a_video_is_not_asked_for_words() -> None:
+    assert Limits().check_video_instructions(["the red circle"]) == ["the red circle"]
+    with pytest.raises(ValueError, match="'how many\\?' asks for words, which are written about images only"):
+        Limits().check_video_instructions(["the red circle", "how many?"])
+
+
 def test_an_image_within_the_limits_is_read(tmp_path: Path) -> None:
     path = tmp_path / "upload.png"
     path.write_bytes(png(1))

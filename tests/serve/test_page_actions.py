@@ -122,6 +122,7 @@ def test_mistakes_are_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
         (still("photo.png", "a\n" * 300), "300 instructions are too many"),
         (moving(None), "no video yet"),
         (moving("bad.mp4"), "bad.mp4"),
+        (moving("clip.mp4", "how many?"), "asks for words"),
         (moving("clip.mp4"), "5 frames: cut it to at most 4"),
         (lambda: page.answers("", ["a"]), "no image yet"),
     ):

@@ -105,6 +105,13 @@ def test_a_wrong_request_is_told_in_a_sentence(
     assert said in text and "\n" not in text and "/tmp" not in text
 
 
+def test_a_question_about_a_video_is_refused(client: Any, video: Path) -> None:
+    reply = client.post(
+        "/v1/video", files={"file": video.read_bytes()}, data={"instructions": "how many are there?"}
+    )
+    assert reply.status_code == 422 and "asks for words" in reply.json()["detail"]
+
+
 def test_other_doors(client: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     model = client.get("/v1/model").json()
