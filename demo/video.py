@@ -37,8 +37,8 @@ def main() -> None:
 
     def counted(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
         for result in results:
-            for row, one in zip(scores, result.predictions, strict=True):
-                row.append(one.score)
+            for place, row in enumerate(scores):
+                row.append(result.of(place)[0].score)  # the best, where several fit
             yield result
 
     try:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from instructseg import DEMO_IMAGE, DEMO_VIDEO, hub
 from instructseg.media import open_video
@@ -51,6 +52,12 @@ def test_video(capsys: pytest.CaptureFixture[str]) -> None:
         "1-the-red-circle-moving-left",
         "times.csv",
     }
+
+
+def test_video_of_several_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (48, 40), "red").save("0.png")
+    run("video", "--input", "0.png", "--prompt", "all the circles", "--threshold", "0")
+    assert "all the circles: score" in capsys.readouterr().out
 
 
 def test_image_with_prompts() -> None:
