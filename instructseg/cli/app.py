@@ -18,9 +18,10 @@ from instructseg.cli.export import export_app
 from instructseg.cli.options import with_job
 from instructseg.cli.servers import app_command, serve_command
 from instructseg.cli.show_config import config_app
+from instructseg.jobs.batch import run_ray, run_share
 from instructseg.jobs.faults import DEBUG
-from instructseg.jobs.inputs import find_images, find_videos
-from instructseg.jobs.job import Job
+from instructseg.jobs.inputs import find_all, find_images, find_videos
+from instructseg.jobs.job import IMAGE, VIDEO, Job
 from instructseg.jobs.run_summary import show, show_all
 from instructseg.jobs.segment import segment_images, segment_video, segment_videos
 from instructseg.jobs.words import parse_words, read_classes
@@ -67,6 +68,14 @@ VideoWords = Annotated[
     typer.Argument(
         metavar="INPUT... PROMPT",
         help="Videos, folders of frames or of videos, or images; then prompts.",
+        show_default=False,
+    ),
+]
+BatchWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT... PROMPT",
+        help="Folders, files, WebDataset shards (.tar) and Parquet tables; then prompts.",
         show_default=False,
     ),
 ]
@@ -125,6 +134,34 @@ def video_command(job: Job, words: VideoWords = None, prompt: PromptOption = Non
     asked = parse_words(words or (), classes or prompt or (), job.prompts, job.yes)
     found = find_videos(asked.sources, job.recursive, asked.own)
     show_all(segment_videos(found, asked.prompts, job), job.json, "videos")
+
+
+@app.command("batch")
+@with_job("video")
+def batch_command(
+    job: Job,
+    words: BatchWords = None,
+    prompt: PromptOption = None,
+    ray: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address, or local.", metavar="ADDRESS")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Workers of Ray.", min=1)] = 2,
+) -> None:
+    """Segment many images and videos over processes (torchrun) or machines (Ray).
+
+    instructseg batch photos shards/*.tar "the red circle" --ray local --format coco
+    """
+    asked = parse_words(words or (), prompt or (), job.prompts, job.yes)
+    for source in asked.sources:
+        if isinstance(source, str):
+            raise ValueError(f"{source}: a batch reads files that all processes reach; download it first")
+    images, videos = find_all(asked.sources, job.recursive, asked.own)
+    found = {IMAGE: images, VIDEO: videos}
+    if ray is None:
+        summaries = run_share(found, asked.prompts, job)
+    else:
+        summaries = run_ray(found, asked.prompts, job, ray, workers)
+    show_all(summaries, job.json, "inputs")
 
 
 @app.command("demo")

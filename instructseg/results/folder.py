@@ -121,9 +121,9 @@ class ResultFolder:
         for plan in self.todo:
             self._check_room(plan)
         self._plans = plans
-        self._gathered = {} if single else _gathered(output, plans)
+        self._output = output
         if self._manifest is not None:
-            check_room(self._manifest, dict.fromkeys(self._gathered.values()))
+            check_room(self._manifest, dict.fromkeys(_gathered(output, plans).values()))
         self._begun = False
 
     def __enter__(self) -> ResultFolder:
@@ -157,15 +157,19 @@ class ResultFolder:
         if self._manifest is not None and self._begun and plan.places.paths:
             self._manifest.finish(plan.places.paths, self._job(plan), complete)
 
-    def gather(self) -> list[Path]:
+    def gather(self, others: Sequence[ResultFolder] = ()) -> list[Path]:
         """Writes the files about all inputs, of formats that have one, from the results that are there.
+
+        Args:
+            others: of further inputs with results in the same folder.
 
         Returns:
             The files.
         """
         written = []
-        for name, path in self._gathered.items():
-            parts = {plan.item.name: plan.places.targets[name] for plan in self._plans}
+        plans = [plan for one in (self, *others) for plan in one._plans]
+        for name, path in (_gathered(self._output, plans) if self._manifest else {}).items():
+            parts = {plan.item.name: plan.places.targets[name] for plan in plans if name in plan.places.targets}
             done = {item: part for item, part in parts.items() if part.exists()}
             if done and self._manifest is not None:
                 self._manifest.begin({path: None})
