@@ -74,7 +74,7 @@ def test_a_worker_keeps_its_system() -> None:
 
 def test_shares_of_torchrun(checkpoint: Path) -> None:
     inputs(6)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     command += ["-m", "instructseg", "batch", "photos", "the star", "-f", "rle,csv", "--model", str(checkpoint)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
