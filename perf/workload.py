@@ -23,7 +23,7 @@ import torch
 from transformers import initialization
 
 from instructseg.files import write_json_atomic
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.model import InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
@@ -116,7 +116,7 @@ def build(
     torch.manual_seed(seed)
     large = config.text_config.hidden_size >= _LARGE
     with torch.device(device), initialization.no_init_weights() if large else nullcontext():  # drawing is slow
-        model = InstructSeg(config).eval()
+        model = InstructSeg(config).eval().to(device)  # what torch.Tensor makes is on the CPU in any case
         block = torch.randn(_CHUNK)
     kept = tuple(InstructSeg._keep_in_fp32_modules_strict or ())
     with torch.no_grad():
@@ -212,7 +212,7 @@ def weights_digest(folder: str | Path | None = None) -> str:
     Args:
         folder: of the model; ``None`` for the bundled one. A repository of the hub is named instead.
     """
-    files = sorted(Path(folder or DEFAULT_MODEL).glob("*.safetensors"))
+    files = sorted(Path(folder or DRAWN_MODEL).glob("*.safetensors"))
     if not files:
         return str(folder)
     whole = hashlib.sha256()

@@ -99,3 +99,8 @@ def test_a_device_counts_arithmetic_and_time() -> None:
     assert device.seconds(lambda: time.sleep(0.01), 1) >= 0.01
     assert device.measure_rates(64)["bfloat16"] == device.rate > 0
     assert process_seconds() > 0
+
+
+def test_every_weight_and_buffer_is_made_on_the_device() -> None:
+    model, _ = build(configuration("nano"), device="meta")
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
