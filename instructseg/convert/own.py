@@ -12,7 +12,7 @@ from instructseg.convert.readers import Weights, open_weights
 from instructseg.convert.safetensors_file import check_types
 from instructseg.model import InstructSeg, InstructSegConfig
 from instructseg.model.config_file import built_on_meta, read_config
-from instructseg.model.quantized import check_quantization, is_block_weight, quantize_model, quantized_tensors
+from instructseg.model.quantized import check_quantization, is_quantized, quantize_model, quantized_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -115,7 +115,7 @@ def loaded_parts(
     name: str, tensor: torch.Tensor, dtype: torch.dtype, quantize: str | None
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Tensors of a model of ``dtype`` made from our tensor ``name``; copies, so that no file stays mapped."""
-    if quantize is not None and is_block_weight(name):
+    if quantize is not None and is_quantized(name):
         yield from quantized_tensors(name, tensor, quantize).items()
         return
     kept = kept_type(name, dtype) if tensor.is_floating_point() else tensor.dtype

@@ -6,8 +6,9 @@ multiplied as integers (the vector-wise scheme of LLM.int8(), arXiv 2208.07339, 
 ``int4``: one scale per 32 weights, which are multiples -8 .. 7 of it (as ``Q4_0`` of ggml); they are unpacked
 at each use, which saves memory but no time.
 
-Only the linear layers of the language model's blocks are quantized: embeddings, norms, the output table, mask
-queries and the vision side keep their type. For inference: the weights have no gradient.
+Only the linear layers of the language model's blocks are quantized, and the word table of an encoder, which
+has no output table, always to 8 bits. Norms, other embeddings, mask queries and the vision side keep their
+type. For inference: the weights have no gradient.
 """
 
 from __future__ import annotations
@@ -131,6 +132,22 @@ class Int4Linear(nn.Module):
         return out if self.bias is None else out.add_(self.bias)
 
 
+class Int8Embedding(nn.Module):
+    """An embedding table with 8-bit rows, ``int8[N, D]``, and a scale each, ``float[N]``."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = rows, width
+        self.weight: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("weight", torch.zeros(rows, width, dtype=torch.int8))
+        self.register_buffer("scale", torch.ones(rows))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """``int64[...]`` to ``float[..., D]``, in the type of the scales."""
+        return self.weight[ids].to(self.scale.dtype) * self.scale[ids].unsqueeze(-1)
+
+
 LAYERS: dict[str, type[Int8Linear] | type[Int4Linear]] = {"int8": Int8Linear, "int4": Int4Linear}
 """The layer of each :data:`Quantization`."""
 
@@ -151,15 +168,25 @@ def is_block_weight(name: str) -> bool:
     )
 
 
+def is_quantized(name: str) -> bool:
+    """Whether a tensor of the whole model is replaced by a quantized one: of a block, or of a word table."""
+    return is_block_weight(name) or _is_table(name)
+
+
+def _is_table(name: str) -> bool:
+    tables = (table for kind in KINDS.values() for table in kind.quantized_tables)
+    return any(name == f"language.{table}.weight" for table in tables)
+
+
 def quantized_tensors(name: str, weight: torch.Tensor, quantization: str) -> dict[str, torch.Tensor]:
-    """The tensors that take the place of one linear layer's ``weight``, under the names of the whole model.
+    """The tensors that take the place of one layer's ``weight``, under the names of the whole model.
 
     Raises:
         ValueError: the number of inputs does not suit ``int4``; the tensor is named.
     """
     layer = name.removesuffix(".weight")
     try:
-        parts = LAYERS[quantization].quantize(weight)
+        parts = (Int8Linear if _is_table(name) else LAYERS[quantization]).quantize(weight)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return {f"{layer}.{part}": value for part, value in parts.items()}
@@ -171,6 +198,10 @@ def place_quantized(language: LanguageModel, quantization: str) -> None:
     for name, linear in _block_linears(language):
         layer = LAYERS[quantization](linear.in_features, linear.out_features, linear.bias is not None)
         language.set_submodule(name, layer)
+    for name in language.quantized_tables:
+        table = language.get_submodule(name)
+        assert isinstance(table, nn.Embedding)
+        language.set_submodule(name, Int8Embedding(table.num_embeddings, table.embedding_dim))
 
 
 @torch.no_grad()
@@ -195,6 +226,13 @@ def quantize_language(language: LanguageModel, quantization: str) -> None:
         for part, value in LAYERS[quantization].quantize(linear.weight).items():
             setattr(layer, part, value.to(linear.weight.dtype) if value.is_floating_point() else value)
         language.set_submodule(name, layer)
+    for name in language.quantized_tables:
+        table = language.get_submodule(name)
+        assert isinstance(table, nn.Embedding)
+        rows = Int8Embedding(table.num_embeddings, table.embedding_dim)
+        for part, value in Int8Linear.quantize(table.weight).items():
+            setattr(rows, part, value.to(table.weight.dtype) if value.is_floating_point() else value)
+        language.set_submodule(name, rows)
 
 
 def quantize_model(model: Any, quantization: str) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 
 from instructseg.model import InstructSeg, InstructSegConfig
-from instructseg.model.quantized import GROUP, is_block_weight
+from instructseg.model.quantized import GROUP, is_block_weight, is_quantized
 from instructseg.out_of_memory import gib
 
 _CHOICES = (
@@ -62,10 +62,11 @@ def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantize: str | 
     for name, tensor in state.items():
         size = 4 if name.startswith(kept) else dtype.itemsize
         nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
-        if quantize and is_block_weight(name):
+        if quantize and is_quantized(name):
             outputs, inputs = tensor.shape
-            scales = outputs if quantize == "int8" else outputs * inputs // GROUP
-            nbytes = tensor.numel() // (1 if quantize == "int8" else 2) + scales * size
+            four_bits = quantize == "int4" and is_block_weight(name)
+            scales = outputs * inputs // GROUP if four_bits else outputs
+            nbytes = tensor.numel() // (2 if four_bits else 1) + scales * size
         parts[name.partition(".")[0]] += nbytes
     return dict(parts)
 

@@ -163,14 +163,17 @@ class InstructSegProcessor:
         return text.replace(SEG_TOKEN, "").strip()
 
     def strange_words(self, texts: Sequence[str]) -> list[str]:
-        """Words that the tokenizer splits into pieces, each once.
+        """Words that the weights do not know, each once.
 
-        Unknown to a small model; a large vocabulary splits many known words too.
+        Those that were not met in training (``config.words``), where that is known; otherwise those that the
+        tokenizer splits into pieces: unknown to a small model, but a large vocabulary splits many known ones.
         """
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None and backend.normalizer is not None:  # some words are replaced by others
             texts = [backend.normalizer.normalize_str(text) for text in texts]
         words = dict.fromkeys(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
+        if self.config.words:
+            return [word for word in words if word not in self.config.words and not word.isdigit()]
         split = self.tokenizer.tokenize
         return [word for word in words if len(split(f" {word}")) > 1 and len(split(word)) > 1]
 

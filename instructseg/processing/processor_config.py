@@ -35,6 +35,7 @@ class ProcessorConfig:
             ``None`` for 1.
         instance_threshold: score (0..1) from which a query is an object where all are asked for, fitted
             likewise; ``None`` for 0.5.
+        words: that the weights have met in training, in lower case; empty where that is not known.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
         clip_mean, clip_std: of SigLIP, per channel, of values 0..1.
@@ -53,6 +54,7 @@ class ProcessorConfig:
     presence_threshold: float | None = None
     presence_temperature: float | None = None
     instance_threshold: float | None = None
+    words: tuple[str, ...] = ()
     seg_mean: RGB = MaskBranchPixels.mean
     seg_std: RGB = MaskBranchPixels.std
     pad_value: int = MaskBranchPixels.pad_value

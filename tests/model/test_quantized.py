@@ -18,6 +18,7 @@ from instructseg.model.quantized import (
     quantize_language,
     quantize_model,
 )
+from instructseg.model.weight_size import weight_bytes
 from instructseg.pretrained import from_pretrained
 from tests.model.conftest import batch, tiny_model
 
@@ -112,6 +113,33 @@ def test_quantizing_while_reading_is_quantizing_in_memory(kind: str, tmp_path: P
         assert state.keys() == model.state_dict().keys()
         for name, value in model.state_dict().items():
             assert state[name].dtype == value.dtype and torch.equal(state[name], value), name
+
+
+BERT: dict[str, object] = {
+    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "vocab_size": 60, "max_position_embeddings": 512,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_the_word_table_of_an_encoder_is_quantized_too(kind: str, tmp_path: Path) -> None:
+    model = tiny_model(text_config=BERT)
+    table = model.language.word_table().weight.detach().clone()
+    model.save_pretrained(tmp_path / "full")
+    expected = weight_bytes(model.config, torch.float32, kind)
+    quantize_model(model, kind)
+    ids = torch.tensor([[3, 7], [0, 59]])
+    rows = model.language.word_table()(ids)
+    step = table.abs().amax(1) / 127
+    assert ((rows - table[ids]).abs().amax(-1) <= step[ids] / 2 + 1e-6).all()
+    read = from_pretrained(tmp_path / "full", quantize=kind)
+    model.save_pretrained(tmp_path / "small")
+    stored = InstructSeg.from_pretrained(tmp_path / "small")
+    for one in (read, stored):
+        for name, value in model.state_dict().items():
+            assert torch.equal(one.state_dict()[name], value), name
+    held = sum(v.nbytes for name, v in model.state_dict().items() if name.startswith("language."))
+    assert held == expected["language"]
 
 
 def test_adapters_are_merged_first(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class BertLanguageModel(LanguageModel, BertPreTrainedModel):
     blocks = "model.encoder.layer."
     block_class = "BertLayer"
     block_linears = frozenset({"query", "key", "value", "dense"})
+    quantized_tables = frozenset({"model.embeddings.word_embeddings"})
     base_model_prefix = "model"
     published_names = {r"^bert\.": "model."}  # noqa: RUF012
     """Patterns of names in published files -> names here."""

@@ -69,6 +69,7 @@ class LanguageModel(nn.Module):
         blocks: prefix of the blocks' names.
         block_class: class name of a block, which is not split over devices.
         block_linears: names of the linear layers in a block, which quantization replaces.
+        quantized_tables: embedding tables that are quantized too; not one that is also the output table.
         model: the part between input embeddings and last hidden states.
     """
 
@@ -79,6 +80,7 @@ class LanguageModel(nn.Module):
     blocks: ClassVar[str]
     block_class: ClassVar[str]
     block_linears: ClassVar[frozenset[str]]
+    quantized_tables: ClassVar[frozenset[str]] = frozenset()
     model: Any
 
     @staticmethod
