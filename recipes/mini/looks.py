@@ -92,3 +92,13 @@ class Look:
         across, down = self.gap(other)
         left, top, right, bottom = self.box
         return max(0.0, -across) * max(0.0, -down) / max(1e-9, (right - left) * (bottom - top))
+
+    def stands_on(self, other: Look) -> bool:
+        """Whether most of what is right below its lowest rows belongs to the other."""
+        height = self.mask.shape[0]
+        bottom, step = round(self.box[3] * height), max(2, height // 60)
+        rows: np.ndarray = np.any(self.mask[max(0, bottom - 3 * step) : bottom], axis=0)
+        below = other.mask[bottom : bottom + step]
+        if not len(below) or rows.sum() < 3:
+            return False
+        return bool(np.any(below[:, rows], axis=0).mean() > 0.6)

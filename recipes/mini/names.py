@@ -18,15 +18,15 @@ from torch.nn import functional as F
 from instructseg.criterion.losses import dice_loss, mask_loss
 from instructseg.criterion.matcher import Matches, match
 from instructseg.criterion.points import PointSampler, sample_points
-from instructseg.criterion.targets import TargetBatch
 from instructseg.model import InstructSeg
 from instructseg.model.vmtf import masked_mean
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets
 from recipes.lesson import LessonOutput
+from recipes.mini.packing import PackedViews, pack_views
 from recipes.mini.photographs import Photograph, Photographs
 from recipes.mini.views import View, draw_view
-from recipes.mini.words import GROUPS, MAIN, PURPOSES, SYNONYMS, UNCOUNTED, compatible, plural
+from recipes.mini.words import GROUPS, MAIN, PEOPLE, PURPOSES, SYNONYMS, UNCOUNTED, compatible, plural
 
 UNKNOWN = -1.0
 """In a table of names: right or wrong, nobody knows."""
@@ -64,6 +64,7 @@ def all_phrases() -> list[Phrase]:
                     f"all the {plural(word)}",
                 ]
             phrases += [Phrase(text, kinds) for text in forms]
+    phrases += [Phrase(f"the {word}", frozenset({"person"})) for word in PEOPLE]
     for word, kinds in GROUPS.items():
         phrases += [Phrase(text, kinds) for text in (f"the {word}", word, plural(word))]
     phrases += [Phrase(text, kinds) for text, kinds in PURPOSES.items()]
@@ -75,29 +76,26 @@ class NamedViews:
     """F views with K phrases; N regions in the fullest of them.
 
     Attributes:
-        seg_pixels: ``float[F, 3, S, S]``.
-        targets: the masks, view by view.
+        views: pixels and masks.
         phrases: ``int64[K]``, numbers of :func:`all_phrases`.
         named: ``float[F, N, K]``, 1 where the phrase names the region, 0 where not, or :data:`UNKNOWN`.
         others: ``float[F, K]``, the same for whatever else is in the view: 0 or :data:`UNKNOWN`.
         labels: ``None``: no text is learned.
     """
 
-    seg_pixels: torch.Tensor
-    targets: tuple[MaskTargets, ...]
+    views: PackedViews
     phrases: torch.Tensor
     named: torch.Tensor
     others: torch.Tensor
     labels: None = None
 
     def __len__(self) -> int:
-        return len(self.seg_pixels)
+        return len(self.views)
 
     def to(self, device: torch.device | str) -> NamedViews:
         """Moves the tensors to ``device``."""
-        moved = {name: getattr(self, name).to(device) for name in ("seg_pixels", "phrases", "named", "others")}
-        targets = tuple(MaskTargets(one.masks.to(device)) for one in self.targets)
-        return replace(self, **moved, targets=targets)
+        moved = {name: getattr(self, name).to(device) for name in ("views", "phrases", "named", "others")}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -130,16 +128,15 @@ class NamedSource:
         views = [draw_view(rng, photograph, most) for photograph in chosen]
         numbers = self._phrases(rng, views)
         asked = [self.phrases[number] for number in numbers]
-        pixels, targets = zip(*(self._prepared(view) for view in views), strict=True)
-        fullest = max(len(view.regions) for view in views)
-        named = torch.full((self.count, fullest, len(asked)), UNKNOWN)
+        packed = pack_views(self.processor, views)
+        named = torch.full((*packed.masks.shape[:2], len(asked)), UNKNOWN)
         for row, view in enumerate(views):
             for column, region in enumerate(view.regions):
                 named[row, column] = torch.tensor([phrase.says(region.category) for phrase in asked])
         others = torch.tensor(
             [[self._others(p, v, phrase) for phrase in asked] for p, v in zip(chosen, views, strict=True)]
         )
-        return NamedViews(torch.stack(pixels), targets, torch.tensor(numbers), named, others), []
+        return NamedViews(packed, torch.tensor(numbers), named, others), []
 
     def names(self, index: int) -> Sequence[str]:
         """Files of batch ``index``."""
@@ -166,12 +163,6 @@ class NamedSource:
         found = [int(n) for group in fitting.values() for n in rng.permutation(group)[:2]]
         return sorted({*found, *(int(n) for n in rng.permutation(others)[: self.absent])})
 
-    def _prepared(self, view: View) -> tuple[torch.Tensor, MaskTargets]:
-        pixels, geometry = self.processor.encode_key_frame(view.frame)
-        masks = [self.processor.mask_branch.resize_mask(mask, geometry) for mask in view.masks]
-        stacked = np.stack(masks) if masks else np.zeros((0, *geometry.padded), np.uint8)
-        return pixels, MaskTargets(torch.from_numpy(stacked == 1))
-
     def _others(self, photograph: Photograph, view: View, phrase: Phrase) -> float:
         """0 where everything that the phrase names is among the regions, so that nothing else is it."""
         if phrase.main:
@@ -197,9 +188,9 @@ class NamesLesson(nn.Module):
     def forward(self, batch: NamedViews, aux: bool = True) -> LessonOutput:
         """Losses of a batch."""
         model, decoder = self.model, self.model.mask_decoder
-        features = model.encode_frame(seg_pixels=batch.seg_pixels)
+        features = model.encode_frame(seg_pixels=batch.views.pixels())
         assert features.mask_features is not None
-        truth = TargetBatch.pack(batch.targets, features.mask_features)
+        truth = batch.views.truth()
         tokens = model.mask_queries.new_zeros(len(batch), *model.mask_queries.shape)
         unasked = tokens.new_zeros(len(batch), model.config.decoder_dim)
         embedded: list[torch.Tensor] = []

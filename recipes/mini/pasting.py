@@ -10,8 +10,9 @@ import numpy as np
 from recipes.mini.photographs import Photograph, Region
 from recipes.mini.views import View
 
-LEAST_AREA, MOST_AREA = 0.02, 0.35
+LEAST_AREA, MOST_AREA = 0.006, 0.35
 """Of an object that is cut out, as shares of its photograph."""
+MOST_ENLARGED = 2.0
 MOST_HIDDEN = 0.5
 """Share of an object that a cut-out may hide."""
 
@@ -40,6 +41,7 @@ def paste(
         share * (height * width / max(1, mask.sum())) ** 0.5,
         height * 0.9 / mask.shape[0],
         width * 0.9 / mask.shape[1],
+        MOST_ENLARGED,
     )
     size = (max(4, int(mask.shape[1] * scale)), max(4, int(mask.shape[0] * scale)))
     piece = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

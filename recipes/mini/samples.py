@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
+import torch
 
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import MaskTargets, ModelInputs, Sample, Task
-from recipes.mini.instructions import Asked, Known, ask, known
+from instructseg.structures import MaskTargets, Sample, Task
+from recipes.mini.instructions import ask
+from recipes.mini.known import Asked, Known, known
+from recipes.mini.packing import pack_views, raw
 from recipes.mini.pasting import cut_out, paste
 from recipes.mini.photographs import Photograph, Photographs, Region
 from recipes.mini.views import View, draw_view
+from recipes.mini.whole import NO_CATEGORY, InstructedViews
 from recipes.mini.wording import worded
-from recipes.mini.words import UNCOUNTED
+from recipes.mini.words import SYNONYMS, UNCOUNTED
 
+MOST_REFERENCES = 4
+OTHER_KIND = 0.5
+"""Share of the pasted objects that are of any kind, not one that is in the view already."""
+_PLACES = {category: place for place, category in enumerate(SYNONYMS)}
 TRIES = 12
 """Photographs looked at for one whose rules have something to ask."""
 
@@ -33,8 +42,9 @@ class InstructedSource:
         views: of a batch.
         asked: instructions of a view, at most.
         seed: of all of it.
-        pasted: share of the views that get another object of a kind that is in them.
+        pasted: share of the views that get another object.
         several: share of the views whose photograph has two objects of a kind.
+        moving: share of the batches whose views have reference frames, as of a camera that moves.
     """
 
     photographs: Photographs
@@ -43,17 +53,54 @@ class InstructedSource:
     views: int
     asked: int
     seed: int
-    pasted: float = 0.25
+    pasted: float = 0.4
     several: float = 0.4
+    moving: float = 0.25
 
-    def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
-        """Inputs and, row by row, their targets."""
-        samples = self.samples(index)
-        return self.processor(samples, training=True), self.processor.targets(samples)
+    def batch(self, index: int) -> tuple[InstructedViews, list[MaskTargets]]:
+        """Views with their instructions; the truth is in the batch, so there are no targets beside it."""
+        rng = np.random.default_rng([self.seed, index])
+        drawn = [self._view(rng) for _ in range(self.views)]
+        views = [what.view for _, what, _ in drawn]
+        references = int(rng.integers(1, MOST_REFERENCES + 1)) if rng.random() < self.moving else 0
+        packed = pack_views(self.processor, views)
+        rows = [(number, one) for number, (_, _, asked) in enumerate(drawn) for one in asked]
+        input_ids, roles = self.processor.encode_text(
+            [worded(rng, one.text) for _, one in rows], Task.RVOS if references else Task.RES, references
+        )
+        answers = np.zeros((len(rows), packed.masks.shape[1]), bool)
+        for row, (_, one) in enumerate(rows):
+            answers[row, list(one.answers)] = True
+        return InstructedViews(
+            packed,
+            torch.stack([self._clips(rng, view.frame, references) for view in views]),
+            self._cells(views, packed.masks.shape[1]),
+            input_ids,
+            roles,
+            _categories(views, packed.masks.shape[1]),
+            torch.tensor([number for number, _ in rows]),
+            torch.from_numpy(answers),
+            tuple(one.kind for _, one in rows),
+        ), []
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the samples of batch ``index``."""
         return [sample.name for sample in self.samples(index)]
+
+    def _clips(self, rng: np.random.Generator, frame: np.ndarray, references: int) -> torch.Tensor:
+        """``uint8[1+R, 3, S, S]``: the frame, and itself as a moving camera sees it at other times."""
+        shown = [frame, *(_moved(rng, frame) for _ in range(references))]
+        return torch.stack([raw(self.processor.encode_clip(one)) for one in shown])
+
+    def _cells(self, views: Sequence[View], most: int) -> torch.Tensor:
+        """``float[F, N, P]``, see :class:`InstructedViews`."""
+        side = round(self.processor.config.num_image_tokens**0.5)
+        cells = np.zeros((len(views), most, side, side), np.float32)
+        for row, view in enumerate(views):
+            for column, mask in enumerate(view.masks):
+                shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+                cells[row, column] = shares
+        return torch.from_numpy(cells).flatten(2)
 
     def samples(self, index: int) -> list[Sample]:
         """The rows of batch ``index``, view by view."""
@@ -115,8 +162,10 @@ class InstructedSource:
         return found
 
     def _with_another(self, rng: np.random.Generator, photograph: Photograph, view: View) -> View:
-        """The view with one or two more objects of a kind that is in it, where they find a place."""
+        """The view with one or two more objects of a kind, where they find a place."""
         kinds = sorted({r.category for r in view.regions if r.single and r.category in self._singles})
+        if photograph.complete == "all" and rng.random() < OTHER_KIND:
+            kinds = sorted(self._singles)  # rare kinds as often as usual ones
         if not kinds or photograph.complete == "some":
             return view
         kind = str(rng.choice(kinds))
@@ -126,6 +175,26 @@ class InstructedSource:
             if cut is not None:
                 view = paste(rng, view, kind, cut) or view
         return view
+
+
+def _categories(views: Sequence[View], most: int) -> torch.Tensor:
+    """``int64[F, N]``, see :class:`InstructedViews`: places in :data:`SYNONYMS`."""
+    found = torch.full((len(views), most), NO_CATEGORY)
+    for row, view in enumerate(views):
+        for column, region in enumerate(view.regions):
+            found[row, column] = _PLACES.get(region.category, NO_CATEGORY)
+    return found
+
+
+def _moved(rng: np.random.Generator, frame: np.ndarray) -> np.ndarray:
+    """The frame from a little farther off, nearer or beside."""
+    height, width = frame.shape[:2]
+    scale = float(np.exp(rng.uniform(-0.15, 0.15)))
+    x, y = rng.uniform(-0.12, 0.12, 2) * (width, height)
+    move = np.array(
+        [[scale, 0, (1 - scale) * width / 2 + x], [0, scale, (1 - scale) * height / 2 + y]], np.float32
+    )
+    return cv2.warpAffine(frame, move, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
 def _sample(rng: np.random.Generator, photograph: Photograph, what: Known, asked: Asked) -> Sample:

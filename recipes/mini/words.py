@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 
 def _set(words: str) -> frozenset[str]:
     """The words of a text."""
@@ -203,6 +205,13 @@ CLOTHES = _set(
 FOOTWEAR = _set("shoes sandals boots loafers heels sneakers pumps flats wedges")
 BAGS = _set("bag purse handbag backpack suitcase wallet")
 
+RIDDEN = _set("bicycle motorcycle horse elephant skateboard surfboard snowboard skis")
+HELD = frozenset(
+    {"umbrella", "tennis racket", "baseball bat", "baseball glove", "cell phone", "cup", "bottle", "wine glass",
+     "frisbee", "remote", "teddy bear", "handbag", "suitcase", "banana", "pizza", "donut", "hot dog", "kite",
+     "toothbrush", "book"}
+)  # fmt: skip
+
 GROUPS: dict[str, frozenset[str]] = {
     "animal": _set("bird cat dog horse sheep cow elephant bear zebra giraffe"),
     "vehicle": _set("bicycle car motorcycle airplane bus train truck boat"),
@@ -262,6 +271,9 @@ PURPOSES: dict[str, frozenset[str]] = {
 MAIN = ("the main object", "the main subject", "what the photo is about", "the most prominent object")
 """Names of the one salient object."""
 
+PEOPLE = ("man", "woman", "guy", "lady", "boy", "girl", "child", "kid")
+"""What one person is called too; the annotations do not say which fits, so none is ever asked for as absent."""
+
 OVERLAPS: tuple[frozenset[str], ...] = (
     frozenset({"person", "face", "skin", "hair"})
     | CLOTHES
@@ -291,6 +303,7 @@ def plural(word: str) -> str:
     return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+@cache
 def compatible(category: str, other: str) -> bool:
     """Whether a mask of ``category`` may rightly be called ``other``, or it cannot be known."""
     return category == other or any({category, other} <= group for group in OVERLAPS)

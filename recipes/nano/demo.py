@@ -1,4 +1,4 @@
-"""The video and the image that ``instructseg demo`` segments; they ship in ``instructseg/assets``.
+"""The video and the image that ``instructseg demo --model nano`` segments; they ship in ``instructseg/assets``.
 
     python -m recipes.nano.demo
 
@@ -18,7 +18,7 @@ from recipes.nano.scenes.objects import COLOURS, SceneObject
 from recipes.nano.scenes.scenes import Scene, render
 
 ASSETS = Path(str(files("instructseg"))) / "assets"
-VIDEO, IMAGE = "demo.mp4", "demo.png"
+VIDEO, IMAGE = "drawn.mp4", "drawn.png"
 
 
 def write_assets(folder: Path = ASSETS) -> None:

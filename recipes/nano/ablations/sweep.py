@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from instructseg.files import write_json_atomic
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.log import setup_logging
 from perf.workload import weights_digest
 from recipes.nano.ablations.run import Settings, run
@@ -95,7 +95,7 @@ def run_all(settings: Settings, names: Sequence[str], seeds: int, results: Path,
 def main() -> None:
     """Runs the study, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a folder; default: the bundled one")
+    parser.add_argument("--model", type=Path, default=DRAWN_MODEL, help="a folder; default: the bundled one")
     parser.add_argument("--steps", type=int, default=150, help="of training")
     parser.add_argument("--instructions", type=int, default=80, help="of each kind that is measured")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")

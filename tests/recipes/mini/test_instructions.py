@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.mini.instructions import Asked, Known, ask, known
+from recipes.mini.instructions import ask
+from recipes.mini.known import Asked, Known, known
 from recipes.mini.looks import Look
 from recipes.mini.pasting import cut_out, paste
 from recipes.mini.photographs import read_photographs

@@ -11,7 +11,6 @@ import torch
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
-from instructseg.structures import MaskTargets
 from recipes.mini.names import (
     UNKNOWN,
     NamedSource,
@@ -123,8 +122,8 @@ def test_a_view_without_regions_is_no_error(root: Path) -> None:
     model, processor = small()
     lesson = NamesLesson(model, phrase_states(model, processor, [phrase.text for phrase in PHRASES]))
     batch, _ = source(root, processor).batch(0)
-    empty = tuple(MaskTargets(one.masks[:0]) for one in batch.targets)
-    output = lesson(replace(batch, targets=empty, named=batch.named[:, :0]))
+    empty = replace(batch.views, masks=batch.views.masks & False, counts=(0,) * len(batch))
+    output = lesson(replace(batch, views=empty))
     assert torch.isfinite(output.total)
 
 
@@ -133,5 +132,5 @@ def test_a_batch_moves_whole(root: Path) -> None:
     batch, _ = source(root, processor).batch(0)
     moved = batch.to("meta")
     assert len(moved) == 4
-    held = (moved.seg_pixels, moved.phrases, moved.named, moved.others, *(one.masks for one in moved.targets))
+    held = (moved.views.seg, moved.views.masks, moved.phrases, moved.named, moved.others)
     assert {tensor.device.type for tensor in held} == {"meta"}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from instructseg.engine import Interrupted, Trainer
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.pretrained import load_pretrained
 from instructseg.structures import Role, Task
 from recipes.nano.ablations import report as ablation_report
@@ -39,11 +39,11 @@ def settings(stage: NanoRunConfig) -> Settings:
     data = replace(stage.data, images_per_batch=1, clips_per_batch=1, expressions_per_scene=2, photos="")
     small = {"backgrounds": {"white": 1}, "height": [64, 64], "width": [64, 64]}
     data = replace(data, scene={**data.scene, **small})
-    return Settings(DEFAULT_MODEL, "digest", replace(stage, data=data), data, steps=2, instructions=1)
+    return Settings(DRAWN_MODEL, "digest", replace(stage, data=data), data, steps=2, instructions=1)
 
 
 def state(name: str) -> dict[str, torch.Tensor]:
-    return build(VARIANTS[name], DEFAULT_MODEL, SEED)[0].state_dict()
+    return build(VARIANTS[name], DRAWN_MODEL, SEED)[0].state_dict()
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], parts: tuple[str, ...]) -> bool:
@@ -52,7 +52,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], parts: tu
 
 
 def test_only_vmtf_is_new_and_alike_in_all_variants() -> None:
-    trained = load_pretrained(DEFAULT_MODEL, "cpu", torch.float32)[0].state_dict()
+    trained = load_pretrained(DRAWN_MODEL, "cpu", torch.float32)[0].state_dict()
     others = tuple(sorted({name.split(".")[0] for name in trained} - {"ovp", "vmtf"}))
     full, bare = state("full"), state("neither")
     assert same(full, trained, (*others, "ovp.")) and same(bare, trained, others)
@@ -60,13 +60,13 @@ def test_only_vmtf_is_new_and_alike_in_all_variants() -> None:
     assert not any(name.startswith("ovp.") for name in bare)
     assert same(state("ovp"), full, ("ovp.",)) and same(state("vmtf"), full, ("vmtf.",))
     assert all(same(state(name), full, NEW) for name in ("global", "detailed"))
-    assert not same(build(VARIANTS["full"], DEFAULT_MODEL, SEED + 1)[0].state_dict(), full, NEW)
+    assert not same(build(VARIANTS["full"], DRAWN_MODEL, SEED + 1)[0].state_dict(), full, NEW)
 
 
 def test_a_video_without_references_has_no_tokens_for_them(settings: Settings) -> None:
     for name, images, clips in (("full", 1, 4), ("references-0", 1, 0), ("references-8", 1, 8), ("vmtf", 0, 0)):
         variant = VARIANTS[name]
-        model, readers = build(variant, DEFAULT_MODEL, SEED)
+        model, readers = build(variant, DRAWN_MODEL, SEED)
         for is_clip, frames in ((False, images), (True, clips)):
             options = {"references": variant.references} if is_clip else {}
             samples = synthetic_dataset(settings.held_out, "test", is_clip, 1, {"attribute": 1.0}, **options)[0]
@@ -79,7 +79,7 @@ def test_a_video_without_references_has_no_tokens_for_them(settings: Settings) -
 def test_training_uses_the_wording_of_the_stage(settings: Settings, tmp_path: Path) -> None:
     stage = replace(settings.stage, data=replace(settings.stage.data, text_tasks=("vqa",)))
     for name, clips in (("full", 4), ("references-0", 0), ("neither", 0)):
-        model, readers = build(VARIANTS[name], DEFAULT_MODEL, SEED)
+        model, readers = build(VARIANTS[name], DRAWN_MODEL, SEED)
         loader = trainer(replace(settings, stage=stage), VARIANTS[name], SEED, tmp_path, model, readers).loader
         assert isinstance(loader, VariantBatches)
         assert {one.config.text_tasks for one in (loader.processor, loader.clips)} == {(Task.VQA,)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.processing.storage import load_tokenizer
 from instructseg.structures import Task
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
@@ -21,7 +21,7 @@ UNKNOWN = (*THINGS, *UNSEEN_THINGS)
 @pytest.mark.slow
 def test_the_bundled_tokenizer_can_be_learned_again() -> None:
     """But for what phrases change that came later: the numbers of tokens, and pieces of words."""
-    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY, SYNONYMS), load_tokenizer(DEFAULT_MODEL)
+    again, bundled = build_tokenizer(spoken_corpus(), VOCABULARY, SYNONYMS), load_tokenizer(DRAWN_MODEL)
     words = sorted({f" {word}" for line in spoken_corpus() for word in line.split()})
     other = [word for word in words if again.tokenize(word) != bundled.tokenize(word)]
     assert len(words) > 1000 and not other
@@ -30,7 +30,7 @@ def test_the_bundled_tokenizer_can_be_learned_again() -> None:
 
 
 def test_the_bundled_tokenizer_reads_synonyms_as_the_words_it_knows() -> None:
-    bundled = load_tokenizer(DEFAULT_MODEL)
+    bundled = load_tokenizer(DRAWN_MODEL)
     built = build_tokenizer(["the red circle"], 300, SYNONYMS)
     assert (
         bundled.backend_tokenizer.normalizer.__getstate__() == built.backend_tokenizer.normalizer.__getstate__()
@@ -50,7 +50,7 @@ def test_the_bundled_tokenizer_reads_synonyms_as_the_words_it_knows() -> None:
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
 @pytest.mark.parametrize("wording", ["seen", "unseen"])
 def test_every_word_is_one_token(task: Task, kinds: tuple[str, ...], wording: str) -> None:
-    tokenizer = load_tokenizer(DEFAULT_MODEL)
+    tokenizer = load_tokenizer(DRAWN_MODEL)
     blank = SceneConfig(backgrounds={"white": 1}, height=(64, 64), width=(64, 64))
     known = tuple(kind for kind in kinds if kind != "unknown")
     scenes = SyntheticDataset(25, 77, blank, (task,), 6, "test", kinds=known, wording=wording)
