@@ -23,7 +23,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.input and not given.prompt:
         parser.error("--input needs a --prompt")
-    source, prompts = given.input or DEMO_IMAGE, given.prompt or ["the red circle"]
+    source, prompts = given.input or DEMO_IMAGE, given.prompt or ["the truck"]
     try:
         image = load_image(source)
         predictor = load(given.model, device=given.device, dtype=given.dtype)

@@ -32,7 +32,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.input and not given.prompt:
         parser.error("--input needs a --prompt")
-    source, prompts = given.input or DEMO_VIDEO, given.prompt or ["the red circle moving left"]
+    source, prompts = given.input or DEMO_VIDEO, given.prompt or ["the dog"]
     scores: list[list[float]] = [[] for _ in prompts]
 
     def counted(results: Iterator[FrameResult]) -> Iterator[FrameResult]:

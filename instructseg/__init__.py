@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from instructseg.version import __version__
 
 if TYPE_CHECKING:
-    from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, is_bundled
+    from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_VIDEO, is_bundled
     from instructseg.inference import ImagePredictor, Predictor, Stride, VideoPredictor, VideoSession
     from instructseg.inference.postprocess import postprocess
     from instructseg.loading import load, load_video
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEMO_IMAGE",
     "DEMO_VIDEO",
+    "DRAWN_IMAGE",
+    "DRAWN_VIDEO",
     "FrameResult",
     "ImagePredictor",
     "InstructSeg",
@@ -93,7 +95,7 @@ def __getattr__(name: str) -> Any:
             from instructseg import media
 
             value = getattr(media, name)
-        case "DEMO_IMAGE" | "DEMO_VIDEO" | "is_bundled":
+        case "DEMO_IMAGE" | "DEMO_VIDEO" | "DRAWN_IMAGE" | "DRAWN_VIDEO" | "is_bundled":
             from instructseg import hub
 
             value = getattr(hub, name)

@@ -1,4 +1,4 @@
-"""Names of models: the bundled one, a folder, or a repository of the Hugging Face hub."""
+"""Names of models: the bundled ones, a folder, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-DEMO_VIDEO = Path(__file__).with_name("assets") / "demo.mp4"
-"""A shipped video of drawn shapes."""
-DEMO_IMAGE = DEMO_VIDEO.with_suffix(".png")
-"""A frame of it."""
+_ASSETS = Path(__file__).with_name("assets")
+DEMO_IMAGE, DEMO_VIDEO = _ASSETS / "truck.jpg", _ASSETS / "dog.mp4"
+"""A shipped photograph and a video; from facebookresearch/sam2, Apache-2.0."""
+DRAWN_IMAGE, DRAWN_VIDEO = _ASSETS / "drawn.png", _ASSETS / "drawn.mp4"
+"""Likewise of drawn shapes."""
 
-BUNDLED = "nano"
-"""Name of the model bundled with the package."""
-_BUNDLED_NAMES = (None, BUNDLED, "bundled")
-DEFAULT_MODEL = Path(__file__).parent / "weights" / BUNDLED
-"""Its folder."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the bundled models."""
+BUNDLED = ("mini", "nano")
+"""Their names: for photographs, the default; and for drawn shapes, small and for teaching."""
+DEFAULT_MODEL, DRAWN_MODEL = (WEIGHTS / name for name in BUNDLED)
+"""Their folders."""
 PUBLISHED = "weic22/InstructSeg"
 """The published weights, a repository of the Hugging Face hub."""
+
+NOTES = {
+    "mini": "a preview: it knows about 140 kinds of everyday objects, and few relations between them; "
+    f"{PUBLISHED} knows more",
+    "nano": "made for drawn shapes: its answers on photographs mean nothing; mini is for those",
+}
+"""What a user of a bundled model is told."""
 
 TEXT_FILES = ("*.json", "merges.txt")
 """Configuration and tokenizer of a repository."""
@@ -42,9 +51,23 @@ HUB_OPTIONS = tuple(HubOptions.__annotations__)
 """Their names."""
 
 
+def bundled(name: str | Path | None) -> str | None:
+    """The bundled model that a name denotes; ``None`` for another one."""
+    if name is None or name == "bundled":
+        return BUNDLED[0]
+    return str(name) if name in BUNDLED else None
+
+
 def is_bundled(name: str | Path | None) -> bool:
-    """Whether a name denotes the bundled model."""
-    return name in _BUNDLED_NAMES
+    """Whether a name denotes a bundled model."""
+    return bundled(name) is not None
+
+
+def bundled_folder(name: str | Path | None) -> Path:
+    """Folder of a bundled model."""
+    found = bundled(name)
+    assert found is not None, name
+    return DEFAULT_MODEL if found == BUNDLED[0] else WEIGHTS / found
 
 
 def model_path(
@@ -53,8 +76,8 @@ def model_path(
     """Path of a model's files, downloaded if necessary.
 
     Args:
-        name: ``None``, ``"nano"`` or ``"bundled"`` for the bundled model; a folder; a file of weights; or
-            ``owner/name`` of a repository.
+        name: ``"mini"`` or ``"nano"`` for a bundled model, ``None`` or ``"bundled"`` for the default one; a
+            folder; a file of weights; or ``owner/name`` of a repository.
         patterns: of the file names to download from a repository.
         options: see :class:`HubOptions`.
 
@@ -62,7 +85,7 @@ def model_path(
         FileNotFoundError: it is none of these, or the repository is not available; the error gives the reason.
     """
     if is_bundled(name):
-        return DEFAULT_MODEL
+        return bundled_folder(name)
     assert name is not None
     path = Path(name)
     if len(str(name)) > 1000 or "\0" in str(name):

@@ -67,8 +67,8 @@ def load_pretrained(
     """Loads a model, ready for inference, with its processor.
 
     Args:
-        name_or_path: a folder or a repository of the hub, in any of :data:`LAYOUTS`; ``None``, ``"nano"`` or
-            ``"bundled"`` for the bundled model.
+        name_or_path: a folder or a repository of the hub, in any of :data:`LAYOUTS`; ``None`` or ``"mini"``
+            for the bundled model of photographs, ``"nano"`` for that of drawn shapes.
         device: ``"cuda:1"``, ``"cpu"`` ..; ``None`` or ``"auto"`` for an accelerator where there is one.
         dtype: of the weights, as ``torch.bfloat16`` or ``"bfloat16"``; ``"auto"`` for the fastest of the
             device (:func:`~instructseg.devices.fastest_dtype`); ``None`` for float32, but bfloat16 on a GPU
@@ -85,7 +85,7 @@ def load_pretrained(
     automatic = dtype == "auto"
     if isinstance(dtype, str):
         dtype = None if automatic else choose_dtype(dtype)
-    source = hub.DEFAULT_MODEL if is_bundled(name_or_path) else name_or_path
+    source = hub.bundled_folder(name_or_path) if is_bundled(name_or_path) else name_or_path
     assert source is not None
     folder = local_folder(source)
     values = read_model_type(folder, LAYOUTS)

@@ -12,9 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from instructseg.hub import DEFAULT_MODEL
-from instructseg.media import VideoWriter, save_image
-from recipes.nano.demo import demo_clip
+from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_MODEL
+from instructseg.media import VideoWriter, open_video
 from recipes.nano.layouts.copies import write_copies
 from tests.convert.test_mask2former import detectron2, write
 from tests.pages import ROOT
@@ -29,6 +28,8 @@ LANGUAGE_SIDE = (
     "model.mm_proj",
 )
 """Tensors of an official checkpoint that come from Mipha."""
+FRAMES = 8
+"""Of the video that the pages segment."""
 
 
 def write_checkpoints(folder: Path) -> None:
@@ -51,9 +52,11 @@ def page_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What no block of a page changes."""
     folder = tmp_path_factory.mktemp("pages")
     copies = write_copies(folder / "data")
-    frames, fps, _ = demo_clip(12)
-    save_image(folder / "photo.jpg", frames[0])
-    with VideoWriter(folder / "clip.mp4", fps, frames.shape[1:3]) as writer:
+    shutil.copyfile(DEMO_IMAGE, folder / "photo.jpg")
+    shutil.copyfile(DRAWN_IMAGE, folder / "drawing.png")
+    video = open_video(DEMO_VIDEO)
+    frames = list(video)[:FRAMES]
+    with VideoWriter(folder / "clip.mp4", video.fps or 10.0, frames[0].shape[:2]) as writer:
         for frame in frames:
             writer.write(frame)
     write_checkpoints(folder)
@@ -76,7 +79,7 @@ def page_folder(
         # weights that are not here; a page that converts them needs their layout
         "weic22/InstructSeg": page_inputs / "InstructSeg-official"
         if "checkpoints.md" in request.node.name
-        else DEFAULT_MODEL,
+        else DRAWN_MODEL,
     }
     for name, target in links.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

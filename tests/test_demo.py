@@ -46,12 +46,9 @@ def run(script: str, *words: str) -> None:
 
 def test_video(capsys: pytest.CaptureFixture[str]) -> None:
     run("video")
-    assert len(open_video("out/demo_overlay.mp4")) == len(open_video(DEMO_VIDEO))
-    assert "the red circle moving left: score" in capsys.readouterr().out
-    assert {path.name for path in Path("out/demo_masks").iterdir()} == {
-        "1-the-red-circle-moving-left",
-        "times.csv",
-    }
+    assert len(open_video("out/dog_overlay.mp4")) == len(open_video(DEMO_VIDEO))
+    assert "the dog: score" in capsys.readouterr().out
+    assert {path.name for path in Path("out/dog_masks").iterdir()} == {"1-the-dog", "times.csv"}
 
 
 def test_video_of_several_objects(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,12 +61,12 @@ def test_image_with_prompts() -> None:
     run("image", "--prompt", "the green triangle", "--prompt", "the star", "--output", "there")
     names = sorted(str(path.relative_to("there")) for path in Path("there").rglob("*.png"))
     assert names == [
-        "demo_masks/1-the-green-triangle.png",
-        "demo_masks/2-the-star.png",
-        "demo_overlay.png",
+        "truck_masks/1-the-green-triangle.png",
+        "truck_masks/2-the-star.png",
+        "truck_overlay.png",
     ]
     run("image", "--input", str(DEMO_IMAGE), "--prompt", "the star", "--output", "again")
-    assert Path("again/demo_overlay.png").is_file()
+    assert Path("again/truck_overlay.png").is_file()
     with pytest.raises(SystemExit) as caught:
         run("image", "--output", "there")
     assert caught.value.code == 2
@@ -100,7 +97,7 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
             exec(compile(cell["source"], cell["id"], "exec"), names)
-    assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == 32
+    assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == 23
     assert sorted(path.name for path in Path("tour").iterdir() if not path.name.startswith(".")) == [
         "result.json",
         "result_overlay.mp4",

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from instructseg import from_pretrained, hub
-from instructseg.hub import BUNDLED, DEFAULT_MODEL, download, model_path
+from instructseg.hub import WEIGHTS, download, model_path
 from instructseg.pretrained import read_model_config
 from instructseg.processing import InstructSegProcessor
 
@@ -84,10 +84,21 @@ def test_invalid_names_are_refused_without_a_network(name: str, monkeypatch: pyt
         model_path(name)
 
 
-@pytest.mark.parametrize("name", [None, BUNDLED, "bundled"])
-def test_the_bundled_model_has_the_same_names_everywhere(name: str | None) -> None:
-    assert model_path(name) == DEFAULT_MODEL and hub.is_bundled(name)
+@pytest.mark.parametrize(
+    ("name", "folder", "queries", "size"),
+    [
+        (None, "mini", 24, 384),
+        ("mini", "mini", 24, 384),
+        ("bundled", "mini", 24, 384),
+        ("nano", "nano", 10, 128),
+    ],
+)
+def test_a_bundled_model_has_the_same_names_everywhere(
+    name: str | None, folder: str, queries: int, size: int
+) -> None:
+    assert model_path(name) == WEIGHTS / folder and hub.bundled(name) == folder
     model = from_pretrained(name)
-    assert model.config.num_queries == 10 and model.processor is not None
-    assert InstructSegProcessor.from_pretrained(name).config.image_size == 128
-    assert read_model_config(name).num_queries == 10
+    assert model.config.num_queries == queries and model.processor is not None
+    assert InstructSegProcessor.from_pretrained(name).config.image_size == size
+    assert read_model_config(name).num_queries == queries
+    assert not hub.is_bundled("weic22/InstructSeg")

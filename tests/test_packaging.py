@@ -141,6 +141,7 @@ def test_no_message_asks_an_index_for_this_package() -> None:
             assert not re.search(r"pip install ['\"]?instructseg", text), file.relative_to(ROOT)
 
 
-def test_the_bundled_weights_are_small() -> None:
-    size = sum(file.stat().st_size for file in (PACKAGE / "weights").rglob("*") if file.is_file())
-    assert 0 < size < 20e6
+@pytest.mark.parametrize(("name", "limit"), [("mini", 40e6), ("nano", 13e6)])
+def test_the_bundled_weights_are_small(name: str, limit: float) -> None:
+    size = sum(file.stat().st_size for file in (PACKAGE / "weights" / name).iterdir())
+    assert 0 < size < limit

@@ -52,4 +52,4 @@ def test_an_unknown_name_says_what_to_do(given: str, said: str) -> None:
 def test_a_base_may_be_a_shipped_one() -> None:
     Path("mine.yaml").write_text("_base_: nano-tune\noutput_dir: runs/other")
     assert load_config("mine.yaml").output_dir == Path("runs/other")
-    assert load_config("mine.yaml").model.name == "bundled"
+    assert load_config("mine.yaml").model.name == "nano"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from instructseg.cli.errors import reported
-from instructseg.hub import BUNDLED, is_bundled
+from instructseg.hub import bundled
 from instructseg.jobs import checks
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ModelChoice:
     @property
     def shown(self) -> str:
         """The name for clients."""
-        return BUNDLED if is_bundled(self.name) else str(self.name)
+        return bundled(self.name) or str(self.name)
 
     def load(self) -> tuple[Predictor, VideoSystem]:
         """Predictors for images and videos, of the same weights."""
@@ -133,4 +133,4 @@ def app_command(
                 f"the page shows models of this package alone, and {choice.shown} is another system"
             )
         typer.echo(f"the page is at http://{host}:{port}; Ctrl-C ends it")
-        launch_page(images, videos, is_bundled(model), host, port, max_upload * 10**6)
+        launch_page(images, videos, bundled(model), host, port, max_upload * 10**6)

@@ -1,6 +1,6 @@
 """Prediction on images and video by instructions."""
 
-from instructseg.hub import BUNDLED, DEFAULT_MODEL, PUBLISHED, is_bundled
+from instructseg.hub import BUNDLED, DEFAULT_MODEL, DRAWN_MODEL, PUBLISHED, is_bundled
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.postprocess import postprocess
 from instructseg.inference.predictor import Predictor, TextPredictor, VideoSystem
@@ -13,6 +13,7 @@ from instructseg.questions import wants_words
 __all__ = [
     "BUNDLED",
     "DEFAULT_MODEL",
+    "DRAWN_MODEL",
     "PUBLISHED",
     "ImagePredictor",
     "Predictor",

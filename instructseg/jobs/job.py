@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
+from instructseg.hub import bundled, bundled_folder
 from instructseg.jobs import checks
 from instructseg.media import MAX_PIXELS
 from instructseg.results import DEFAULT_FORMATS, FORMATS, DrawingOptions, format_of_file, parse_formats
@@ -343,9 +343,10 @@ def _default_formats(output: Path) -> tuple[str, ...]:
 
 def _model_mark(model: str | None) -> list[Any]:
     """Fingerprint of weights: their name, and of a folder the sizes and times of its weight files."""
-    folder = DEFAULT_MODEL if is_bundled(model) else Path(model or "")
+    shipped = bundled(model)
+    folder = bundled_folder(model) if shipped else Path(model or "")
     if not folder.is_dir():
         return [model]
     files = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
-    name = BUNDLED if is_bundled(model) else str(folder.resolve())
+    name = shipped or str(folder.resolve())
     return [name, *([file, status.st_size, status.st_mtime_ns] for file, status in files)]

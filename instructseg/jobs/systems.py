@@ -56,14 +56,15 @@ def open_system(
     """Loads the model, with a note for the bundled one, and checks it against the prompts."""
     from transformers.utils import logging as transformers_logging
 
-    from instructseg.inference import PUBLISHED, TextPredictor, is_bundled
+    from instructseg.hub import NOTES, bundled
+    from instructseg.inference import TextPredictor
     from instructseg.inference.predictor import PretrainedPredictor
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # errors in weights take one line
-    if is_bundled(job.model):
-        note = f"note: the bundled model was made for drawn shapes; for real footage add --model {PUBLISHED}"
-        typer.echo(note, err=True)
+    shipped = bundled(job.model)
+    if shipped:
+        typer.echo(f"note: the bundled model {shipped} is {NOTES[shipped]}", err=True)
     if job.threads is not None:
         import torch
 
@@ -85,7 +86,7 @@ def open_system(
             f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: add "
             "--task reason_seg for a mask, or choose others with --model"
         )
-    if is_bundled(job.model) and isinstance(predictor, PretrainedPredictor):
+    if shipped and isinstance(predictor, PretrainedPredictor):
         strange = predictor.processor.strange_words(prompts)
         if strange:
             typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)

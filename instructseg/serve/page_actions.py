@@ -62,7 +62,7 @@ class Page:
     Args:
         images: of the model; ``videos`` with the same weights.
         results: a folder, deleted by its creator.
-        bundled: whether it is the bundled model.
+        bundled: name of the model, if it is bundled.
         limits: of uploads.
     """
 
@@ -71,7 +71,7 @@ class Page:
         images: ImagePredictor,
         videos: VideoPredictor,
         results: Path,
-        bundled: bool,
+        bundled: str | None,
         limits: Limits = LIMITS,
     ) -> None:
         self.images, self.videos, self.results = images, videos, results

@@ -9,7 +9,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, PUBLISHED
+from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_VIDEO, NOTES
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.results import DEFAULT_FORMATS, FORMATS
 from instructseg.serve.figure import Figure, style
@@ -21,13 +21,14 @@ MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
 CLEANED, WAITING = 600, 16
 """Seconds between clean-ups of uploads, and length of the queue."""
 ABOUT = "# InstructSeg\nDescribe an object, get its mask: one instruction per line. Ctrl+Enter segments."
-ABOUT_BUNDLED = (
-    "**These weights know drawn shapes only**: circle, square, triangle, star, cross, ring, heart and diamond, "
-    "in red, orange, yellow, green, blue, purple, white and black. Their answers on photographs mean nothing: "
-    f"start the page with `--model {PUBLISHED}` for those."
-)
-IMAGE_EXAMPLE = "the red circle\nhow many circles are there?"
-VIDEO_EXAMPLE = "the red circle moving left"
+EXAMPLES = {
+    "mini": ((DEMO_IMAGE, "the truck"), (DEMO_VIDEO, "the dog")),
+    "nano": (
+        (DRAWN_IMAGE, "the red circle\nhow many circles are there?"),
+        (DRAWN_VIDEO, "the red circle moving left"),
+    ),
+}
+"""By bundled model, an image and a video with instructions that it solves."""
 CTRL_ENTER = """<script>
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -48,7 +49,7 @@ def build_page(page: Page) -> Any:
     with gr.Blocks(title="InstructSeg", delete_cache=(CLEANED, KEPT)) as blocks:
         gr.Markdown(ABOUT)
         if page.bundled:
-            gr.Markdown(ABOUT_BUNDLED)
+            gr.Markdown(f"**These weights ({page.bundled}) are {NOTES[page.bundled]}.**")
         with gr.Tab("Image"):
             _image_tab(gr, page)
         with gr.Tab("Video"):
@@ -57,14 +58,20 @@ def build_page(page: Page) -> Any:
     return blocks.queue(max_size=WAITING)
 
 
+def _example(model: str, kind: int) -> list[str]:
+    """The file and the instructions of an example: of an image (0), or of a video (1)."""
+    file, words = EXAMPLES[model][kind]
+    return [str(file), words]
+
+
 def launch_page(
-    images: ImagePredictor, videos: VideoPredictor, bundled: bool, host: str, port: int, upload: int
+    images: ImagePredictor, videos: VideoPredictor, bundled: str | None, host: str, port: int, upload: int
 ) -> None:
     """Serves the page until the process is told to end; its files are deleted then.
 
     Args:
         images, videos: predictors with the same weights.
-        bundled: whether they are the bundled ones.
+        bundled: their name, if they are bundled.
         host, port: to listen on.
         upload: bytes of the largest upload.
 
@@ -120,7 +127,9 @@ def _image_tab(gr: Any, page: Page) -> None:
         with gr.Column(min_width=320):
             image = gr.Image(type="filepath", label="Image", height=320, sources=["upload", "clipboard"])
             image.preprocess = _path_of  # type: ignore[method-assign]
-            words = gr.Textbox(label="Instructions", lines=2, max_length=4000, placeholder="the red circle")
+            words = gr.Textbox(
+                label="Instructions", lines=2, max_length=4000, placeholder="the dog on the left"
+            )
             segment = gr.Button("Segment", variant="primary", elem_classes="segment")
         with gr.Column(min_width=320):
             shown = gr.HTML(label="Masks", elem_id="figure")
@@ -137,7 +146,7 @@ def _image_tab(gr: Any, page: Page) -> None:
     # below both: on a phone the result follows the button
     task = gr.Radio([*TASKS], value=next(iter(TASKS)), label="Answer with")
     if page.bundled:
-        gr.Examples([[str(DEMO_IMAGE), IMAGE_EXAMPLE]], [image, words], label="Example")
+        gr.Examples([_example(page.bundled, 0)], [image, words], label="Example")
 
     def answer(path: str | None, text: str, kind: str, threshold: float) -> Any:
         figure, said = _told(gr, page.segment, path, text, kind)
@@ -164,7 +173,7 @@ def _video_tab(gr: Any, page: Page) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = gr.Video(label="Video", height=320, sources=["upload"])
-            words = gr.Textbox(label="Instructions", lines=2, max_length=4000, placeholder=VIDEO_EXAMPLE)
+            words = gr.Textbox(label="Instructions", lines=2, max_length=4000, placeholder="the dog")
             with gr.Row():
                 segment = gr.Button("Segment", variant="primary", elem_classes="segment")
                 cancel = gr.Button("Cancel", interactive=False)
@@ -184,7 +193,7 @@ def _video_tab(gr: Any, page: Page) -> None:
             remark = gr.Markdown()
             download = gr.DownloadButton("Download files", interactive=False)
     if page.bundled:
-        gr.Examples([[str(DEMO_VIDEO), VIDEO_EXAMPLE]], [video, words], label="Example")
+        gr.Examples([_example(page.bundled, 1)], [video, words], label="Example")
 
     def answer(path: str | None, text: str, threshold: float, chosen: list[str]) -> Any:
         try:

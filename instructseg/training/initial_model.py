@@ -10,7 +10,7 @@ from instructseg.config import ModelSource
 from instructseg.convert import assemble_training_start
 from instructseg.convert.mipha import counted
 from instructseg.convert.pretrained_parts import join_pretrained_parts
-from instructseg.hub import BUNDLED, DEFAULT_MODEL, is_bundled
+from instructseg.hub import DRAWN_MODEL, bundled, is_bundled
 from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
@@ -27,8 +27,8 @@ START_FOLDER = "start"
 
 
 def new_processor(config: InstructSegConfig) -> InstructSegProcessor:
-    """Returns a processor for random weights: the bundled tokenizer, no system prompt."""
-    tokenizer = load_tokenizer(DEFAULT_MODEL)
+    """Returns a processor for random weights: the tokenizer of ``nano``, no system prompt."""
+    tokenizer = load_tokenizer(DRAWN_MODEL)
     if len(tokenizer) > config.text_config.vocab_size:
         raise ValueError(
             f"the bundled tokenizer has {len(tokenizer)} tokens, but text_config.vocab_size is "
@@ -105,7 +105,9 @@ def describe_source(source: ModelSource) -> str:
     if source.preset is not None:
         return f"random weights, the preset {source.preset}"
     if is_bundled(source.name):
-        return f"the weights of the bundled model (for random ones of its sizes: model.name=preset:{BUNDLED})"
+        name = bundled(source.name)
+        random = f" (for random ones of its sizes: model.name=preset:{name})" if name in PRESETS else ""
+        return f"the weights of the bundled model {name}{random}"
     return f"the weights of {source.name}"
 
 

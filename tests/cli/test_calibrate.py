@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from instructseg.cli import app
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.inference import ImagePredictor
 from instructseg.inference.selection import AnswerOptions
 
@@ -19,7 +19,7 @@ from instructseg.inference.selection import AnswerOptions
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the bundled weights' folder, and samples of an evaluation that is too sure by a factor of 2."""
-    copy = Path(shutil.copytree(DEFAULT_MODEL, tmp_path / "weights"))
+    copy = Path(shutil.copytree(DRAWN_MODEL, tmp_path / "weights"))
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 4000)
     present = rng.random(4000) < 1 / (1 + np.exp(-logits))

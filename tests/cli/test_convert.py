@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.cli.convert import check_target
-from instructseg.inference import DEFAULT_MODEL
+from instructseg.inference import DRAWN_MODEL
 
 
 def test_only_checkpoints_are_replaced(tmp_path: Path) -> None:
     check_target(tmp_path / "new", overwrite=True)
     target = tmp_path / "target"
     target.mkdir()
-    for path in DEFAULT_MODEL.iterdir():
+    for path in DRAWN_MODEL.iterdir():
         if path.is_file():
             (target / path.name).touch()
     for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors", "merges.txt"):

@@ -75,7 +75,7 @@ def test_image() -> None:
         np.testing.assert_array_equal(mask, expected.mask * 255)
         assert f"{text}: score {expected.score:.3f}" in result.stdout
     assert "wrote out/photo_overlay.png" in result.stdout
-    assert "add --model weic22/InstructSeg" in result.stderr
+    assert "the bundled model mini is a preview" in result.stderr
 
 
 def test_all_formats_of_an_image() -> None:
@@ -205,11 +205,11 @@ def test_video_of_a_folder_or_a_picture(source: str, count: int) -> None:
 
 def test_demo() -> None:
     run("demo", "--output", "out")
-    assert {"demo.mp4", "demo_overlay.mp4"} < set(files())
-    before, after = open_video("out/demo.mp4"), open_video("out/demo_overlay.mp4")
+    assert {"dog.mp4", "dog_overlay.mp4"} < set(files())
+    before, after = open_video("out/dog.mp4"), open_video("out/dog_overlay.mp4")
     assert (before.size[1], before.fps, len(before)) == (after.size[1], after.fps, len(after))
-    assert len(files("out/demo_masks/1-the-red-circle-moving-left")) == len(after)
-    assert "out/demo.mp4 exists: choose another --output, or add --overwrite" in refused("demo")
+    assert len(files("out/dog_masks/1-the-dog")) == len(after)
+    assert "out/dog.mp4 exists: choose another --output, or add --overwrite" in refused("demo")
 
 
 def test_nothing_is_overwritten_unasked() -> None:

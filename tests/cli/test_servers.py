@@ -47,4 +47,4 @@ def test_options_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_model_is_that_of_the_command(checkpoint: Any) -> None:
     images, videos = ModelChoice(str(checkpoint)).load()
     assert images.model is videos.model and ModelChoice(str(checkpoint)).shown == str(checkpoint)
-    assert ModelChoice().shown == "nano"
+    assert ModelChoice().shown == "mini"

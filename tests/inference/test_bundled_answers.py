@@ -28,7 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: str, code: int = 0) -> str:
-    ran = CliRunner().invoke(app, ["image", "shapes.png", *words, "--overwrite", "--threads", "1"])
+    ran = CliRunner().invoke(
+        app, ["image", "shapes.png", *words, "--model", "nano", "--overwrite", "--threads", "1"]
+    )
     assert ran.exit_code == code, ran.output
     return ran.output if code else ran.stdout
 
@@ -55,7 +57,7 @@ def test_options_decide_over_the_words() -> None:
     assert len(list(Path("best/shapes_masks").iterdir())) == 1
     assert "objects" not in run("the circle", "--union", "-f", "masks", "-o", "union")
     (joined,) = Path("union/shapes_masks").iterdir()
-    found = load().predict("shapes.png", "the circle", all_instances=True)
+    found = load("nano").predict("shapes.png", "the circle", all_instances=True)
     assert np.array_equal(load_image(joined)[..., 0] > 0, np.any([one.mask for one in found], axis=0))
     assert "union joins all instances" in run("the circle", "--union", "--best", code=2)
 
@@ -76,7 +78,7 @@ def test_objects_of_a_video_keep_their_ids() -> None:
         for x, y in ((30 + 6 * t, 40), (150 - 6 * t, 100)):  # they cross
             pen.ellipse((x - 16, y - 16, x + 16, y + 16), fill=(220, 30, 30))
         clip.append(np.asarray(image))
-    predictor = load_video(device="cpu")
+    predictor = load_video("nano", device="cpu")
     assert isinstance(predictor, VideoPredictor)
     results = list(predictor.predict(clip, ["all the circles", "the star"]))
     upper, lower = set[int](), set[int]()
@@ -99,13 +101,13 @@ def test_classes_of_an_image_and_a_video() -> None:
         assert "circle: 3 objects" in said and "blue square: score" in said and "star: nothing found" in said
     classes = ["circle", "blue square", "star"]
     panoptic, semantic = (
-        load().predict("shapes.png", classes, arrange=kind) for kind in ("panoptic", "semantic")
+        load("nano").predict("shapes.png", classes, arrange=kind) for kind in ("panoptic", "semantic")
     )
     assert [one.label for one in panoptic] == ["circle", "circle", "circle", "blue square", "star"]
     assert [one.label for one in semantic] == classes and all(one.probability is None for one in semantic)
     frame = load_image("shapes.png")
     for kind, ids in (("instance", 3), ("semantic", 1)):
-        for result in load_video().predict(iter([frame]), classes, task="res", arrange=kind):  # type: ignore
+        for result in load_video("nano").predict(iter([frame]), classes, task="res", arrange=kind):  # type: ignore
             assert len({one.id for one in result.of(0)}) <= ids and result.of(0)[0].found
             assert not result.of(2)[0].found
 

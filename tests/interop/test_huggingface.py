@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from transformers import pipeline
 
 from instructseg import cli
-from instructseg.hub import DEFAULT_MODEL, DEMO_IMAGE
+from instructseg.hub import DRAWN_IMAGE, DRAWN_MODEL
 from instructseg.inference import ImagePredictor
 from instructseg.interop import huggingface
 from instructseg.interop.huggingface import EndpointHandler, write_hub_files, write_space
@@ -50,7 +50,7 @@ def test_a_published_folder_loads_by_every_door(nano: Any, tmp_path: Path) -> No
     card = ModelCard.load(tmp_path / "model" / "README.md")
     assert card.data.pipeline_tag == "image-segmentation" and "someone/things" in card.content
     handler = runpy.run_path(str(tmp_path / "model" / "handler.py"))["EndpointHandler"](str(tmp_path / "model"))
-    encoded = base64.b64encode(DEMO_IMAGE.read_bytes()).decode()
+    encoded = base64.b64encode(DRAWN_IMAGE.read_bytes()).decode()
     for one in handler(
         {"inputs": {"image": encoded, "instructions": "the star"}, "parameters": {"threshold": 0}}
     ):
@@ -90,7 +90,7 @@ def test_a_space_starts_the_web_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_bundled_model_through_the_pipeline() -> None:
-    (found,) = pipeline("referring-segmentation", model=str(DEFAULT_MODEL))(
-        str(DEMO_IMAGE), ["the red circle", "the dog"]
+    (found,) = pipeline("referring-segmentation", model=str(DRAWN_MODEL))(
+        str(DRAWN_IMAGE), ["the red circle", "the dog"]
     )
     assert found["label"] == "the red circle" and found["score"] > 0.9

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.model import PRESETS, InstructSegConfig, preset
 from instructseg.model.config_file import built_on_meta, read_config
 from instructseg.model.config_rules import MODEL, PARTS
 
-BUNDLED: dict[str, Any] = json.loads((DEFAULT_MODEL / "config.json").read_text())
+BUNDLED: dict[str, Any] = json.loads((DRAWN_MODEL / "config.json").read_text())
 DELETE = object()
 
 
@@ -121,4 +121,4 @@ def test_keys_outside_the_architecture_are_ignored(tmp_path: Path) -> None:
             {"return_dict": False, "output_attentions": True, "id2label": 3, "auto_map": {"AutoModel": "x.Y"}}
         )
     (tmp_path / "config.json").write_text(json.dumps(values))
-    assert read_config(tmp_path).to_dict() == read_config(DEFAULT_MODEL).to_dict()
+    assert read_config(tmp_path).to_dict() == read_config(DRAWN_MODEL).to_dict()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from instructseg.inference import DEFAULT_MODEL
+from instructseg.hub import BUNDLED, WEIGHTS
 from instructseg.processing import InstructSegProcessor, ProcessorConfig
 from instructseg.processing.templates import Wording
 from instructseg.structures import IGNORE_LABEL, Role, Sample, Task
@@ -221,14 +221,15 @@ def test_settings_are_checked(values: dict[str, Any]) -> None:
         assert ProcessorConfig.from_dict(config.to_dict()) == config
 
 
-def test_the_bundled_model_has_the_threshold_of_its_card() -> None:
-    processor = InstructSegProcessor.from_pretrained(DEFAULT_MODEL)
-    (fitted,) = re.findall(r"what is there is found: (0\.\d+)\.", (DEFAULT_MODEL / "README.md").read_text())
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_has_the_threshold_of_its_card(name: str) -> None:
+    processor = InstructSegProcessor.from_pretrained(WEIGHTS / name)
+    (fitted,) = re.findall(r"what is there is found: (0\.\d+)\.", (WEIGHTS / name / "README.md").read_text())
     assert processor.config.presence_threshold == float(fitted)
     assert ProcessorConfig().presence_threshold is None  # published weights: none was fitted
 
 
-OPTIONAL = {"chat", "presence_threshold", "presence_temperature", "instance_threshold"}
+OPTIONAL = {"chat", "presence_threshold", "presence_temperature", "instance_threshold", "words"}
 
 
 @pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - OPTIONAL))

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO
+from instructseg.hub import DRAWN_IMAGE, DRAWN_VIDEO
 from instructseg.media import load_image
 from tests.pages import ROOT
 from tests.serve.test_service_page import free_port
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 def address() -> Iterator[str]:
     pytest.importorskip("gradio")
     port = free_port()
-    words = [sys.executable, "-m", "instructseg", "app", "--port", str(port)]
+    words = [sys.executable, "-m", "instructseg", "app", "--model", "nano", "--port", str(port)]
     server = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for _ in range(900):
         try:
@@ -71,7 +71,7 @@ def view(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator
     )
     page = context.new_page()
     page.goto(address)
-    page.get_by_text("These weights know drawn shapes only").wait_for()
+    page.get_by_text("made for drawn shapes").wait_for()
     yield page
     context.close()
 
@@ -92,7 +92,7 @@ def toast(view: Any) -> str:
 
 
 def test_upload_type_see_switch_and_download(view: Any) -> None:
-    upload(view, DEMO_IMAGE)
+    upload(view, DRAWN_IMAGE)
     words = view.get_by_label("Instructions").first
     words.fill("the red circle\nthe blue square\nthe green dog\nhow many circles are there?")
     words.press("Control+Enter")
@@ -101,7 +101,7 @@ def test_upload_type_see_switch_and_download(view: Any) -> None:
     said = figure.inner_text()
     assert "the red circle – score 0.9" in said and "the green dog – nothing found" in said
     assert said.rstrip().endswith("how many circles are there? one")
-    assert figure.locator("img").get_attribute("alt") == "demo.png with masks: the red circle, the blue square"
+    assert figure.locator("img").get_attribute("alt") == "drawn.png with masks: the red circle, the blue square"
     paths = figure.locator("path")
     assert paths.count() == 2 and "the red circle" in paths.first.locator("title").text_content()
     figure.locator("input").first.focus()
@@ -122,14 +122,14 @@ def test_upload_type_see_switch_and_download(view: Any) -> None:
     with zipfile.ZipFile(waiting.value.path()) as archive:
         (name,) = [one for one in archive.namelist() if "red-circle" in one]
         mask = np.asarray(Image.open(io.BytesIO(archive.read(name)))) > 0
-    red = load_image(DEMO_IMAGE).astype(int)
+    red = load_image(DRAWN_IMAGE).astype(int)
     red = (red[..., 0] > 150) & (red[..., 1:].max(-1) < 90)
     assert (mask & red).sum() / (mask | red).sum() > 0.8
     assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing scrolls sideways
 
 
 def test_a_result_stands_beside_the_image_or_below_it(view: Any) -> None:
-    upload(view, DEMO_IMAGE)
+    upload(view, DRAWN_IMAGE)
     view.get_by_label("Instructions").first.fill("the red circle")
     view.get_by_role("button", name="Segment").first.click()
     view.locator("figure.found").wait_for(timeout=60_000)
@@ -158,7 +158,7 @@ def test_every_failure_is_a_sentence(view: Any, tmp_path: Path) -> None:
 def test_a_video_is_shown_cancelled_and_downloaded(view: Any) -> None:
     view.get_by_role("tab", name="Video").click()
     tab = view.get_by_role("tabpanel").filter(has_text="Cancel")
-    tab.locator("input[type=file]").first.set_input_files(str(DEMO_VIDEO))
+    tab.locator("input[type=file]").first.set_input_files(str(DRAWN_VIDEO))
     view.wait_for_timeout(2000)
     tab.get_by_label("Instructions").fill("the red circle moving left")
     tab.get_by_role("button", name="Segment", exact=True).click()
@@ -186,7 +186,7 @@ def test_an_assistant_finds_and_calls_the_tool(address: str) -> None:
         ):
             await client.initialize()
             tools = (await client.list_tools()).tools
-            image = f"data:image/png;base64,{base64.b64encode(DEMO_IMAGE.read_bytes()).decode()}"
+            image = f"data:image/png;base64,{base64.b64encode(DRAWN_IMAGE.read_bytes()).decode()}"
             told = {"image": image, "instructions": "the red circle"}
             return tools, await client.call_tool(tools[0].name, told)
 
@@ -200,7 +200,7 @@ def test_an_assistant_finds_and_calls_the_tool(address: str) -> None:
     assert found[0]["found"] and found[0]["score"] > 0.9
 
 
-@pytest.mark.parametrize("path", [str(DEMO_IMAGE), "/proc/self/environ"])
+@pytest.mark.parametrize("path", [str(DRAWN_IMAGE), "/proc/self/environ"])
 def test_a_visitor_names_no_file_of_the_server(address: str, path: str) -> None:
     given = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, "the red circle"]}
     event = httpx.post(f"{address}/gradio_api/call/segment_image", json=given).json()["event_id"]

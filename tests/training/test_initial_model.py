@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from instructseg.config import ModelSource, StartConfig
-from instructseg.hub import DEFAULT_MODEL
+from instructseg.hub import DRAWN_MODEL
 from instructseg.training import build_model
 from recipes.nano.language.word_tokenizer import build_tokenizer
 from recipes.nano.train import train
@@ -63,12 +63,12 @@ def test_files_are_joined_once_and_get_adapters(start: StartConfig, tmp_path: Pa
 
 
 def test_a_trained_model_takes_adapters_alone() -> None:
-    model, _ = build_model(ModelSource(str(DEFAULT_MODEL), {"lora": LORA}), 0)
+    model, _ = build_model(ModelSource(str(DRAWN_MODEL), {"lora": LORA}), 0)
     learning = {name for name, p in model.language.named_parameters() if p.requires_grad}
     assert learning and all("lora_" in name for name in learning)
     assert next(model.parameters()).dtype == torch.float32
     with pytest.raises(ValueError, match=r"model.overrides.image_size: .* is trained already; only lora"):
-        build_model(ModelSource(str(DEFAULT_MODEL), {"image_size": 64}), 0)
+        build_model(ModelSource(str(DRAWN_MODEL), {"image_size": 64}), 0)
     with pytest.raises(ValueError, match=r"model.start fills a preset"):
         build_model(ModelSource("somewhere", {}, StartConfig("a", "b")), 0, Path("run"))
     with pytest.raises(ValueError, match=r"model.start is joined in the output folder"):
@@ -113,7 +113,7 @@ def test_two_processes_join_the_files_train_and_export(
 def test_export_merges_the_adapters(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(
-        f"recipe: nano\nmodel: {{name: {DEFAULT_MODEL}, overrides: {{lora: {json.dumps(LORA)}}}}}\n"
+        f"recipe: nano\nmodel: {{name: {DRAWN_MODEL}, overrides: {{lora: {json.dumps(LORA)}}}}}\n"
         f"output_dir: {tmp_path / 'run'}\n"
         "data: {images_per_batch: 1, expressions_per_scene: 1}\n"
         "criterion: {num_points: 64}\n"
@@ -122,6 +122,6 @@ def test_export_merges_the_adapters(tmp_path: Path) -> None:
     folder = train(file)
     weights = load_file(folder / "model.safetensors")
     assert not any("lora" in name for name in weights)
-    before = load_file(DEFAULT_MODEL / "model.safetensors")
+    before = load_file(DRAWN_MODEL / "model.safetensors")
     changed = {name for name in weights if not torch.equal(weights[name], before[name].to(weights[name].dtype))}
     assert changed and all(name.endswith(("q_proj.weight", "v_proj.weight")) for name in changed)
