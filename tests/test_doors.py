@@ -46,6 +46,7 @@ def test_auto_classes_never_run_the_code_of_a_folder() -> None:
 def test_auto_classes_that_build_get_configurations_that_name_no_code() -> None:
     """A configuration that was made here names no code, and ``for_model`` knows classes alone."""
     known = {"AutoTokenizer.from_pretrained", "AutoBackbone.from_config", "AutoConfig.for_model"}
+    known.add("AutoConfig.register")  # tells transformers of our class, and loads nothing
     found = {name for _, name, _ in calls() if name.startswith("Auto")}
     assert found <= known, f"new doors of transformers: {found - known}"
 

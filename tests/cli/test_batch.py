@@ -124,10 +124,10 @@ def test_names_that_are_no_text() -> None:
 
 def test_a_demo_replaces_no_file_of_the_user() -> None:
     Path("out").mkdir()
-    shutil.copy("clip.mp4", "out/demo.mp4")
+    shutil.copy("clip.mp4", "out/dog.mp4")
     for words in ([], ["--overwrite"]):
         refused("demo", *words)
-    assert Path("out/demo.mp4").read_bytes() == Path("clip.mp4").read_bytes()
+    assert Path("out/dog.mp4").read_bytes() == Path("clip.mp4").read_bytes()
 
 
 def test_a_table_of_images_with_their_own_prompts() -> None:

@@ -168,7 +168,7 @@ def test_a_run_logs_the_trainable_parameters_first(tmp_path: Path, caplog: pytes
         "trained: words 28, norm 8, head 20",
         "frozen: backbone 16",
     ]
-    assert told[3].startswith("memory of each process: weights 0.0 MiB")
+    assert told[3].startswith("memory of each process: weights 288 bytes")
 
 
 def test_compiled_blocks_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

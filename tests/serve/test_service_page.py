@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.page_inputs import page_folder, page_inputs
+from tests.page_inputs import FRAMES, page_folder, page_inputs
 from tests.pages import ROOT, Block, blocks_of
 
 __all__ = ["page_folder", "page_inputs"]
@@ -76,12 +76,12 @@ def test_every_client_runs_as_printed(port: int) -> None:
         if not shutil.which("curl" if block.fence == "bash" else "node") and block.fence != "python":
             continue
         said[block.fence, block.heading] = run(block, port)
-    assert "the red circle" in said["python", "Images"] and "frame 11" in said["python", "Videos"]
+    assert "the truck" in said["python", "Images"] and f"frame {FRAMES - 1}" in said["python", "Videos"]
     assert said["python", "Videos"].splitlines()[-1].startswith("end")
     if shutil.which("curl"):
         assert '"found":true' in said["bash", "Images"] and Path("mask.png").read_bytes()[:4] == b"\x89PNG"
-        assert said["bash", "Videos"].count("event: frame") == 12
+        assert said["bash", "Videos"].count("event: frame") == FRAMES
     if shutil.which("node"):
-        assert "the red circle" in said["javascript", "Images"]
-        frames = [word for number in range(12) for word in ("frame", str(number))]
+        assert "the truck" in said["javascript", "Images"]
+        frames = [word for number in range(FRAMES) for word in ("frame", str(number))]
         assert said["javascript", "Videos"].split() == ["start", "undefined", *frames, "end", "undefined"]
