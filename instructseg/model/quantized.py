@@ -254,6 +254,29 @@ def quantize_model(model: Any, quantization: str) -> None:
     model.config.quantize = quantization
 
 
+@torch.no_grad()
+def dequantize_model(model: Any) -> None:
+    """Turns quantized layers into plain ones with the same values, in place, so that they can be trained.
+
+    Args:
+        model: :class:`~instructseg.model.InstructSeg`; one that is not quantized stays as it is.
+    """
+    for name, layer in list(model.language.named_modules()):
+        plain: nn.Linear | nn.Embedding
+        if isinstance(layer, (Int8Linear, Int4Linear)):
+            weight = layer.dequantize()
+            plain = nn.Linear(weight.shape[1], weight.shape[0], layer.bias is not None, dtype=weight.dtype)
+            plain.bias = layer.bias
+        elif isinstance(layer, Int8Embedding):
+            weight = layer.weight.to(layer.scale.dtype) * layer.scale.unsqueeze(-1)
+            plain = nn.Embedding(*weight.shape, dtype=weight.dtype)
+        else:
+            continue
+        plain.weight = nn.Parameter(weight)
+        model.language.set_submodule(name, plain)
+    model.config.quantize = None
+
+
 def _block_linears(language: LanguageModel) -> list[tuple[str, nn.Linear]]:
     """The layers to quantize, by their names in the language model."""
     return [

@@ -14,6 +14,7 @@ from instructseg.hub import DRAWN_MODEL, bundled, is_bundled
 from instructseg.log import get_logger
 from instructseg.model import PRESETS, InstructSeg, InstructSegConfig, preset
 from instructseg.model.language import add_lora
+from instructseg.model.quantized import dequantize_model
 from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
@@ -118,6 +119,7 @@ def _trained(name: str, source: ModelSource, seed: int) -> tuple[InstructSeg, In
     if others and source.start is None:
         raise ValueError(f"model.overrides.{min(others)}: {name} is trained already; only lora can be added")
     model, processor = load_pretrained(name, "cpu", torch.float32)
+    dequantize_model(model)  # what is stored in few bits has no gradient
     if adapters and not model.config.lora:
         torch.manual_seed(seed)
         add_lora(model.language, **adapters)

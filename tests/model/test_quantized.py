@@ -14,6 +14,7 @@ from instructseg.model.quantized import (
     LAYERS,
     Int4Linear,
     Int8Linear,
+    dequantize_model,
     is_block_weight,
     quantize_language,
     quantize_model,
@@ -140,6 +141,29 @@ def test_the_word_table_of_an_encoder_is_quantized_too(kind: str, tmp_path: Path
             assert torch.equal(one.state_dict()[name], value), name
     held = sum(v.nbytes for name, v in model.state_dict().items() if name.startswith("language."))
     assert held == expected["language"]
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("text", [{}, BERT])
+def test_a_dequantized_model_has_the_same_values_and_learns(kind: str, text: dict[str, object]) -> None:
+    model = tiny_model(**({"text_config": text} if text else {}))
+    names = model.state_dict().keys()
+    quantize_model(model, kind)
+    layers = {
+        name: layer for name, layer in model.named_modules() if isinstance(layer, (Int8Linear, Int4Linear))
+    }
+    values = {name: layer.dequantize() for name, layer in layers.items()}
+    dequantize_model(model)
+    assert model.config.quantize is None and model.state_dict().keys() == names
+    for name, value in values.items():
+        assert torch.equal(model.get_submodule(name).weight, value), name
+    output = model(batch(model.config, [(1, 5)]))
+    output.mask_logits.sum().backward()
+    learned = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert {f"{name}.weight" for name in values} <= learned
+    before = model.state_dict()
+    dequantize_model(model)  # nothing is left to do
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_adapters_are_merged_first(tmp_path: Path) -> None:
