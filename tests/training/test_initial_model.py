@@ -125,3 +125,9 @@ def test_export_merges_the_adapters(tmp_path: Path) -> None:
     before = load_file(DRAWN_MODEL / "model.safetensors")
     changed = {name for name in weights if not torch.equal(weights[name], before[name].to(weights[name].dtype))}
     assert changed and all(name.endswith(("q_proj.weight", "v_proj.weight")) for name in changed)
+
+
+def test_weights_in_few_bits_are_trained_as_plain_ones() -> None:
+    model, _ = build_model(ModelSource("mini"), 0)
+    assert model.config.quantize is None
+    assert all(weight.is_floating_point() for weight in model.state_dict().values())
