@@ -7,6 +7,7 @@ same number of frames at the same times is it trusted. Elsewhere, and without it
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -64,9 +65,23 @@ def _agrees(path: Path, stamp: int) -> bool:
     return bool(np.abs((times - times[0]) - (ours - ours[0])).max() < 0.4 / video.fps)
 
 
-@lru_cache(maxsize=_OPEN_FILES)
-def _reader(path: Path, stamp: int) -> Any:
+def _opened(path: Path, stamp: int) -> Any:
     """An open file."""
     import decord
 
     return decord.VideoReader(str(path), num_threads=1)
+
+
+_reader = lru_cache(maxsize=_OPEN_FILES)(_opened)
+_inherited: list[Any] = []
+
+
+def _leave_inherited() -> None:
+    """Begins a forked process without open files: its parent's have no threads, and closing one crashes."""
+    global _reader
+    _inherited.append(_reader)
+    _reader = lru_cache(maxsize=_OPEN_FILES)(_opened)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_inherited)

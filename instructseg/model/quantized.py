@@ -269,7 +269,7 @@ def dequantize_model(model: Any) -> None:
             plain.bias = layer.bias
         elif isinstance(layer, Int8Embedding):
             weight = layer.weight.to(layer.scale.dtype) * layer.scale.unsqueeze(-1)
-            plain = nn.Embedding(*weight.shape, dtype=weight.dtype)
+            plain = nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype)
         else:
             continue
         plain.weight = nn.Parameter(weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -53,3 +54,16 @@ def test_a_frame_that_is_not_there_is_named(tmp_path: Path) -> None:
             read_frame(path, number)
     with pytest.raises(FileNotFoundError):
         read_frame(tmp_path / "none.mp4", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are spawned here")
+def test_a_forked_process_opens_its_own_files(tmp_path: Path) -> None:
+    """As workers of a data loader, after the training process has read a frame itself."""
+    pytest.importorskip("decord")
+    paths = [make(tmp_path / f"{name}.mp4", 8) for name in "abcdef"]
+    expected = [read_frame(path, 3) for path in paths]  # more than are kept open
+    child = os.fork()
+    if not child:
+        same = all(np.array_equal(read_frame(p, 3), one) for p, one in zip(paths, expected, strict=True))
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
