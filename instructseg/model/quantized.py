@@ -266,7 +266,7 @@ def dequantize_model(model: Any) -> None:
         if isinstance(layer, (Int8Linear, Int4Linear)):
             weight = layer.dequantize()
             plain = nn.Linear(weight.shape[1], weight.shape[0], layer.bias is not None, dtype=weight.dtype)
-            plain.bias = layer.bias
+            plain.register_parameter("bias", layer.bias)
         elif isinstance(layer, Int8Embedding):
             weight = layer.weight.to(layer.scale.dtype) * layer.scale.unsqueeze(-1)
             plain = nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype)
