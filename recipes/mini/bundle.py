@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from instructseg.engine.checkpoint import load_weights
@@ -82,15 +83,11 @@ def cut_tokenizer(tokenizer: PreTrainedTokenizerFast, kept: list[str]) -> PreTra
     ]
     for token in content["post_processor"]["special_tokens"].values():
         token["ids"] = [places[name] for name in token["tokens"]]
-    from tokenizers import Tokenizer
-
     options = {name: value for name, value in tokenizer.init_kwargs.items() if name.endswith("_token")}
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), **options)
 
 
-def bundle(
-    weights: Path, wordnet: Path, threshold: float, cut: float
-) -> tuple[InstructSeg, InstructSegProcessor]:
+def bundle(weights: Path, wordnet: Path, threshold: float, cut: float) -> InstructSeg:
     """The model as it is bundled.
 
     Args:
@@ -113,12 +110,11 @@ def bundle(
     model.load_state_dict(state)
     quantize_model(model.eval(), "int8")
     assert isinstance(processor.tokenizer, PreTrainedTokenizerFast)
-    smaller = InstructSegProcessor(
+    model.processor = InstructSegProcessor(
         cut_tokenizer(processor.tokenizer, kept),
         replace(processor.config, presence_threshold=threshold, instance_threshold=cut, words=met_words()),
     )
-    model.processor = smaller
-    return model.to(torch.float16), smaller  # type: ignore[arg-type]  # transformers wraps Module.to
+    return model.to(torch.float16)  # type: ignore[arg-type]  # transformers wraps Module.to
 
 
 def main() -> None:
@@ -132,7 +128,7 @@ def main() -> None:
     parser.add_argument("--cut", type=float, required=True, help="score from which a query is an object")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    model, _ = bundle(arguments.weights, arguments.wordnet, arguments.threshold, arguments.cut)
+    model = bundle(arguments.weights, arguments.wordnet, arguments.threshold, arguments.cut)
     model.save_pretrained(arguments.output)
     print(f"{(arguments.output / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.evaluation.iou import intersection_union
 from instructseg.inference import ImagePredictor
 from recipes.mini.instructions import RULES
-from recipes.mini.known import Asked, Known, known
+from recipes.mini.known import Asked, known_of
 from recipes.mini.photographs import Photograph, Photographs
 from recipes.mini.views import View, whole_view
 from recipes.mini.words import MAIN, SYNONYMS
@@ -95,7 +96,7 @@ def cases_of(photographs: Photographs, photograph: Photograph, view: View) -> It
             yield case("main", MAIN[seed % len(MAIN)], numbers, "object")
         else:
             yield case("category", f"the {SYNONYMS[category][0]}", numbers, category)
-    what = measured(photographs, photograph, view)
+    what = known_of(photographs, photograph, view)
     made: dict[str, dict[str, Asked]] = defaultdict(dict)
     for rule in RULES:
         for one in rule(rng, what):
@@ -107,20 +108,10 @@ def cases_of(photographs: Photographs, photograph: Photograph, view: View) -> It
                 yield case(kind, texts[place], asked[texts[place]].answers)
 
 
-def measured(photographs: Photographs, photograph: Photograph, view: View) -> Known:
-    """The view of a whole photograph with what is known of it."""
-    covered: frozenset[str] = frozenset()
-    if photograph.complete == "all":
-        covered = photographs.categories[photograph.source]
-    elif photograph.complete == "person":
-        covered = frozenset({"person"})
-    return known(view, covered, photographs.absent(photograph))
-
-
 def iou(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two masks; 1 where both are empty."""
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
+    shared, union = intersection_union(one, other)
+    return shared / union if union else 1.0
 
 
 def answers_of(
@@ -142,10 +133,9 @@ def judge(case: Case, masks: np.ndarray, mask: np.ndarray, presence: float) -> R
     each = [iou(other, wanted) for other in masks]
     met = [iou(other, mask) for other in masks]
     others = [value for number, value in enumerate(met) if number not in case.wanted]
-    overlap = int((mask & wanted).sum()), int((mask | wanted).sum())
     nearest = iou(mask, wanted) >= max(others, default=0.0)
     largest = each[int(np.argmax([other.sum() for other in masks]))]
-    return Result(case, presence, overlap, nearest, float(np.mean(each)), largest)
+    return Result(case, presence, intersection_union(mask, wanted), nearest, float(np.mean(each)), largest)
 
 
 def evaluate(

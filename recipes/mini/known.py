@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recipes.mini.looks import Look
+from recipes.mini.photographs import Photograph, Photographs
 from recipes.mini.views import View
 from recipes.mini.words import PEOPLE, SYNONYMS, UNCOUNTED, plural
 
@@ -76,6 +77,13 @@ Rule = Callable[[np.random.Generator, Known], Iterator[Asked]]
 def known(view: View, covered: frozenset[str], absent: frozenset[str]) -> Known:
     """Measures a view."""
     return Known(view, covered, absent, tuple(Look(mask, view.frame) for mask in view.masks))
+
+
+def known_of(photographs: Photographs, photograph: Photograph, view: View) -> Known:
+    """Measures a view of a photograph; what was pasted or cut off is not absent."""
+    there = {region.category for region in view.regions}
+    absent = photographs.absent(photograph) - there - view.cut
+    return known(view, photographs.covered(photograph), absent)
 
 
 def call(rng: np.random.Generator, category: str, many: bool = False) -> str:

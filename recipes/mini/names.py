@@ -167,10 +167,7 @@ class NamedSource:
         """0 where everything that the phrase names is among the regions, so that nothing else is it."""
         if phrase.main:
             return UNKNOWN
-        if photograph.complete == "all":
-            known = phrase.categories <= self.photographs.categories[photograph.source]
-        else:
-            known = photograph.complete == "person" and phrase.categories == {"person"}
+        known = phrase.categories <= self.photographs.covered(photograph)
         return 0.0 if known and not phrase.categories & view.cut else UNKNOWN
 
 

@@ -96,12 +96,15 @@ class Photographs:
             places[one.source].append(number)
         return places
 
+    def covered(self, photograph: Photograph) -> frozenset[str]:
+        """Categories that are annotated in it wherever they occur."""
+        if photograph.complete == "all":
+            return self.categories[photograph.source]
+        return frozenset({"person"}) if photograph.complete == "person" else frozenset()
+
     def absent(self, photograph: Photograph) -> frozenset[str]:
         """Categories that are surely not in it."""
-        there = {region.category for region in photograph.regions}
-        if photograph.complete == "all":
-            return self.categories[photograph.source] - there
-        return frozenset({"person"} - there) if photograph.complete == "person" else frozenset()
+        return self.covered(photograph) - {region.category for region in photograph.regions}
 
 
 def read_photographs(root: Path, split: str, without: Collection[str] = ()) -> Photographs:

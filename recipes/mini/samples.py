@@ -14,7 +14,7 @@ import torch
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets, Sample, Task
 from recipes.mini.instructions import ask
-from recipes.mini.known import Asked, Known, known
+from recipes.mini.known import Asked, Known, known_of
 from recipes.mini.packing import pack_views, raw
 from recipes.mini.pasting import cut_out, paste
 from recipes.mini.photographs import Photograph, Photographs, Region
@@ -59,10 +59,8 @@ class InstructedSource:
 
     def batch(self, index: int) -> tuple[InstructedViews, list[MaskTargets]]:
         """Views with their instructions; the truth is in the batch, so there are no targets beside it."""
-        rng = np.random.default_rng([self.seed, index])
-        drawn = [self._view(rng) for _ in range(self.views)]
+        rng, drawn, references = self._drawn(index)
         views = [what.view for _, what, _ in drawn]
-        references = int(rng.integers(1, MOST_REFERENCES + 1)) if rng.random() < self.moving else 0
         packed = pack_views(self.processor, views)
         rows = [(number, one) for number, (_, _, asked) in enumerate(drawn) for one in asked]
         input_ids, roles = self.processor.encode_text(
@@ -104,12 +102,17 @@ class InstructedSource:
 
     def samples(self, index: int) -> list[Sample]:
         """The rows of batch ``index``, view by view."""
+        rng, drawn, _ = self._drawn(index)
+        return [_sample(rng, photograph, what, one) for photograph, what, asked in drawn for one in asked]
+
+    def _drawn(
+        self, index: int
+    ) -> tuple[np.random.Generator, list[tuple[Photograph, Known, list[Asked]]], int]:
+        """The views of batch ``index``, its reference frames, and the generator, next for the wording."""
         rng = np.random.default_rng([self.seed, index])
-        samples: list[Sample] = []
-        for _ in range(self.views):
-            photograph, what, asked = self._view(rng)
-            samples += [_sample(rng, photograph, what, one) for one in asked]
-        return samples
+        drawn = [self._view(rng) for _ in range(self.views)]
+        references = int(rng.integers(1, MOST_REFERENCES + 1)) if rng.random() < self.moving else 0
+        return rng, drawn, references
 
     def _view(self, rng: np.random.Generator) -> tuple[Photograph, Known, list[Asked]]:
         """A view of which the rules know something to ask."""
@@ -118,20 +121,11 @@ class InstructedSource:
             view = draw_view(rng, photograph, self.processor.config.num_mask_queries - 4)
             if rng.random() < self.pasted:
                 view = self._with_another(rng, photograph, view)
-            what = self._known(photograph, view)
+            what = known_of(self.photographs, photograph, view)
             asked = ask(rng, what, self.asked)
             if asked:
                 return photograph, what, asked
         raise ValueError("no rule has anything to ask about these photographs")
-
-    def _known(self, photograph: Photograph, view: View) -> Known:
-        covered: frozenset[str] = frozenset()
-        if photograph.complete == "all":
-            covered = self.photographs.categories[photograph.source]
-        elif photograph.complete == "person":
-            covered = frozenset({"person"})
-        there = {region.category for region in view.regions}
-        return known(view, covered, self.photographs.absent(photograph) - there - view.cut)
 
     def _choose(self, rng: np.random.Generator) -> Photograph:
         if rng.random() < self.several:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.files import write_json_atomic
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.masks import load_grey_png
 from recipes.mini.evaluate import Result, evaluate
 from recipes.mini.photographs import Photographs, read_photographs
 from recipes.mini.train import KEPT_OUT
@@ -153,7 +153,7 @@ def video(predictor: VideoPredictor, folder: Path, stride: int) -> dict[str, Any
     scores = {}
     for name, expressions in texts.items():
         frames = sorted((folder / name / "frames").iterdir())
-        truth = np.stack([_mask(path) for path in sorted((folder / name / "masks").iterdir())])
+        truth = np.stack([load_grey_png(path) > 0 for path in sorted((folder / name / "masks").iterdir())])
         found = [
             np.any([one.mask for one in result.predictions], axis=0)
             for result in predictor.predict(folder / name / "frames", expressions[0], llm_stride=stride)
@@ -167,12 +167,6 @@ def video(predictor: VideoPredictor, folder: Path, stride: int) -> dict[str, Any
         "n": len(scores),
         "by_sequence": scores,
     }
-
-
-def _mask(path: Path) -> np.ndarray:
-    """``bool[H, W]`` of a PNG file."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L")) > 0
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

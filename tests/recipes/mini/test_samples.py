@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Role
+from instructseg.structures import Role, Task
 from recipes.mini.photographs import read_photographs
 from recipes.mini.samples import InstructedSource
 from recipes.mini.whole import InstructedViews
@@ -72,3 +72,18 @@ def test_moving_views_have_references_and_their_own_wording(root: Path) -> None:
     temporal = (batch.roles == Role.TEMPORAL).sum(1)
     assert (temporal == count * processor.config.num_temporal_queries).all()
     assert (batch.clips[:, 0] != batch.clips[:, 1]).any()
+
+
+def test_samples_and_names_are_those_of_the_batch(root: Path) -> None:
+    _, processor = small()
+    source = InstructedSource(
+        read_photographs(root, "train"), processor, {"yard": 1.0, "thing": 1.0}, 3, 3, seed=0
+    )
+    for index in range(4):
+        batch, _ = source.batch(index)
+        samples = source.samples(index)
+        assert [sample.meta["kind"] for sample in samples] == list(batch.kinds)
+        task, references = samples[0].task, batch.clips.shape[1] - 1
+        task = Task.RVOS if references else task
+        written = processor.encode_text([sample.instruction for sample in samples], task, references)
+        assert torch.equal(written[0], batch.input_ids)
