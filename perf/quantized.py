@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m perf.quantized --json perf/results/quantized.json
 
-``--model FOLDER`` measures other weights than the bundled ones. Scenes are held-out ones of the generator; of a
+``--model FOLDER`` measures other weights than nano's. Scenes are held-out ones of the generator; of a
 clip the key frame is measured. Every setting is asked the same, so differences are paired; their interval is a
 bootstrap over scenes.
 """
@@ -81,7 +81,7 @@ def compared(found: Sequence[Outcome], full: Sequence[Outcome]) -> dict[str, Any
 def main() -> None:
     """Measures every setting."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", help="a folder or a hub repository; default: the bundled model")
+    parser.add_argument("--model", default="nano", help="a bundled name, a folder or a hub repository")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--instructions", type=int, default=600, help="on pictures, and on clips")
     parser.add_argument("--config", default="configs/nano/test.yaml", help="whose scenes are drawn")

@@ -3,7 +3,7 @@
     python -m perf.report
 
 Tables stand between ``<!-- results:NAME -->`` and ``<!-- end -->``. A result that is missing leaves its table
-as it is. Results that were measured with other weights than the bundled ones are named.
+as it is. Results that were measured with other weights than nano's are named.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ def main() -> None:
     if file.is_file():
         CHART.write_text(chart(json.loads(file.read_text())["composed"]))
     for name in other_weights(options.results, weights_digest()):
-        print(f"{name} was measured with other weights than the bundled ones: run perf.{name} again")
+        print(f"{name} was measured with other weights than nano's: run perf.{name} again")
 
 
 if __name__ == "__main__":

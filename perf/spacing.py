@@ -26,7 +26,7 @@ SPACINGS = (1, 2, 3, 4, 5)
 def main() -> None:
     """Measures every spacing."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", help="a folder or a hub repository; default: the bundled model")
+    parser.add_argument("--model", default="nano", help="a bundled name, a folder or a hub repository")
     parser.add_argument("--device", help="default: the best there is")
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--frames", type=int, default=25, help="of each clip")

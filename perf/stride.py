@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m perf.stride --json perf/results/stride.json
 
-``--model FOLDER`` measures other weights than the bundled ones. Clips are drawn from a seed of their own, which
+``--model FOLDER`` measures other weights than nano's. Clips are drawn from a seed of their own, which
 no training uses, with two instructions each that name what can be seen. J and F are means over the frames of an
 instruction, then over the instructions, as DAVIS has them. Every setting sees the same clips, so differences
 are taken per instruction; their interval is a bootstrap over clips. Runs of the language model are counted per
@@ -153,7 +153,7 @@ def compared(name: str, found: Outcome, exact: Outcome) -> dict[str, Any]:
 def main() -> None:
     """Measures every setting."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", help="a folder or a hub repository; default: the bundled model")
+    parser.add_argument("--model", default="nano", help="a bundled name, a folder or a hub repository")
     parser.add_argument("--device", help="default: the best there is")
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--frames", type=int, default=24, help="of each clip")

@@ -23,7 +23,7 @@ import torch
 from transformers import initialization
 
 from instructseg.files import write_json_atomic
-from instructseg.hub import DRAWN_MODEL
+from instructseg.hub import bundled_folder, is_bundled
 from instructseg.model import InstructSeg, InstructSegConfig, preset
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.processor_config import processor_config
@@ -206,15 +206,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def weights_digest(folder: str | Path | None = None) -> str:
+def weights_digest(name: str | Path = "nano") -> str:
     """The start of the SHA-256 of a model's weights, by which a result says whose it is.
 
     Args:
-        folder: of the model; ``None`` for the bundled one. A repository of the hub is named instead.
+        name: of the model: bundled, or a folder. A repository of the hub is named instead.
     """
-    files = sorted(Path(folder or DRAWN_MODEL).glob("*.safetensors"))
+    folder = bundled_folder(name) if is_bundled(name) else Path(name)
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
-        return str(folder)
+        return str(name)
     whole = hashlib.sha256()
     for file in files:
         whole.update(file.read_bytes())
