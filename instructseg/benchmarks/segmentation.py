@@ -143,11 +143,7 @@ def generalized_metrics(
         threshold: presence below which the prediction is "no target".
         official_size: compare at 480 x 480, as ReLA does, instead of at the size of the image.
     """
-    sums = GeneralizedSums()
-    suffix = "_480" if official_size else ""
-    for record in records:
-        counts = record[f"intersection{suffix}"], record[f"union{suffix}"]
-        sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
+    sums = _generalized_sums(records, threshold, official_size)
     precision = {f"Pr@{value}": sums.precision(value) for value in RELA_THRESHOLDS}
     return {"gIoU": sums.giou, "cIoU": sums.ciou, "N-acc": sums.n_acc, "T-acc": sums.t_acc, **precision}
 
@@ -160,14 +156,21 @@ def zero_one_many_metrics(
     Args:
         threshold, official_size: as of :func:`generalized_metrics`.
     """
-    some, none = GeneralizedSums(), GeneralizedSums()
-    suffix = "_480" if official_size else ""
-    for record in records:
-        counts = record[f"intersection{suffix}"], record[f"union{suffix}"]
-        sums = none if record["is_nothing"] else some
-        sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
+    none, some = (
+        _generalized_sums([one for one in records if one["is_nothing"] == nothing], threshold, official_size)
+        for nothing in (True, False)
+    )
     precision = {f"Pr@{value}": some.precision(value) for value in LAVT_THRESHOLDS}
     return {"oIoU": some.ciou, "mIoU": some.giou, "Acc": none.n_acc, **precision}
+
+
+def _generalized_sums(records: Sequence[ScoreRecord], threshold: float, official_size: bool) -> GeneralizedSums:
+    """Sums of all records; arguments as of :func:`generalized_metrics`."""
+    sums, suffix = GeneralizedSums(), "_480" if official_size else ""
+    for record in records:
+        counts = record[f"intersection{suffix}"], record[f"union{suffix}"]
+        sums.add_counts(*counts, record["presence"] < threshold, record["is_nothing"])
+    return sums
 
 
 def custom_metrics(records: Sequence[ScoreRecord], threshold: float = 0.0) -> dict[str, float]:
