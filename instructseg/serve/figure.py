@@ -7,6 +7,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
@@ -76,19 +77,19 @@ class Figure:
     """An image and its answers, from which :meth:`html` is made at any threshold.
 
     Attributes:
-        name: of the image.
+        path: of the image.
         size: height and width in pixels.
         source: the image, made smaller, as a data URL.
         regions: the answers, in order.
     """
 
-    name: str
+    path: Path
     size: tuple[int, int]
     source: str
     regions: tuple[Region, ...]
 
     @classmethod
-    def of(cls, name: str, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
+    def of(cls, path: Path, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
         """The figure of ``uint8[H, W, 3]`` and predictions without a threshold."""
         from PIL import Image
 
@@ -97,15 +98,22 @@ class Figure:
         shown.save(file, "JPEG", quality=90)
         source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
         height, width = image.shape[:2]
-        return cls(name, (height, width), source, tuple(map(Region.of, found)))
+        return cls(path, (height, width), source, tuple(map(Region.of, found)))
 
     def html(self, threshold: float) -> str:
         """The image with the masks of at least this presence, and a line for each answer."""
         entries = [(number, one, one.shows(threshold)) for number, one in enumerate(self.regions)]
         paths = "".join(_path(number, one) for number, one, shown in entries if shown)
         words = ", ".join(one.instruction for _, one, shown in entries if shown) or "nothing found"
-        lines = "".join(_line(number, one, shown) for number, one, shown in entries)
-        (height, width), said = self.size, html.escape(f"{self.name} with masks: {words}")
+        said_once = {
+            one.instruction_id: number for number, one, _ in reversed(entries)
+        }  # of several hidden ones
+        lines = "".join(
+            _line(number, one, shown)
+            for number, one, shown in entries
+            if shown or said_once[one.instruction_id] == number
+        )
+        (height, width), said = self.size, html.escape(f"{self.path.name} with masks: {words}")
         return (
             f'<figure class="found"><div class="stage"><img src="{self.source}" width="{width}" '
             f'height="{height}" alt="{said}">'

@@ -87,7 +87,7 @@ class Limits:
             self._check_size(image_size(path), "image")
             return load_image(path, self.pixels)
         except (ValueError, OSError) as error:
-            raise _without_folder(error, path) from error
+            raise without_folder(error, path) from error
 
     def open_video(self, path: Path) -> VideoSource:
         """Opens an uploaded video.
@@ -98,7 +98,7 @@ class Limits:
         try:
             video = open_video(path)
         except (ValueError, OSError) as error:
-            raise _without_folder(error, path) from error
+            raise without_folder(error, path) from error
         self._check_size(video.size, "video")
         if video.about is not None and video.about > self.frames:
             raise ValueError(f"the video has {video.about} frames: cut it to at most {self.frames}")
@@ -115,6 +115,6 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _without_folder(error: Exception, path: Path) -> ValueError:
+def without_folder(error: Exception, path: Path) -> ValueError:
     """The error for the user, who knows the file by its name alone."""
     return ValueError(in_one_line(error).replace(str(path), path.name).replace(f"{path.parent}/", ""))

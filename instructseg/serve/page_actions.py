@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ import numpy as np
 
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.selection import AnswerOptions
+from instructseg.media import TruncatedVideoError, VideoSource
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultInfo, ResultWriter, plan_paths, save_results
 from instructseg.serve.batching import ImageRequest, segment_together
 from instructseg.serve.figure import Figure
-from instructseg.serve.limits import Limits
+from instructseg.serve.kept_video import KeptVideo
+from instructseg.serve.limits import Limits, without_folder
 from instructseg.structures import Task
 from instructseg.visualization import draw_predictions
 
@@ -30,13 +32,13 @@ KEPT = 3600
 """Seconds that results are kept."""
 SHOWN_EVERY = 0.5
 """Seconds between frames of a video that are shown while the rest is computed."""
-TASKS = {
+TASKS: dict[str, Task | None] = {
     "Questions in words, the rest as masks": None,
     "Masks of what is named": Task.RES,
     "Masks that answer a question": Task.REASON_SEG,
     "Words": Task.VQA,
 }
-"""Choices of the page."""
+"""Choices of the page, for weights that write."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class VideoStep:
         said: Markdown.
         video: the finished video with masks.
         archive: the finished ZIP file of all results.
+        kept: its masks, for other thresholds.
     """
 
     frame: np.ndarray | None
     said: str
     video: str | None = None
     archive: str | None = None
+    kept: KeptVideo | None = None
 
 
 class Page:
@@ -78,6 +82,14 @@ class Page:
         self.bundled, self.limits = bundled, limits
 
     @property
+    def tasks(self) -> dict[str, Task | None]:
+        """Choices of the page; those of words where the weights have learned to write."""
+        if self.images.text_tasks:
+            return TASKS
+        masks = {text: task for text, task in TASKS.items() if task is not None and task.has_mask}
+        return {**masks, next(iter(masks)): None}  # a question is refused in a sentence
+
+    @property
     def threshold(self) -> float:
         """Presence below which a mask is empty, by the weights."""
         return self.images.rule(AnswerOptions()).threshold or 0.0
@@ -90,24 +102,22 @@ class Page:
         """
         prompts = self._prompts(text)
         image = self.limits.open_image(_uploaded(path, "image"))
-        request = ImageRequest(image, "", tuple(prompts), TASKS[task], 0.0)
+        request = ImageRequest(image, "", tuple(prompts), self.tasks[task], 0.0)
         (found,) = segment_together(self.images, [request])
         if isinstance(found, ValueError):
             raise found
-        return Figure.of(Path(str(path)).name, image, found), self._remark(prompts)
+        return Figure.of(Path(str(path)), image, found), self._remark(prompts)
 
-    def pack(
-        self, figure: Figure | None, path: str | None, threshold: float, formats: Sequence[str]
-    ) -> str | None:
+    def pack(self, figure: Figure | None, threshold: float, formats: Sequence[str]) -> str | None:
         """A ZIP file of the results on an image in these formats; ``None`` where there is no mask to pack."""
-        if figure is None or not path or not formats:
+        if figure is None or not formats:
             return None
         found = [one.prediction(threshold) for one in figure.regions if one.text is None]
         if not found:
             return None
-        image, name = self.limits.open_image(Path(path)), Path(path).stem[:80]
+        image, name = self.limits.open_image(figure.path), figure.path.stem[:80]
         with self._folder() as folder:
-            save_results(found, folder, tuple(formats), image=image, name=name, path=Path(path))
+            save_results(found, folder, tuple(formats), image=image, name=name, path=figure.path)
             return self._zipped(folder, name)
 
     def segment_video(
@@ -119,26 +129,66 @@ class Page:
             ValueError: a mistake of the visitor, in a sentence, or the time is over.
         """
         prompts = self.limits.check_video_instructions(self._prompts(text))
-        video = self.limits.open_video(_uploaded(path, "video"))
-        name, end = Path(str(path)).stem[:80], time.monotonic() + self.limits.video_seconds
-        seen, shown = [0] * len(prompts), -SHOWN_EVERY
+        video, rule = self.limits.open_video(_uploaded(path, "video")), self.videos.rule(AnswerOptions())
+        numbered = [place for place, prompt in enumerate(prompts) if rule.numbers_objects(prompt)]
+        self.forget()
+        with self._kept(Path(str(path)), prompts, numbered) as kept:
+            results = self._keeping(self.videos.predict(video, prompts, threshold=0.0), kept)
+            yield from self._written(kept, video, results, threshold, formats)
+
+    def show_video(self, kept: KeptVideo, threshold: float, formats: Sequence[str]) -> VideoStep:
+        """The finished step of a segmented video at another threshold or in other formats.
+
+        Raises:
+            ValueError: the video or its masks were deleted, or the time is over.
+        """
+        self.forget()
+        video = self.limits.open_video(kept.source)
+        *_, last = self._written(kept, video, kept.results(video), threshold, formats)
+        return last
+
+    def describe_video(self, kept: KeptVideo, threshold: float) -> str:
+        """In Markdown, on how many frames each instruction was found."""
+        pairs = zip(kept.prompts, kept.found(threshold), strict=True)
+        said = [_found_in(prompt, some, kept.count) for prompt, some in pairs]
+        return "\n\n".join(filter(None, [kept.remark, self._remark(kept.prompts), *said]))
+
+    def _keeping(self, results: Iterable[FrameResult], kept: KeptVideo) -> Iterator[FrameResult]:
+        """The results, once they are kept; of a damaged video the frames that are good."""
+        try:
+            for result in results:
+                kept.add(result)
+                yield result
+        except TruncatedVideoError as error:
+            if not kept.count:
+                raise
+            kept.remark = str(without_folder(error, kept.source))
+
+    def _written(
+        self,
+        kept: KeptVideo,
+        video: VideoSource,
+        results: Iterable[FrameResult],
+        threshold: float,
+        formats: Sequence[str],
+    ) -> Iterator[VideoStep]:
+        """Steps of a video whose results are drawn and written at a threshold."""
+        source, name = kept.source, kept.source.stem[:80]
+        end, shown = time.monotonic() + self.limits.video_seconds, -SHOWN_EVERY
+        info = ResultInfo(kept.prompts, source.name, name, path=source, fps=video.fps)
         with self._folder() as folder:
-            info = ResultInfo(tuple(prompts), Path(str(path)).name, name, path=Path(str(path)), fps=video.fps)
             places = plan_paths(name, folder, {"overlay", *formats}, video=True)
             with ResultWriter(places, info) as writer:
-                for result in self.videos.predict(video, prompts, threshold=threshold):
+                for result in results:
                     self._check(result, end)
+                    result = kept.hide(result, threshold)
                     writer.write(result)
-                    for place in range(len(prompts)):
-                        seen[place] += any(one.found for one in result.of(place))
                     if time.monotonic() - shown >= SHOWN_EVERY:
                         shown = time.monotonic()
                         yield VideoStep(_drawn(result), _progress(writer.count, video.about))
-                count = writer.count
-            said = [_found_in(prompt, some, count) for prompt, some in zip(prompts, seen, strict=True)]
             overlay = self._own(places.targets["overlay"])
             archive = self._zipped(folder, name)
-        yield VideoStep(None, "\n\n".join([self._remark(prompts), *said]).strip(), overlay, archive)
+        yield VideoStep(None, self.describe_video(kept, threshold), overlay, archive, kept)
 
     def answers(self, path: str | None, instructions: Sequence[str]) -> list[dict[str, Any]]:
         """Answers as plain values, for programs and assistants."""
@@ -162,7 +212,7 @@ class Page:
             raise ValueError("no instruction: describe an object, one per line")
         return self.limits.check_instructions(lines)
 
-    def _remark(self, prompts: list[str]) -> str:
+    def _remark(self, prompts: Sequence[str]) -> str:
         """Words that the bundled weights do not know."""
         strange = self.images.processor.strange_words(prompts) if self.bundled else []
         return f"These weights do not know these words: {', '.join(strange)}." if strange else ""
@@ -180,6 +230,16 @@ class Page:
         self.forget()
         with tempfile.TemporaryDirectory(dir=self.results, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
+
+    @contextmanager
+    def _kept(self, source: Path, prompts: list[str], numbered: list[int]) -> Iterator[KeptVideo]:
+        """A video with a file for its masks, which is deleted unless the block ends well."""
+        folder = Path(tempfile.mkdtemp(dir=self.results))
+        try:
+            yield KeptVideo(source, prompts, numbered, folder / "masks.jsonl")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _zipped(self, folder: Path, name: str) -> str:
         """The files below a folder in one archive of the results."""

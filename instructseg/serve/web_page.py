@@ -13,8 +13,9 @@ from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_VIDEO, NO
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.results import DEFAULT_FORMATS, FORMATS
 from instructseg.serve.figure import Figure, style
+from instructseg.serve.kept_video import KeptVideo
 from instructseg.serve.limits import in_one_line
-from instructseg.serve.page_actions import KEPT, TASKS, Page
+from instructseg.serve.page_actions import KEPT, Page, VideoStep
 
 MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
 """Errors shown on the page: bad input, and out of memory."""
@@ -49,7 +50,7 @@ def build_page(page: Page) -> Any:
     with gr.Blocks(title="InstructSeg", delete_cache=(CLEANED, KEPT)) as blocks:
         gr.Markdown(ABOUT)
         if page.bundled:
-            gr.Markdown(f"**These weights ({page.bundled}) are {NOTES[page.bundled]}.**")
+            gr.Markdown(f"**The bundled model {page.bundled} is {NOTES[page.bundled]}.**")
         with gr.Tab("Image"):
             _image_tab(gr, page)
         with gr.Tab("Video"):
@@ -121,6 +122,11 @@ def _formats(gr: Any) -> Any:
     return gr.Dropdown([*FORMATS], value=[*DEFAULT_FORMATS], multiselect=True, label="Files to download")
 
 
+def _presence(gr: Any, page: Page) -> Any:
+    label = "Presence below which nothing is marked (0: always mark)"
+    return gr.Slider(0, 1, page.threshold, step=0.001, label=label)
+
+
 def _image_tab(gr: Any, page: Page) -> None:
     kept = gr.State(None, time_to_live=KEPT)
     with gr.Row(equal_height=False):
@@ -134,17 +140,11 @@ def _image_tab(gr: Any, page: Page) -> None:
         with gr.Column(min_width=320):
             shown = gr.HTML(label="Masks", elem_id="figure")
             remark = gr.Markdown()
-            presence = gr.Slider(
-                0,
-                1,
-                page.threshold,
-                step=0.001,
-                label="Presence below which nothing is marked (0: always mark)",
-            )
+            presence = _presence(gr, page)
             formats = _formats(gr)
             download = gr.DownloadButton("Download files", interactive=False)
     # below both: on a phone the result follows the button
-    task = gr.Radio([*TASKS], value=next(iter(TASKS)), label="Answer with")
+    task = gr.Radio([*page.tasks], value=next(iter(page.tasks)), label="Answer with")
     if page.bundled:
         gr.Examples([_example(page.bundled, 0)], [image, words], label="Example")
 
@@ -155,11 +155,12 @@ def _image_tab(gr: Any, page: Page) -> None:
     def redraw(figure: Figure | None, threshold: float) -> str:
         return figure.html(threshold) if figure is not None else ""
 
-    def pack(figure: Figure | None, path: str | None, threshold: float, chosen: list[str]) -> Any:
-        file = _told(gr, lambda _: page.pack(figure, path, threshold, chosen), path)
+    def pack(figure: Figure | None, threshold: float, chosen: list[str]) -> Any:
+        path = None if figure is None else str(figure.path)
+        file = _told(gr, lambda _: page.pack(figure, threshold, chosen), path)
         return gr.DownloadButton(value=file, interactive=file is not None)
 
-    given, packed = [image, words, task, presence], [kept, image, presence, formats]
+    given, packed = [image, words, task, presence], [kept, presence, formats]
     one = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
     done = segment.click(answer, given, [kept, shown, remark], **one)
     done.success(pack, packed, download, show_progress="hidden", api_visibility="private")
@@ -170,6 +171,7 @@ def _image_tab(gr: Any, page: Page) -> None:
 
 
 def _video_tab(gr: Any, page: Page) -> None:
+    kept = gr.State(None, time_to_live=KEPT)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = gr.Video(label="Video", height=320, sources=["upload"])
@@ -177,20 +179,13 @@ def _video_tab(gr: Any, page: Page) -> None:
             with gr.Row():
                 segment = gr.Button("Segment", variant="primary", elem_classes="segment")
                 cancel = gr.Button("Cancel", interactive=False)
-            presence = gr.Slider(
-                0,
-                1,
-                page.threshold,
-                step=0.001,
-                label="Presence below which nothing is marked (0: always mark)",
-            )
-            formats = _formats(gr)
         with gr.Column(min_width=320):
             frame = gr.Image(
                 label="Frame", format="jpeg", interactive=False, alt_text="The frame just segmented"
             )
             played = gr.Video(label="Masks", visible=False, height=320)
             remark = gr.Markdown()
+            presence, formats = _presence(gr, page), _formats(gr)
             download = gr.DownloadButton("Download files", interactive=False)
     if page.bundled:
         gr.Examples([_example(page.bundled, 1)], [video, words], label="Example")
@@ -198,26 +193,46 @@ def _video_tab(gr: Any, page: Page) -> None:
     def answer(path: str | None, text: str, threshold: float, chosen: list[str]) -> Any:
         try:
             for step in page.segment_video(path, text, threshold, chosen):
-                over = step.video is not None
-                yield (
-                    gr.Image(value=step.frame, visible=not over),
-                    gr.Video(value=step.video, visible=over),
-                    step.said,
-                    gr.DownloadButton(value=step.archive, interactive=over),
-                )
+                yield _shown(gr, step)
         except MISTAKES as error:
             raise _sentence(gr, error, path) from None
 
+    def describe(video: KeptVideo | None, threshold: float) -> Any:
+        return gr.skip() if video is None else page.describe_video(video, threshold)
+
+    def show_again(video: KeptVideo | None, threshold: float, chosen: list[str]) -> Any:
+        if video is None:
+            return gr.skip()
+        step = _told(gr, lambda _: page.show_video(video, threshold, chosen), str(video.source))
+        return _shown(gr, step)
+
+    def busy(now: bool) -> Any:
+        return gr.Button(interactive=now), gr.Slider(interactive=not now), gr.Dropdown(interactive=not now)
+
+    hidden = {"show_progress": "hidden", "api_visibility": "private"}
     one = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
-    shown = [frame, played, remark, download]
-    segment.click(
-        lambda: gr.Button(interactive=True), None, cancel, show_progress="hidden", api_visibility="private"
-    )
-    running = segment.click(answer, [video, words, presence, formats], shown, **one)
-    idle = {"fn": lambda: gr.Button(interactive=False), "inputs": None, "outputs": cancel}
-    running.then(**idle, show_progress="hidden", api_visibility="private")
-    cancel.click(lambda: "Cancelled.", None, remark, cancels=[running], api_visibility="private").then(
-        **idle, show_progress="hidden", api_visibility="private"
+    given, results = [presence, formats], [kept, frame, played, remark, download]
+    segment.click(lambda: (None, *busy(True)), None, [kept, cancel, *given], **hidden)
+    running = segment.click(answer, [video, words, *given], results, **one)
+    idle = {"fn": lambda: busy(False), "inputs": None, "outputs": [cancel, *given], **hidden}
+    running.then(**idle)
+    stopped = cancel.click(lambda: "Cancelled.", None, remark, cancels=[running], api_visibility="private")
+    stopped.then(**idle)
+    # a new threshold acts at once, by what is known already
+    presence.input(describe, [kept, presence], remark, **hidden)
+    for change in (presence.release, formats.change):
+        change(show_again, [kept, *given], results, trigger_mode="always_last", api_visibility="private")
+
+
+def _shown(gr: Any, step: VideoStep) -> Any:
+    """A step, as the state and the outputs of the tab."""
+    over = step.video is not None
+    return (
+        step.kept,
+        gr.Image(value=step.frame, visible=not over),
+        gr.Video(value=step.video, visible=over),
+        step.said,
+        gr.DownloadButton(value=step.archive, interactive=over),
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import re
 from html.parser import HTMLParser
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def figure() -> Figure:
         Prediction(~ring(), 0.4, 0.3, "<script>alert('x')</script>", id=2, instruction_id=1),
         Prediction(np.zeros((40, 56), bool), 0.0, 0.0, "how many?", text="two & a half", instruction_id=2),
     ]
-    return Figure.of('a"b.png', image(0), found)
+    return Figure.of(Path('a"b.png'), image(0), found)
 
 
 def drawn(path: str) -> np.ndarray:
@@ -95,7 +96,7 @@ def test_words_of_a_visitor_are_no_markup() -> None:
 def test_a_large_image_is_shown_small_with_the_outlines_of_the_large_one() -> None:
     mask = np.zeros((3000, 4000), bool)
     mask[1000:2000, 500:3500] = True
-    large = Figure.of("x", np.zeros((3000, 4000, 3), np.uint8), [Prediction(mask, 1.0, 1.0, "x", id=1)])
+    large = Figure.of(Path("x"), np.zeros((3000, 4000, 3), np.uint8), [Prediction(mask, 1.0, 1.0, "x", id=1)])
     source = re.search(r"base64,([^\"]+)", large.html(0.0))
     assert source and Image.open(BytesIO(base64.b64decode(source[1]))).size == (SIDE, 1200)
     assert "0 0 4000 3000" in large.html(0.0) and large.size == (3000, 4000)

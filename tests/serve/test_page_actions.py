@@ -18,7 +18,7 @@ from PIL import Image
 
 from instructseg.inference.encoder import Encoder
 from instructseg.masks import rle_to_mask
-from instructseg.media import open_video, save_image
+from instructseg.media import TruncatedVideoError, open_video, save_image
 from instructseg.serve.limits import Limits
 from instructseg.serve.page_actions import KEPT, TASKS, Page
 from instructseg.serve.web_page import MISTAKES
@@ -53,7 +53,7 @@ def test_masks_and_words_side_by_side(page: Page, monkeypatch: pytest.MonkeyPatc
 def test_downloads_are_the_masks_at_the_threshold(page: Page) -> None:
     figure, _ = page.segment("photo.png", "the red circle\nbig blue square", "Masks of what is named")
     for threshold in (0.0, 1.0):
-        path = page.pack(figure, "photo.png", threshold, ["masks", "rle"])
+        path = page.pack(figure, threshold, ["masks", "rle"])
         assert path is not None and Path(path).name == "photo.zip"
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -64,9 +64,7 @@ def test_downloads_are_the_masks_at_the_threshold(page: Page) -> None:
             )
         np.testing.assert_array_equal(mask > 0, figure.regions[0].prediction(threshold).mask)
         assert bool(mask.any()) == (threshold == 0.0) and "circle" in json.dumps(body)
-    assert (
-        page.pack(None, "photo.png", 0.0, ["rle"]) is None and page.pack(figure, "photo.png", 0.0, []) is None
-    )
+    assert page.pack(None, 0.0, ["rle"]) is None and page.pack(figure, 0.0, []) is None
     left = [file for file in page.results.rglob("*") if file.is_file()]
     assert {file.suffix for file in left} == {".zip"}
 
@@ -79,8 +77,47 @@ def test_a_video_is_shown_while_it_is_segmented(page: Page, monkeypatch: pytest.
     assert "found in 5 of 5 frames" in last.said and last.video and last.archive
     assert len(open_video(last.video)) == 5
     assert sorted(zipfile.ZipFile(last.archive).namelist()) == ["clip.json", "clip_overlay.mp4"]
-    *_, last = page.segment_video("clip.mp4", "the red circle", 1.0, [])
-    assert "nothing found" in last.said
+    assert last.kept is not None and "nothing found" in page.describe_video(last.kept, 1.0)
+
+
+def archived(path: str | None) -> dict[str, bytes]:
+    """The masks and tables of an archive; the overlay is encoded in the order of threads."""
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith(".mp4")}
+
+
+def test_a_threshold_acts_on_a_finished_video_as_in_a_new_run(page: Page, monkeypatch: Any) -> None:
+    words, formats = "the red circle\nall the squares", ["masks", "csv"]
+    *_, first = page.segment_video("clip.mp4", words, 0.0, formats)
+    assert first.kept is not None
+    start = next(first.kept.results(open_video("clip.mp4")))
+    between = sum(start.of(place)[0].presence for place in (0, 1)) / 2
+    *_, right = page.segment_video("clip.mp4", words, between, formats)
+    monkeypatch.setattr(page.videos, "predict", None)  # no new forward
+    again = page.show_video(first.kept, between, formats)
+    assert again.said == right.said and again.kept is first.kept and len(open_video(str(again.video))) == 5
+    assert archived(again.archive) == archived(right.archive) != archived(first.archive)
+    assert page.describe_video(first.kept, 1.0).count("nothing found") == 2
+    first.kept.file.unlink()
+    with pytest.raises(ValueError, match="no longer kept: segment it again"):
+        page.show_video(first.kept, between, formats)
+
+
+def test_of_a_damaged_video_the_good_frames_are_kept(page: Page, monkeypatch: Any) -> None:
+    source = open_video("clip.mp4")
+
+    def broken() -> Any:
+        for number, frame in enumerate(source):
+            if number == 3:
+                raise TruncatedVideoError(f"{Path('clip.mp4')} breaks off after 3 of 5 frames")
+            yield frame
+
+    monkeypatch.setattr(Limits, "open_video", lambda limits, path: source.passed_through(lambda _: broken()))
+    *_, last = page.segment_video("clip.mp4", "the red circle", 0.0, ["rle"])
+    assert last.kept is not None and "breaks off after 3" in last.said and "3 of 3 frames" in last.said
+    again = page.show_video(last.kept, 0.0, ["rle"])
+    assert "breaks off after 3" in again.said and archived(again.archive) == archived(last.archive)
 
 
 def test_a_cancelled_video_leaves_nothing(page: Page) -> None:
@@ -137,7 +174,7 @@ def test_mistakes_are_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
 
 def test_what_takes_too_long_is_ended_and_what_is_old_is_deleted(page: Page) -> None:
     figure, _ = page.segment("photo.png", "red", AUTO)
-    old = page.pack(figure, "photo.png", 0.0, ["rle"])
+    old = page.pack(figure, 0.0, ["rle"])
     assert old is not None
     os.utime(Path(old).parent, (time.time() - KEPT - 1,) * 2)
     page.limits = Limits(video_seconds=1)
