@@ -166,8 +166,10 @@ def _image_tab(gr: Any, page: Page) -> None:
     done.success(pack, packed, download, show_progress="hidden", api_visibility="private")
     # a new threshold is drawn at once, by what is known already
     presence.input(redraw, [kept, presence], shown, show_progress="hidden", api_visibility="private")
-    for change in (presence.release, formats.change):
-        change(pack, packed, download, show_progress="hidden", api_visibility="private")
+    for change in (presence.change, formats.change):
+        change(
+            pack, packed, download, trigger_mode="always_last", show_progress="hidden", api_visibility="private"
+        )
 
 
 def _video_tab(gr: Any, page: Page) -> None:
@@ -220,7 +222,7 @@ def _video_tab(gr: Any, page: Page) -> None:
     stopped.then(**idle)
     # a new threshold acts at once, by what is known already
     presence.input(describe, [kept, presence], remark, **hidden)
-    for change in (presence.release, formats.change):
+    for change in (presence.change, formats.change):
         change(show_again, [kept, *given], results, trigger_mode="always_last", api_visibility="private")
 
 
