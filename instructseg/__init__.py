@@ -1,11 +1,13 @@
 """InstructSeg: describe an object, get its mask, in images and video.
 
 Public names, imported on first use, so ``import instructseg`` costs nothing. Everything else is imported from
-its own room (see ``docs/architecture.md``).
+its own room (see ``docs/architecture.md``). Pipelines of transformers that are imported already get the task
+``referring-segmentation``.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from instructseg.version import __version__
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_VIDEO, is_bundled
     from instructseg.inference import ImagePredictor, Predictor, Stride, VideoPredictor, VideoSession
     from instructseg.inference.postprocess import postprocess
+    from instructseg.interop.huggingface import register_pipeline
     from instructseg.loading import load, load_video
     from instructseg.media import VideoWriter, image_size, load_image, open_video
     from instructseg.model import InstructSeg, InstructSegConfig, preset
@@ -56,6 +59,7 @@ __all__ = [
     "open_video",
     "postprocess",
     "preset",
+    "register_pipeline",
     "save_results",
     "to_supervision",
     "wants_words",
@@ -101,6 +105,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(hub, name)
         case "wants_words":
             from instructseg.questions import wants_words as value
+        case "register_pipeline":
+            from instructseg.interop.huggingface import register_pipeline as value
         case "save_results":
             from instructseg.results import save_results as value
         case "draw_predictions":
@@ -113,3 +119,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+if "transformers.pipelines" in sys.modules:  # which has imported what is heavy
+    __getattr__("register_pipeline")()

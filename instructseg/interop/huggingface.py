@@ -2,9 +2,10 @@
 
 ::
 
-    import instructseg.interop.huggingface  # registers the task
+    import instructseg
     from transformers import pipeline
 
+    instructseg.register_pipeline()
     segment = pipeline("referring-segmentation", model="FOLDER_OR_REPOSITORY")
     segment("photo.jpg", "the dog on the left")
 """
@@ -92,6 +93,18 @@ def _values(one: Prediction) -> dict[str, Any]:
         "box": {"xmin": left, "ymin": top, "xmax": right, "ymax": bottom},
         "mask": Image.fromarray(one.mask.astype("uint8") * 255),
     }
+
+
+def register_pipeline() -> None:
+    """Registers the task ``referring-segmentation`` with ``transformers.pipeline``; again, it does nothing.
+
+    ``import instructseg`` does so where ``transformers.pipelines`` is imported already.
+    """
+    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
+        AutoConfig.register(InstructSegConfig.model_type, InstructSegConfig, exist_ok=True)
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK, pipeline_class=ReferringSegmentationPipeline, pt_model=(InstructSeg,), type="multimodal"
+        )
 
 
 class EndpointHandler:
@@ -222,14 +235,3 @@ for found in predictor.predict("photo.jpg", "the dog on the left"):
 
 Trained on, evaluated on, limits: to be filled in by whoever publishes the weights.
 """
-
-
-def _register() -> None:
-    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
-        AutoConfig.register(InstructSegConfig.model_type, InstructSegConfig, exist_ok=True)
-        PIPELINE_REGISTRY.register_pipeline(
-            TASK, pipeline_class=ReferringSegmentationPipeline, pt_model=(InstructSeg,), type="multimodal"
-        )
-
-
-_register()

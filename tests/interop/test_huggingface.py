@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ from tests.serve.conftest import image
 __all__ = ["checkpoint", "nano"]
 
 
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    huggingface.register_pipeline()
+
+
 def test_the_pipeline_of_transformers(checkpoint: Path, nano: Any, tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", image(0))
     segment = pipeline("referring-segmentation", model=str(checkpoint))
@@ -38,6 +45,22 @@ def test_the_pipeline_of_transformers(checkpoint: Path, nano: Any, tmp_path: Pat
     assert segment(image(0), "the red circle", threshold=1.0) == []
     with pytest.raises(ValueError, match="unknown option treshold"):
         segment(image(0), "x", treshold=1.0)
+
+
+SEGMENT = (
+    f"found = pipeline('referring-segmentation', model={str(DRAWN_MODEL)!r})({str(DRAWN_IMAGE)!r}, 'the star')"
+)
+ORDERS = {
+    "transformers first": f"from transformers import pipeline; import instructseg; {SEGMENT}",
+    "instructseg first": "import instructseg, sys; assert 'torch' not in sys.modules; "
+    f"from transformers import pipeline; instructseg.register_pipeline(); {SEGMENT}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_task_is_there_in_either_order_of_imports(order: str) -> None:
+    subprocess.run([sys.executable, "-c", ORDERS[order]], check=True, timeout=120)
 
 
 def test_a_published_folder_loads_by_every_door(nano: Any, tmp_path: Path) -> None:
