@@ -1,4 +1,4 @@
-"""Segments an image. Without arguments: the shipped one, with the bundled model.
+"""Segments an image. Without arguments: the shipped one, with the bundled model for photographs.
 
 python demo/image.py
 python demo/image.py --input photo.jpg --prompt "the red circle" --output out
@@ -15,7 +15,9 @@ def main() -> None:
     parser.add_argument("--input", type=Path, metavar="FILE", help="image; default: the shipped one")
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="object to segment; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
-    parser.add_argument("--model", metavar="NAME", help="folder or hub repository; default: the bundled model")
+    parser.add_argument(
+        "--model", metavar="NAME", help="mini or nano (bundled), a folder, or a hub repository; default: mini"
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; default: the best available")
     parser.add_argument("--dtype", metavar="NAME", help="float32, bfloat16, float16, or auto for the fastest")
     parser.add_argument("--threshold", type=float, metavar="P", help="presence below which a mask is empty")

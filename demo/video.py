@@ -1,4 +1,4 @@
-"""Segments a video. Without arguments: the shipped one, with the bundled model.
+"""Segments a video. Without arguments: the shipped one, with the bundled model for photographs.
 
 python demo/video.py
 python demo/video.py --input clip.mp4 --prompt "the red circle moving left" --output out
@@ -16,7 +16,9 @@ def main() -> None:
     parser.add_argument("--input", type=Path, metavar="FILE", help="video, or folder of frames")
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="object to segment; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
-    parser.add_argument("--model", metavar="NAME", help="folder or hub repository; default: the bundled model")
+    parser.add_argument(
+        "--model", metavar="NAME", help="mini or nano (bundled), a folder, or a hub repository; default: mini"
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; default: the best available")
     parser.add_argument("--dtype", metavar="NAME", help="float32, bfloat16, float16, or auto for the fastest")
     parser.add_argument("--threshold", type=float, metavar="P", help="presence below which a mask is empty")

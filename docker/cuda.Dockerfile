@@ -15,8 +15,9 @@ ENV PYTHONUNBUFFERED=1 OMP_WAIT_POLICY=PASSIVE HF_HOME=/home/user/models
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir torch==2.13.0 \
     && pip install --no-cache-dir "$(ls /wheels/*.whl)[app,serve]" \
-    && useradd --create-home user && mkdir -p /home/user/models && chown user /home/user/models
-USER user
+    && useradd --create-home --uid 1000 user && mkdir -p /home/user/models && chown user /home/user/models
+# by number: hosts need not know the name
+USER 1000
 WORKDIR /home/user
 VOLUME /home/user/models
 EXPOSE 8000

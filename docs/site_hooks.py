@@ -13,7 +13,8 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "instructseg/weights/nano/README.md": "model-card.md",
+    "instructseg/weights/mini/README.md": "model-card-mini.md",
+    "instructseg/weights/nano/README.md": "model-card-nano.md",
 }
 """Files of the repository that are pages of the site."""
 

@@ -75,8 +75,9 @@ class ModelSource:
     """Source of the model.
 
     Attributes:
-        name: trained weights: a folder, a repository of the Hugging Face hub, or ``nano`` (also ``bundled``)
-            for those of the package. Random weights: ``preset:`` and the name of a preset, as ``preset:nano``.
+        name: trained weights: a folder, a repository of the Hugging Face hub, or ``mini`` (also ``bundled``)
+            or ``nano`` for those of the package. Random weights: ``preset:`` and the name of a preset, as
+            ``preset:nano``.
         overrides: fields of the model's configuration to override; for a trained model ``lora`` alone, which
             adds adapters.
         start: pretrained weights for the preset, joined once in ``output_dir/start``.

@@ -69,12 +69,12 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
 
     Example::
 
-        for found in load().predict("photo.jpg", ["the red circle", "the blue square"]):
+        for found in load().predict("photo.jpg", ["the truck", "the road"]):
             print(found)
 
     Args:
         name_or_path: a folder or a repository of the hub with the checkpoint of a system of :data:`SYSTEMS`;
-            ``None``, ``"nano"`` or ``"bundled"`` for the bundled model.
+            ``"mini"`` or ``"nano"`` for a bundled model; ``None`` for ``"mini"``, that of photographs.
         options: ``device``, ``dtype``, ``quantize``, ``max_memory`` and ``workload``, as of
             :meth:`instructseg.inference.ImagePredictor.from_pretrained`.
 

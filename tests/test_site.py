@@ -74,7 +74,13 @@ def test_every_page_of_the_docs_is_in_the_navigation() -> None:
     listed = re.findall(r"([\w-]+\.md)", str(yaml.safe_load(text)["nav"]))
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
     assert len(listed) == len(set(listed)) and pages <= set(listed)
-    assert set(listed) - pages == {"index.md", "model-card.md", "contributing.md", "changelog.md"}
+    assert set(listed) - pages == {
+        "index.md",
+        "model-card-mini.md",
+        "model-card-nano.md",
+        "contributing.md",
+        "changelog.md",
+    }
 
 
 def test_the_reference_names_every_public_name() -> None:

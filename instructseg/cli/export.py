@@ -22,7 +22,9 @@ def onnx_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Target folder.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Folder or hub repository; default: the bundled model."),
+        typer.Option(
+            "--model", "-m", help="mini or nano (bundled), a folder, or a hub repository; default: mini."
+        ),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,

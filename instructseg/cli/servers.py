@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from instructseg.inference.predictor import Predictor, VideoSystem
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Folder or hub repository; default: the bundled model.")
+    str | None,
+    typer.Option("--model", "-m", help="mini or nano (bundled), a folder, or a hub repository; default: mini."),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; default: the best available.")
@@ -35,7 +36,7 @@ class ModelChoice:
     """The model of a server.
 
     Attributes:
-        name: folder or hub repository; ``None`` for the bundled model.
+        name: folder or hub repository; ``None`` for the bundled ``mini``.
         device, dtype, quantize: as of :func:`instructseg.load`.
     """
 

@@ -40,7 +40,7 @@ class AnswerOptions:
 
     Attributes:
         threshold: presence (0..1) below which a mask is empty; ``None`` for that of the weights, if they have
-            one (the bundled model has); 0 for a mask in any case.
+            one (the bundled ones have); 0 for a mask in any case.
         soft: whether predictions carry ``probability``.
         all_instances: whether every object that fits is predicted, with its own mask, score and id; ``None``
             where the instruction's words mean several ("all the circles", "both dogs").

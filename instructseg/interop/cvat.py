@@ -52,7 +52,7 @@ def create(labels: str, model: str | None = None, device: str | None = None) -> 
 
     Args:
         labels: as of :func:`~instructseg.interop.annotate.parse_labels`.
-        model: a folder or a hub repository; ``None`` for the bundled model.
+        model: a folder or a hub repository; ``None`` for the bundled ``mini``.
         device: of the model; ``None`` for the best available.
     """
     predictor = load(model) if device is None else load(model, device=device)

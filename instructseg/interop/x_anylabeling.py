@@ -27,7 +27,7 @@ display_name: "InstructSeg"
 batch_processing_mode: "text_prompt"
 
 params:
-  model: null           # folder or hub repository; null for the bundled model
+  model: null           # folder or hub repository; null for the bundled mini
   device: null          # cpu, cuda, cuda:1; null for the best available
   conf_threshold: null  # presence below which nothing is marked; null for that of the weights
   tolerance: 1.0        # pixels by which polygons may miss the exact outline

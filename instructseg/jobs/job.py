@@ -87,7 +87,7 @@ class Job:
     )
     model: str | None = _option(
         None,
-        "Folder or hub repository; default: the bundled model.",
+        "mini or nano (bundled), a folder, or a hub repository; default: mini.",
         "--model",
         "-m",
         commands=(IMAGE, VIDEO, DEMO),

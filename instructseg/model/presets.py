@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PRESETS: dict[str, dict[str, Any]] = {
     # The published weights: Mipha-3B (SigLIP-so400m, Phi-2), Swin-B and Mask2Former with 100 queries.
     "instructseg-3b": {},
-    # The bundled model: every part of the architecture, small enough to learn and run on one CPU core.
+    # As the bundled nano: every part of the architecture, small enough to learn and run on one CPU core.
     "nano": {
         "vision_config": {
             "hidden_size": 128,

@@ -189,7 +189,7 @@ class InstructSegProcessor:
         """Loads a processor from a folder or from the hub.
 
         Args:
-            source: a folder, the id of a hub repository, or a name of the bundled model.
+            source: a folder, the id of a hub repository, or the name of a bundled model.
             config: replaces ``processor_config.json``, which the official checkpoints lack.
 
         Raises:
