@@ -26,6 +26,7 @@ class Coco(Format):
     """
 
     name, title = "coco", "COCO instances"
+    places = ("{}_coco.json",) * 2
     image_files: ClassVar[tuple[str, ...]] = (".json",)
     video_files: ClassVar[tuple[str, ...]] = (".json",)
     gathered = "coco.json"
@@ -34,11 +35,6 @@ class Coco(Format):
         super().__init__(target, info)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_{cls.name}.json"
 
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:
@@ -84,6 +80,7 @@ class Panoptic(Coco):
     """
 
     name, title = "panoptic", "COCO panoptic"
+    places = ("{}_panoptic.json",) * 2
     image_files, video_files = (), ()
     gathered = "panoptic.json"
 
@@ -128,6 +125,7 @@ class YouTubeVis(Format):
     """YouTube-VIS: each object of a video with its run lengths by frame; ``null`` where it is not there."""
 
     name, title = "ytvis", "YouTube-VIS"
+    places = ("{}_ytvis.json",) * 2
     image_files = video_files = (".json",)
     gathered = "ytvis.json"
 
@@ -137,11 +135,6 @@ class YouTubeVis(Format):
         self._times: list[float | None] = []
         self._size = (0, 0)
         self._rows: dict[int, dict[str, Any]] = {}
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_ytvis.json"
 
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:

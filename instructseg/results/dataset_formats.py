@@ -23,17 +23,13 @@ class DavisMasks(Format):
     """Palette images with the ids of objects, in the folders of DAVIS; of several masks the best scored."""
 
     name, title = "davis", "DAVIS"
+    places = ("DAVIS/Annotations/Full-Resolution/{}",) * 2
     gathered = "DAVIS/ImageSets/2017/val.txt"
     gathers_one = True
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._times: list[tuple[int, str, float | None]] = []
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`; an image is a sequence of one frame."""
-        return folder / "DAVIS" / "Annotations" / "Full-Resolution" / name
 
     @classmethod
     def contents(cls, target: Path, layout: Layout) -> dict[Path, Content | None]:
@@ -72,6 +68,7 @@ class Yolo(Format):
     """
 
     name, title = "yolo", "YOLO labels"
+    places = ("yolo/labels/{}.txt", "yolo/labels/{}")
     gathered = "yolo/data.yaml"
     gathers_one = True
     tolerance = 1.0
@@ -79,11 +76,6 @@ class Yolo(Format):
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._times: list[tuple[int, str, float | None]] = []
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / "yolo" / "labels" / (name if video else f"{name}.txt")
 
     @classmethod
     def contents(cls, target: Path, layout: Layout) -> dict[Path, Content | None]:
@@ -137,14 +129,10 @@ class PascalVoc(Format):
     """Pascal VOC: an XML of boxes, and palette images by class and by object with 255 along outlines."""
 
     name, title = "voc", "Pascal VOC"
+    places = ("VOC/Annotations/{}.xml", "VOC/Annotations/{}")
     gathered = "VOC/ImageSets/Segmentation/val.txt"
     gathers_one = True
     edge = 2
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / "VOC" / "Annotations" / (name if video else f"{name}.xml")
 
     @classmethod
     def contents(cls, target: Path, layout: Layout) -> dict[Path, Content | None]:

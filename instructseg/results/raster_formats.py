@@ -31,18 +31,12 @@ from instructseg.structures import IGNORE_PIXEL
 class _Movie(Format):
     """An image of an image, a video of a video."""
 
-    image_suffix, video_suffix = ".png", ".mp4"
     alpha: ClassVar[float] = 0.5
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._stack = ExitStack()
         self._video: VideoWriter | None = None
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_{cls.name}{cls.video_suffix if video else cls.image_suffix}"
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""
@@ -71,6 +65,7 @@ class Overlay(_Movie):
     """Masks over the frames."""
 
     name, title = "overlay", "the overlay"
+    places = ("{}_overlay.png", "{}_overlay.mp4")
     image_files, video_files = (".png", ".jpg", ".jpeg"), (".mp4",)
 
 
@@ -78,6 +73,7 @@ class Outline(_Movie):
     """Outlines of masks over the frames; the colours inside stay visible."""
 
     name, title = "outline", "the outlines"
+    places = ("{}_outline.png", "{}_outline.mp4")
     image_files, video_files = (".png", ".jpg", ".jpeg"), (".mp4",)
     alpha = 0.0
 
@@ -86,13 +82,8 @@ class WebM(_Movie):
     """A video of everything found, transparent elsewhere: VP9."""
 
     name, title = "webm", "the cut-out video"
+    places = ("{}_cutout.png", "{}_cutout.webm")
     video_files = (".webm",)
-    image_suffix, video_suffix = ".png", ".webm"
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_cutout{cls.video_suffix if video else cls.image_suffix}"
 
     def draw(self, result: FrameResult) -> np.ndarray:
         """See :meth:`_Movie.draw`."""
@@ -110,19 +101,15 @@ class ProRes(WebM):
     """The same in ProRes 4444, for video editors."""
 
     name, title = "prores", "the cut-out video"
+    places = ("{}_cutout.png", "{}_cutout.mov")
     video_files = (".mov",)
-    video_suffix = ".mov"
 
 
 class Frames(FrameFormat):
     """The frames themselves, to which data sets made of a video refer."""
 
     name, title = "frames", "the frames"
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / "frames" / (name if video else f"{name}.png")
+    places = ("frames/{}.png", "frames/{}")
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""
@@ -136,16 +123,12 @@ class Masks(FrameFormat):
     """
 
     name, title = "masks", "the masks"
+    places = ("{}_masks",) * 2
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._names = mask_names(info.instructions)
         self._written: dict[str, set[str]] = {}
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_{cls.name}"
 
     @classmethod
     def contents(cls, target: Path, layout: Layout) -> dict[Path, Content | None]:
@@ -191,6 +174,7 @@ class Cutouts(Masks):
     """A PNG per object and frame with the frame's colours, transparent outside of the mask."""
 
     name, title = "cutouts", "the cut-outs"
+    places = ("{}_cutouts",) * 2
 
     def save(self, path: Path, frame: np.ndarray, found: Prediction) -> None:
         """See :meth:`Masks.save`."""
@@ -201,17 +185,13 @@ class Palette(FrameFormat):
     """One PNG per frame: 0 nothing, i the i-th instruction, of several the best scored; 255 edges."""
 
     name, title = "palette", "the palette image"
+    places = ("{}_palette.png", "{}_palette")
     image_files = (".png",)
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         count = len(info.instructions)
         self._shown = np.zeros((count, count), np.int64)  # [i, j]: pixels of mask i with the value of mask j
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_palette{'' if video else '.png'}"
 
     @classmethod
     def check(cls, instructions: Sequence[str]) -> None:

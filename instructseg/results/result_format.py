@@ -122,7 +122,7 @@ class FoundObject:
 
 
 class Format:
-    """Writer of one format on one input; subclasses set ``name`` and implement :meth:`write`.
+    """Writer of one format on one input; subclasses set ``name`` and ``places`` and implement :meth:`write`.
 
     Args:
         target: of :meth:`place`.
@@ -132,6 +132,8 @@ class Format:
     name: ClassVar[str]
     title: ClassVar[str]
     """Content, for messages, e.g. "the overlay"."""
+    places: ClassVar[tuple[str, str]]
+    """Results of an image and of a video below the folder; ``{}`` is the name of the input."""
     image_files: ClassVar[tuple[str, ...]] = ()
     """Suffixes of an ``--output`` that is this file, for an image."""
     video_files: ClassVar[tuple[str, ...]] = ()
@@ -150,7 +152,7 @@ class Format:
     @classmethod
     def place(cls, folder: Path, name: str, video: bool) -> Path:
         """File or folder of the result of an input called ``name``."""
-        raise NotImplementedError
+        return folder / cls.places[video].format(name)
 
     @classmethod
     def contents(cls, target: Path, layout: Layout) -> dict[Path, Content | None]:

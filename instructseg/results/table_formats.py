@@ -26,16 +26,12 @@ class RleJson(Format):
     """One JSON file of COCO run lengths, scores and text replies."""
 
     name, title = "rle", "run lengths"
+    places = ("{}.json",) * 2
     image_files = video_files = (".json",)
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._frames: list[dict[str, Any]] = []
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}.json"
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""
@@ -61,17 +57,13 @@ class BoxTable(Format):
     """One CSV table: a row per object and frame with its box, track, score and time."""
 
     name, title = "csv", "the table of boxes"
+    places = ("{}.csv",) * 2
     image_files = video_files = (".csv",)
     gathered = "boxes.csv"
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._rows: list[list[Any]] = []
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}.csv"
 
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:
@@ -113,6 +105,7 @@ class NumpyArrays(Format):
     """
 
     name, title = "numpy", "the arrays"
+    places = ("{}.npz",) * 2
     image_files = video_files = (".npz",)
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
@@ -121,11 +114,6 @@ class NumpyArrays(Format):
         self._times: list[float] = []
         self._shape = (0, 0)
         self._masks: Any = None
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}.npz"
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""

@@ -26,13 +26,9 @@ class LabelMe(FrameFormat):
     """
 
     name, title = "labelme", "LabelMe"
+    places = ("labelme/{}.json", "labelme/{}")
     image_files = (".json",)
     suffix = ".json"
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / "labelme" / (name if video else f"{name}.json")
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""
@@ -65,6 +61,7 @@ class Cvat(Format):
     """CVAT 1.1: masks of images, tracks of polygons in a video."""
 
     name, title = "cvat", "CVAT"
+    places = ("{}_cvat.xml",) * 2
     image_files = video_files = (".xml",)
     gathered = "cvat.xml"
 
@@ -75,11 +72,6 @@ class Cvat(Format):
         self._tracks_xml: dict[int, ElementTree.Element] = {}
         self._shown: dict[int, str] = {}
         self._count = 0
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_cvat.xml"
 
     @classmethod
     def gather(cls, target: Path, parts: Mapping[str, Path], instructions: Sequence[str]) -> None:
@@ -159,17 +151,13 @@ class GeoJson(Format):
     """
 
     name, title = "geojson", "GeoJSON"
+    places = ("{}.geojson",) * 2
     image_files = video_files = (".geojson",)
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)
         self._features: list[dict[str, Any]] = []
         self._count = 0
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}.geojson"
 
     def write(self, result: FrameResult) -> None:
         """See :meth:`Format.write`."""
