@@ -58,18 +58,8 @@ def polygons_to_mask(polygons: Polygons, height: int, width: int) -> np.ndarray:
 def draw_polygons_official(polygons: Polygons, height: int, width: int) -> np.ndarray:
     """Fills polygons as the released RefCOCO evaluation does: points truncated to whole pixels, edges included.
 
-    Use it for numbers that are compared with the published ones; :func:`polygons_to_mask` elsewhere.
-
-    Args:
-        polygons: outlines whose union is the mask; no outline gives an empty mask.
-        height: of the image.
-        width: of the image.
-
-    Returns:
-        ``bool[H, W]``.
-
-    Raises:
-        ValueError: an outline is no list of points, or the size is no size of an image.
+    Use it for numbers that are compared with the published ones; :func:`polygons_to_mask` elsewhere, whose
+    arguments, result and errors it has.
     """
     import cv2
 

@@ -55,29 +55,18 @@ app.command("serve")(serve_command)
 app.command("app")(app_command)
 
 
+def _words(content: str) -> Any:
+    return typer.Argument(metavar="INPUT... PROMPT", help=content, show_default=False)
+
+
 ImageWords = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="INPUT... PROMPT",
-        help="Images, folders or patterns such as 'folder/*.png'; then prompts or questions.",
-        show_default=False,
-    ),
+    list[str] | None, _words("Images, folders or patterns such as 'folder/*.png'; then prompts or questions.")
 ]
 VideoWords = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="INPUT... PROMPT",
-        help="Videos, folders of frames or of videos, or images; then prompts.",
-        show_default=False,
-    ),
+    list[str] | None, _words("Videos, folders of frames or of videos, or images; then prompts.")
 ]
 BatchWords = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="INPUT... PROMPT",
-        help="Folders, files, WebDataset shards (.tar) and Parquet tables; then prompts.",
-        show_default=False,
-    ),
+    list[str] | None, _words("Folders, files, WebDataset shards (.tar) and Parquet tables; then prompts.")
 ]
 PromptOption = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from instructseg.data.catalog_row import CatalogRow, Evaluation, Options, complete_options
 from instructseg.data.custom import custom_images, custom_videos
-from instructseg.data.dataset import CheckReport, Concatenated, Dataset, check_parts
+from instructseg.data.dataset import CheckReport, Concatenated, Dataset, check_parts, check_split
 from instructseg.data.datasets import (
     grefcoco,
     groundmore,
@@ -80,8 +80,8 @@ def open_split(
     row, root = find(name), _existing(root)
     if split is None and row.splits:
         split = row.splits[0]
-    elif row.splits and split not in row.splits:
-        raise ValueError(f"{name} has no split {split!r}: there are {', '.join(row.splits)}")
+    elif row.splits:
+        check_split(name, split, row.splits)
     return row.open(root, split, complete_options(name, row.options, options or {}))
 
 

@@ -7,7 +7,7 @@ form; images are read and masks decoded when a sample is asked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -181,6 +181,12 @@ def _problem(error: Exception, where: str) -> Problem:
         return error.problem
     fault = Fault.FILE if isinstance(error, FileNotFoundError) else Fault.RECORD
     return Problem(fault, where, str(error))
+
+
+def check_split(name: str, split: str | None, splits: Iterable[str]) -> None:
+    """Raises ``ValueError`` where the data set ``name`` has no such split."""
+    if split not in (known := tuple(splits)):
+        raise ValueError(f"{name} has no split {split!r}: there are {', '.join(known)}")
 
 
 def check_sentences(sentences: str) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 from instructseg.data.coco_refs import Instances, Ref, ReferringImages, Sentences, read_instances
 from instructseg.data.data_files import read_json
-from instructseg.data.dataset import Parts
+from instructseg.data.dataset import Parts, check_split
 from instructseg.data.datasets.refcoco import find_images, in_split, to_refs
 from instructseg.data.records import DataError, Fault
 from instructseg.safe_pickle import load_plain
@@ -74,8 +74,7 @@ class GRefCoco(ReferringImages):
         cls, refs: list[Ref], instances: Instances, folder: Path, split: str, sentences: Sentences
     ) -> GRefCoco:
         """The part of ``refs`` that belongs to ``split``."""
-        if split not in SPLITS:
-            raise ValueError(f"gRefCOCO has no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("gRefCOCO", split, SPLITS)
         chosen = [ref for ref in refs if in_split(ref.split, split)]
         return cls(f"grefcoco/unc/{split}", chosen, instances, folder, sentences, published=PUBLISHED[split])
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
+from instructseg.data.dataset import check_split
 from instructseg.data.datasets.refytvos import read_videos
 from instructseg.data.records import Problem, Record, fault, file_kind, identifier, shown
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
@@ -63,8 +64,7 @@ class GroundMore(ReferringVideos):
             FileNotFoundError, DataError: the JSON file is missing or damaged.
             ValueError: there is no such split.
         """
-        if split not in SPLITS:
-            raise ValueError(f"no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("GroundMoRe", split, SPLITS)
         file = Path(root) / f"{split}_v2.json"
         with file_kind(file, "not a GroundMoRe file"):
             found = [_clip(Path(root) / "annotations", *item) for item in read_videos(file).items()]

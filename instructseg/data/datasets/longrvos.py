@@ -17,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
+from instructseg.data.dataset import check_split
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
 from instructseg.data.records import Record, file_kind
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
@@ -36,8 +37,7 @@ class LongRvos(ReferringVideos):
             FileNotFoundError, DataError: the JSON file is missing or damaged.
             ValueError: there is no such split.
         """
-        if split not in SPLITS:
-            raise ValueError(f"no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("Long-RVOS", split, SPLITS)
         folder = Path(root) / split
         file = folder / "meta_expressions.json"
         with file_kind(file, "not a Long-RVOS meta file"):

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
+from instructseg.data.dataset import check_split
 from instructseg.data.datasets.refytvos import read_expressions, read_videos
 from instructseg.data.records import Record, file_kind
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
@@ -66,8 +67,7 @@ class MeVis(ReferringVideos):
             FileNotFoundError, DataError: a JSON file is missing or damaged.
             ValueError: there is no such split.
         """
-        if split not in SPLITS:
-            raise ValueError(f"no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("MeViS", split, SPLITS)
         folder = Path(root) / split
         file, masks = folder / "meta_expressions.json", folder / "mask_dict.json"
         with file_kind(file, "not a MeViS meta file"):

@@ -27,6 +27,7 @@ from typing import Any
 
 from instructseg.data.coco_refs import Annotation, CocoImage, Instances, Ref, ReferringImages, to_annotation
 from instructseg.data.data_files import read_json
+from instructseg.data.dataset import check_split
 from instructseg.data.records import Record, fault, file_kind, file_name, shown
 from instructseg.structures import Sample, Task
 
@@ -61,8 +62,7 @@ class MultiTarget(ReferringImages):
             ValueError: there is no such split.
         """
         root = Path(root)
-        if split not in FILES[name]:
-            raise ValueError(f"{name} has no split {split!r}: there are {', '.join(FILES[name])}")
+        check_split(name, split, FILES[name])
         file = root / FILES[name][split]
         shapes: dict[Any, CocoImage] = {}
         objects: dict[Any, Annotation] = {}

@@ -26,7 +26,7 @@ import numpy as np
 
 from instructseg import files
 from instructseg.data.data_files import missing_files, read_image, read_json, require_file
-from instructseg.data.dataset import Dataset
+from instructseg.data.dataset import Dataset, check_split
 from instructseg.data.records import DataError, Fault, Problem, Record, file_kind, read_points
 from instructseg.masks import whole_points
 from instructseg.structures import IGNORE_PIXEL, Sample, Task
@@ -63,8 +63,7 @@ class ReasonSeg(Dataset):
     def __init__(
         self, root: str | Path, split: str = "val", official_ignore_as_background: bool = False
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"ReasonSeg has no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("ReasonSeg", split, SPLITS)
         root = Path(root)
         self.folder = root / split
         if not self.folder.is_dir():

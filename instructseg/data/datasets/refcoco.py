@@ -46,7 +46,7 @@ from instructseg.data.coco_refs import (
     to_image,
 )
 from instructseg.data.data_files import read_json, require_file
-from instructseg.data.dataset import Dataset, Parts
+from instructseg.data.dataset import Dataset, Parts, check_split
 from instructseg.data.records import DataError, Fault, Record, by_id, identifier, shown
 from instructseg.safe_pickle import load_plain
 
@@ -145,9 +145,7 @@ class RefCoco(ReferringImages):
 
         Raises: as :meth:`open`.
         """
-        splits = SPLITS[name, default_split_by(name)]
-        if split not in splits:
-            raise ValueError(f"{name} has no split {split!r}: there are {', '.join(splits)}")
+        check_split(name, split, SPLITS[name, default_split_by(name)])
         official = Path(root) / name / f"{name}_{split}.json"
         psalm = official.with_name(f"{split}_psalm.json")
         file = psalm if psalm.is_file() and not official.is_file() else official
@@ -173,11 +171,7 @@ class _Original:
         self.folder = find_images(root, images)
 
     def split(self, split: str, sentences: Sentences, official_polygons: bool = False) -> RefCoco:
-        splits = SPLITS[self.name, self.split_by]
-        if split not in splits:
-            raise ValueError(
-                f"{self.name}({self.split_by}) has no split {split!r}: there are {', '.join(splits)}"
-            )
+        check_split(f"{self.name}({self.split_by})", split, SPLITS[self.name, self.split_by])
         refs = [ref for ref in self.refs if in_split(ref.split, split)]
         published = PUBLISHED.get((self.name, self.split_by, split))
         title = f"{self.name}/{self.split_by}/{split}"

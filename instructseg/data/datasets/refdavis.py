@@ -36,8 +36,8 @@ from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.data_files import read_json, require_file
-from instructseg.data.dataset import Dataset, Parts, Sentences, check_sentences
-from instructseg.data.datasets.refytvos import check_split, meta_file, read_videos
+from instructseg.data.dataset import Dataset, Parts, Sentences, check_sentences, check_split
+from instructseg.data.datasets.refytvos import meta_file, read_videos
 from instructseg.data.datasets.refytvos import read_expressions as read_records
 from instructseg.data.records import DataError, Fault, Record, by_id, file_kind, file_name, text, whole
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling, joined
@@ -95,7 +95,7 @@ class RefDavis(ReferringVideos):
             ValueError: there is no such split or set.
         """
         root = Path(root)
-        check_split(split)
+        check_split("Ref-DAVIS17", split, PUBLISHED)
         check_sentences(sentences)
         if annotation is not None and annotation not in range(len(SETS)):
             raise ValueError(f"annotation must be 0 to {len(SETS) - 1}, got {annotation}")

@@ -38,7 +38,7 @@ from typing import Any
 
 from instructseg.data.clips import Clip, Expression, FrameFiles, Truth
 from instructseg.data.data_files import read_json
-from instructseg.data.dataset import Parts, Sentences, check_sentences, local_counts
+from instructseg.data.dataset import Parts, Sentences, check_sentences, check_split, local_counts
 from instructseg.data.records import DataError, Fault, Problem, Record, by_id, file_kind, file_name, shown, text
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling, joined
 from instructseg.data.video_masks import FolderTruth, PaletteTruth, RleTruth, compact_rle, to_track
@@ -83,7 +83,7 @@ class RefYtVos(ReferringVideos):
             ValueError: there is no such split, or the validation set is not the official one.
         """
         root = Path(root)
-        check_split(split)
+        check_split("Ref-YouTube-VOS", split, PUBLISHED)
         check_sentences(sentences)
         file = meta_file(root, split)
         videos = read_videos(file)
@@ -123,7 +123,7 @@ class RefYtVos(ReferringVideos):
         Raises: as :meth:`open`.
         """
         root = Path(root)
-        check_split(split)
+        check_split("Ref-YouTube-VOS", split, PUBLISHED)
         check_sentences(sentences)
         file = root / CONVERTED[split] if file is None else Path(file)
         content = Record.of(read_json(file, dict, compact_rle), file)
@@ -152,12 +152,6 @@ class RefYtVos(ReferringVideos):
                 for obj in set(expression.objects) - set(objects):
                     where = f"{self.meta}, video {clip.name}"
                     yield Problem(Fault.ID, where, f"no object {obj}, which expression {expression.id} means")
-
-
-def check_split(split: str) -> None:
-    """Raises ``ValueError`` where it is neither ``train`` nor ``valid``."""
-    if split not in ("train", "valid"):
-        raise ValueError(f"no split {split!r}: there are train and valid")
 
 
 def meta_file(root: Path, split: str) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 from instructseg.data.coco_refs import Instances, Ref, ReferringImages, Sentences, read_instances
 from instructseg.data.data_files import require_file
-from instructseg.data.dataset import Parts
+from instructseg.data.dataset import Parts, check_split
 from instructseg.data.datasets.refcoco import find_images, in_split, to_refs
 from instructseg.data.records import DataError, Fault
 from instructseg.safe_pickle import load_plain
@@ -62,8 +62,7 @@ class RefZom(ReferringImages):
         images: str | Path | None,
     ) -> RefZom:
         """The part of ``refs`` that belongs to ``split``."""
-        if split not in SPLITS:
-            raise ValueError(f"Ref-ZOM has no split {split!r}: there are {', '.join(SPLITS)}")
+        check_split("Ref-ZOM", split, SPLITS)
         chosen = [ref for ref in refs if in_split(ref.split, split)]
         both = root / IMAGES
         folder = find_images(root, images or (both if both.is_dir() else None))

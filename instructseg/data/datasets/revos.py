@@ -25,7 +25,8 @@ from types import MappingProxyType
 
 from instructseg.data.clips import Clip, Expression, FrameFiles
 from instructseg.data.data_files import read_json
-from instructseg.data.datasets.refytvos import check_split, read_expressions, read_videos
+from instructseg.data.dataset import check_split
+from instructseg.data.datasets.refytvos import read_expressions, read_videos
 from instructseg.data.records import Record, file_kind
 from instructseg.data.referring_videos import ReferringVideos, VideoSampling
 from instructseg.data.video_masks import RleTruth, Track, compact_rle, read_tracks, to_rles
@@ -61,7 +62,7 @@ class ReVos(ReferringVideos):
             ValueError: there is no such split.
         """
         root = Path(root)
-        check_split(split)
+        check_split("ReVOS", split, PUBLISHED)
         file, masks = root / f"meta_expressions_{split}_.json", root / "mask_dict.json"
         images = root / "JPEGImages" if (root / "JPEGImages").is_dir() else root
         with file_kind(file, "not a ReVOS meta file"):

@@ -262,7 +262,7 @@ def test_a_damaged_meta_file_is_named(root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "val"}, "no split 'val': there are train and valid"),
+        ({"split": "val"}, "Ref-YouTube-VOS has no split 'val': there are train, valid"),
         ({"split": "train", "sentences": "all"}, "sentences must be 'each' or 'joined', got 'all'"),
         ({"split": "train", "sampling": VideoSampling(references=-1)}, "references must not be negative"),
     ],
