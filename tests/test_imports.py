@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,15 @@ def module_name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(file: Path, source: str | None = None) -> Iterator[Import]:
+@cache
+def imports_of(file: Path, source: str | None = None) -> tuple[Import, ...]:
     """Every import of a file; ``from package import name`` counts as ``package.name``."""
+    return tuple(_imports(file, source or file.read_text(encoding="utf-8")))
+
+
+def _imports(file: Path, source: str) -> Iterator[Import]:
     package = module_name(file) if file.name == "__init__.py" else module_name(file).rpartition(".")[0]
-    for node in ast.walk(ast.parse(source or file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(file, node.lineno, alias.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", line.strip().lower())[0] for line in requirements}
 
 
+@cache
 def third_party(file: Path) -> set[tuple[str, bool]]:
     """Top-level packages that a file imports, each with whether the import stands at the top of the file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))

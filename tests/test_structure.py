@@ -9,13 +9,19 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import instructseg
 
 PACKAGE = Path(instructseg.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {str(file.relative_to(PACKAGE)): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {str(file.relative_to(PACKAGE)): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
 
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 380, 55, 8
 
@@ -39,7 +45,7 @@ UNTYPED_OPTIONS = {
 
 def functions() -> Iterator[tuple[str, Function]]:
     """Every function with its name in the tables."""
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, Function):
                 yield f"{file} {node.name}", node
@@ -64,12 +70,14 @@ def test_module_names_occur_once() -> None:
 
 
 def test_class_names_occur_once() -> None:
-    names = [node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    names = [
+        node.name for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    ]
     assert not repeated(names)
 
 
 def test_files_are_short() -> None:
-    lengths = {file: len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) for file in TREES}
+    lengths = {file: len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) for file in trees()}
     assert not {file for file, lines in lengths.items() if lines > MOST_LINES}
 
 
