@@ -1,10 +1,12 @@
 """Settings of every test, made before torch is imported.
 
 The models of the tests are small: one thread runs them fastest, and threads that wait without sleeping slow
-a shared machine down many times.
+a shared machine down many times. Modules are compiled once, whatever the environment says: not in each worker
+and in each of the processes that tests start.
 """
 
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("shared machine", deadline=None)  # tests never assert times
 settings.load_profile("shared machine")
 

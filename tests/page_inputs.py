@@ -16,6 +16,7 @@ from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_MODEL
 from instructseg.media import VideoWriter, open_video
 from recipes.nano.layouts.copies import write_copies
 from tests.convert.test_mask2former import detectron2, write
+from tests.inference.conftest import read_once
 from tests.pages import ROOT
 
 GOLDEN = ROOT / "tests" / "data" / "golden" / "fixture_a"
@@ -70,6 +71,7 @@ def page_folder(
 ) -> Path:
     """A working directory with everything that the pages name."""
     monkeypatch.chdir(tmp_path)
+    read_once(monkeypatch)
     for source in (*page_inputs.iterdir(), *(page_inputs / "data").iterdir()):
         (tmp_path / source.name).symlink_to(source)
     links = {

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +40,7 @@ from instructseg.model import InstructSeg
 from instructseg.structures import Task
 from recipes.nano.layouts.image_copies import write_image_layouts
 from recipes.nano.layouts.video_copies import write_video_layouts
+from tests.two_ranks import run_in_two
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs" / "eval"
@@ -286,18 +284,10 @@ def test_two_processes_are_identical_to_one(
 ) -> None:
     run(benchmark, place, out="one")
     words = basics(checkpoint, layouts / place, tmp_path / "two", benchmark)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    program = ["train_net.py", "--config-file", f"configs/eval/{benchmark}.yaml", "--eval-only"]
-    done = subprocess.run(
-        [*launcher, *program, *words],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["samples"] > 1  # printed once
+    program = [str(REPOSITORY / "train_net.py"), "--config-file", str(CONFIGS / f"{benchmark}.yaml")]
+    ended = run_in_two(tmp_path, *program, "--eval-only", *words)
+    assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
+    assert json.loads("".join(one.out for one in ended))["samples"] > 1  # printed once
     for name in ("results.json", "samples.jsonl", "results.md"):
         assert (only(tmp_path / "two") / name).read_bytes() == (only(tmp_path / "one") / name).read_bytes()
 

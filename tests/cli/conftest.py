@@ -10,7 +10,7 @@ from PIL import Image
 
 from instructseg import hub
 from instructseg.media import VideoWriter
-from tests.inference.conftest import checkpoint, nano
+from tests.inference.conftest import checkpoint, nano, read_once
 
 __all__ = ["checkpoint", "nano"]
 
@@ -20,6 +20,7 @@ FPS, SIZE, LENGTH = 30000 / 1001, (40, 57), 7
 @pytest.fixture(autouse=True)
 def bundled(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "DEFAULT_MODEL", checkpoint)
+    read_once(monkeypatch)
 
 
 @pytest.fixture(scope="session")

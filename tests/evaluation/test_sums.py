@@ -44,4 +44,4 @@ def in_process(rank: int, folder: str) -> None:
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    mp.spawn(in_process, (str(tmp_path),), nprocs=2)
+    mp.start_processes(in_process, (str(tmp_path),), nprocs=2, start_method="fork")

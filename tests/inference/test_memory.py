@@ -21,6 +21,7 @@ from instructseg.model import InstructSeg, preset
 from instructseg.model.quantized import quantize_model
 from instructseg.model.weight_size import weight_bytes
 from instructseg.pretrained import from_pretrained
+from tests.inference.conftest import SHALLOW
 
 
 @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
@@ -31,7 +32,7 @@ def test_weights_are_counted_exactly(dtype: torch.dtype, quantize: str | None, c
     for name, tensor in model.state_dict().items():
         part = name.partition(".")[0]
         held[part] = held.get(part, 0) + tensor.nbytes
-    assert weight_bytes(preset("nano"), dtype, quantize) == held
+    assert weight_bytes(preset("nano", **SHALLOW), dtype, quantize) == held
 
 
 def test_the_published_model_is_as_large_as_its_parameters() -> None:

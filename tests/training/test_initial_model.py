@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from recipes.nano.language.word_tokenizer import build_tokenizer
 from recipes.nano.train import train
 from tests.convert.conftest import GOLDEN
 from tests.convert.test_mask2former import detectron2, write
+from tests.two_ranks import run_in_two
 
 REPOSITORY = Path(__file__).parents[2]
 LORA = {"r": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
@@ -90,23 +88,11 @@ def test_two_processes_join_the_files_train_and_export(
         "criterion: {num_points: 64}\n"
         "train: {max_steps: 1, optim: {trainable: ['*.lora_*']}}\n"
     )
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "train_net.py",
-        "--config-file",
-        str(file),
-    ]
     for more in ([], ["--resume"])[: 1 + resumed]:
-        done = subprocess.run(
-            [sys.executable, *command, *more], env=environment, cwd=REPOSITORY, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        ended = run_in_two(tmp_path, str(REPOSITORY / "train_net.py"), "--config-file", str(file), *more)
+        assert [one.code for one in ended] == [0, 0], ended[0].err[-2000:] + ended[1].err[-2000:]
         assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
-        assert done.stderr.count("joined") <= 1
+        assert sum(one.err.count("joined") for one in ended) <= 1
         shutil.rmtree(tmp_path / "run" / "model")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,17 @@ def draw_clips(
         frames: of each video, more than the last of :data:`HIDDEN`.
         size: ``(height, width)`` in pixels; by default each video has another.
     """
+    return [replace(_draw(seed, number, frames, size), name=name) for number, name in enumerate(names)]
+
+
+@lru_cache(64)
+def _draw(seed: int, number: int, frames: int, size: tuple[int, int] | None) -> DrawnClip:
+    """A video without a name; kept, since several layouts are written from the same videos."""
     height, width = ((64, 80), (80, 96)) if size is None else ((size[0],) * 2, (size[1],) * 2)
     config = SceneConfig(
         height=height, width=width, frames=frames, objects=(2, 3), related=0.0, backgrounds={"flat": 1.0}
     )
-    return [_draw(name, np.random.default_rng([seed, number]), config) for number, name in enumerate(names)]
-
-
-def _draw(name: str, rng: np.random.Generator, config: SceneConfig) -> DrawnClip:
+    rng = np.random.default_rng([seed, number])
     while True:
         scene = _hide_first(draw_scene(rng, config))
         middle = next(t for t in range(len(scene.frames) // 2, len(scene.frames)) if t not in HIDDEN)
@@ -94,7 +98,7 @@ def _draw(name: str, rng: np.random.Generator, config: SceneConfig) -> DrawnClip
             drawn = draw_expressions(rng, scene, choices, SENTENCES) if choices else []
             said[i] = tuple(expression.text for expression in drawn)
         if all(said.values()):
-            return DrawnClip(name, scene, said)
+            return DrawnClip("", scene, said)
 
 
 def _hide_first(scene: Scene) -> Scene:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -54,10 +55,14 @@ class DrawnImage:
         return next(f"{c} {s}" for c in COLOURS for s in SHAPES if (c, s) not in shown)
 
 
-def draw_images(count: int, seed: int = 0, config: SceneConfig | None = None) -> list[DrawnImage]:
-    """Draws images with at least one instruction; a function of the arguments alone."""
+@lru_cache(64)
+def draw_images(count: int, seed: int = 0) -> tuple[DrawnImage, ...]:
+    """Draws images with at least one instruction; a function of the arguments alone.
+
+    Kept, since several layouts are written from the same images.
+    """
     rng = np.random.default_rng([seed, 7])
-    config = config or SceneConfig(objects=(3, 5))
+    config = SceneConfig(objects=(3, 5))
     pictures: list[DrawnImage] = []
     while len(pictures) < count:
         scene = draw_scene(rng, config)
@@ -69,7 +74,7 @@ def draw_images(count: int, seed: int = 0, config: SceneConfig | None = None) ->
                 said[i] = tuple(expression.text for expression in drawn)
         if said:
             pictures.append(DrawnImage(len(pictures) + 1, scene, said))
-    return pictures
+    return tuple(pictures)
 
 
 def coco_polygons(mask: np.ndarray) -> list[list[float]] | None:
