@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +29,7 @@ from instructseg.results import ResultWriter
 from instructseg.results.manifest import NAME
 from instructseg.results.result_format import TIMES
 from tests.cli.conftest import FPS, LENGTH, SIZE
+from tests.forked import Program
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -292,7 +291,12 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_real_signal_leaves_what_is_done(
-    program: tuple[str, ...], number: signal.Signals, code: int, said_first: str, clip_frames: np.ndarray
+    program: tuple[str, ...],
+    number: signal.Signals,
+    code: int,
+    said_first: str,
+    clip_frames: np.ndarray,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with VideoWriter("long.mp4", FPS, SIZE) as writer:
         for turn in range(400):
@@ -302,20 +306,13 @@ def test_a_real_signal_leaves_what_is_done(
     else:
         program = (str(ROOT / program[0]),)
         words = ["--input", "long.mp4", "--prompt", "the red circle"]
-    process = subprocess.Popen(
-        [sys.executable, *program, *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        # a shell that runs the tests in the background lets its children ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    running = Program(tmp_path_factory.mktemp("printed"), *program, *words)
     masks = Path("out/long_masks/1-the-red-circle")
-    while process.poll() is None and len(list(masks.glob("0*.png"))) < 3:
+    while running.process.is_alive() and len(list(masks.glob("0*.png"))) < 3:
         time.sleep(0.05)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == code, said
+    os.kill(running.process.pid, number)
+    returned, _, said = running.ended(120)
+    assert returned == code, said
     assert "Traceback" not in said
     count = len(list(open_video("out/long_overlay.mp4")))
     assert 3 <= count < 400

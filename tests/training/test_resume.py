@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from instructseg.training import run as module
 from instructseg.training.record import RECORD, compare_record, write_record
 from recipes.nano.config import load_config
 from recipes.nano.train import train
+from tests.forked import Program
 
 ROOT = Path(__file__).parents[2]
 TEXT = """
@@ -100,17 +99,16 @@ def test_a_wrong_best_and_wrong_folders_fail_before_training(
 
 
 def test_sigterm_ends_a_run_like_ctrl_c(file: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "train_net.py"), "--config-file", str(file), "train.max_steps=100000"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    script = str(ROOT / "train_net.py")
+    running = Program(tmp_path, script, "--config-file", str(file), "train.max_steps=100000")
     metrics = tmp_path / "run" / "train" / "metrics.jsonl"
     for _ in range(1200):
-        if process.poll() is not None or (metrics.is_file() and metrics.read_text().count("\n") >= 2):
+        if not running.process.is_alive() or (metrics.is_file() and metrics.read_text().count("\n") >= 2):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
+    os.kill(running.process.pid, signal.SIGTERM)
+    code, _, told = running.ended(60)
+    assert code == 130, told
     last = told.strip().splitlines()[-1]
     assert last.startswith("stopped after step ") and "--resume" in last and "Traceback" not in told
     step = json.loads(metrics.read_text().splitlines()[-1])["step"]
