@@ -32,7 +32,7 @@ def take_image(image: ImageLike) -> np.ndarray:
     return np.array(load_image(image))
 
 
-def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSource:
+def take_video(video: VideoSource | ImageLike | Iterable[ImageLike] | int) -> VideoSource:
     """Opens a video; frames in memory are checked by :func:`take_image`.
 
     Raises:
@@ -41,7 +41,7 @@ def take_video(video: VideoSource | ImageLike | Iterable[ImageLike]) -> VideoSou
     """
     if isinstance(video, VideoSource):
         return video
-    if isinstance(video, str | Path | bytes | bytearray) or hasattr(video, "read") or hasattr(video, "getexif"):
+    if isinstance(video, int | str | Path | bytes | bytearray) or hasattr(video, "read") or hasattr(video, "getexif"):
         return open_video(video)
     if getattr(video, "ndim", 4) < 4:
         return open_video(take_image(video))  # type: ignore[arg-type]

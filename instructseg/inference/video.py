@@ -72,7 +72,7 @@ class VideoPredictor(PretrainedPredictor):
 
     def predict(
         self,
-        video: VideoSource | ImageLike | Iterable[ImageLike],
+        video: VideoSource | ImageLike | Iterable[ImageLike] | int,
         instructions: str | Sequence[str],
         task: Task | str = Task.RVOS,
         **options: Unpack[PredictOptions],
@@ -80,7 +80,7 @@ class VideoPredictor(PretrainedPredictor):
         """Segments a video by instructions, frame by frame.
 
         Args:
-            video: a file, a folder of frames, or frames from anywhere, such as a camera; as
+            video: a file, a folder of frames, the number of a camera, or frames from anywhere; as
                 :func:`~instructseg.media.open_video` takes it, but arrays as ``uint8[H, W, 3]`` alone.
             instructions: one or several.
             task: selects the prompt, also by name; ``Task.REASON_VOS`` for questions answered by a mask.

@@ -1,9 +1,10 @@
-"""Images and videos of the inputs of a run: files, folders, archives, addresses, standard input."""
+"""Images and videos of the inputs of a run: files, folders, archives, addresses, standard input, cameras."""
 
 from __future__ import annotations
 
 import itertools
 import sys
+import time
 import unicodedata
 import zlib
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from instructseg.jobs.archives import ARCHIVES, members, read_member
+from instructseg.media.camera import camera_index
 from instructseg.media.incoming import address_name, is_address, store
 from instructseg.media.reading import FRAME_SUFFIXES
 from instructseg.results import Inputs, Item
@@ -32,7 +34,7 @@ VIDEOS = (
 _MAX_NAME = 150
 """Bytes of an input's name kept in its results, with room for suffixes and temporary names."""
 Source = Path | str
-"""A file or folder; an address, or ``-`` for standard input."""
+"""A file or folder; an address, ``-`` for standard input, or ``camera 0``."""
 _Own = Mapping[Source, Sequence[str]]
 _Taken = tuple[Item, str]
 """An item, and the subfolder in which it was found."""
@@ -53,6 +55,8 @@ def find_images(sources: Sequence[Source], recursive: bool = False, own: _Own | 
     found = Inputs(batch=len(sources) > 1, deep=recursive)
     taken: list[_Taken] = []
     for source in sources:
+        if camera_index(source) is not None:
+            raise ValueError(f"{source} is a video: use 'instructseg video'")
         if _suffix(source) in VIDEOS:
             _check_exists(source, "image")
             raise ValueError(f"{source} is a video: use 'instructseg video'")
@@ -144,7 +148,9 @@ def _taken(
 
 
 def _incoming(source: str, found: Inputs, prompts: tuple[str, ...]) -> Item:
-    """An address, which is downloaded when it is read, or standard input."""
+    """An address, which is downloaded when it is read, a camera, or standard input."""
+    if (camera := camera_index(source)) is not None:  # each run films something else
+        return Item(Path(f"camera-{camera}"), "", f"camera {camera}, {time.strftime('%F %T')}", prompts)
     if not found.kept:
         found.kept.append(TemporaryDirectory(prefix="instructseg-"))
     folder = Path(found.kept[0].name)

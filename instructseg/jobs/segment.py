@@ -18,6 +18,7 @@ from instructseg.jobs.inputs import content, find_videos
 from instructseg.jobs.job import Job, checked
 from instructseg.jobs.run_summary import Summary
 from instructseg.jobs.systems import Systems, open_system, questions, video_system
+from instructseg.media.camera import camera_index
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.prediction import FrameResult
 from instructseg.progress import progress
@@ -162,7 +163,8 @@ def segment_videos(
 def _opened(item: Item, job: Job, batch: bool) -> VideoSource | Exception:
     """A video, or of several the error in opening it."""
     try:
-        return open_video(content(item), job.fps, job.max_pixels)
+        camera = camera_index(item.source)
+        return open_video(content(item) if camera is None else camera, job.fps, job.max_pixels)
     except Exception as error:  # any error of a reader concerns that file alone
         if not batch:
             raise
@@ -181,7 +183,8 @@ def _segment_video(
     from instructseg.inference.prefetch import WriteBehind, read_ahead
 
     options = job.request()
-    found = predictor.predict(video.passed_through(read_ahead), step.instructions, **options)
+    read = video if video.live else video.passed_through(read_ahead)  # a thread cannot leave a camera
+    found = predictor.predict(read, step.instructions, **options)
     info = ResultInfo(
         step.instructions,
         summary.source,
@@ -198,7 +201,7 @@ def _segment_video(
     with ExitStack() as stack:
         stack.callback(lambda: results.finish(step, complete=False) if writer.count else None)
         with (
-            _kept(summary),
+            _kept(summary, video.live),
             WriteBehind(writer, lambda result: summary.add(result.predictions)) as behind,
             progress(found, video.about, "frames", step.item.path.name) as steps,
         ):
@@ -277,8 +280,8 @@ def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[Non
 
 
 @contextmanager
-def _kept(summary: Summary) -> Iterator[None]:
-    """Adds number and place of the finished frames to an interruption."""
+def _kept(summary: Summary, live: bool) -> Iterator[None]:
+    """Adds number and place of the finished frames to an interruption, which is the end of a ``live`` video."""
     from instructseg.out_of_memory import is_out_of_memory
 
     try:
@@ -286,6 +289,8 @@ def _kept(summary: Summary) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not summary.frames:
             raise
+        if live:
+            return
         files = ", ".join(summary.files)
         error.args = (f"{str(error) or 'interrupted'}: the first {summary.frames} frames are in {files}",)
         raise

@@ -15,6 +15,7 @@ from instructseg.benchmarks.xlsx import read_xlsx
 from instructseg.jobs.archives import ARCHIVES
 from instructseg.jobs.checks import check_text
 from instructseg.jobs.inputs import IMAGES, VIDEOS, Source, exists, holds
+from instructseg.media.camera import camera_index
 from instructseg.media.incoming import is_address
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -42,7 +43,7 @@ class Request:
     """Inputs and prompts of a run.
 
     Attributes:
-        sources: files, folders, addresses, or ``-`` for standard input.
+        sources: files, folders, addresses, cameras, or ``-`` for standard input.
         prompts: for all inputs.
         own: prompts by input, from a table that names inputs; there are no others then.
     """
@@ -196,16 +197,16 @@ def _expanded(word: str, further: bool) -> list[Source]:
     path = Path(word)
     if not word.strip():
         raise ValueError("an input is empty: name an image, a video or a folder")
+    if camera_index(word) is not None:
+        return [word]
     if exists(path):
         return [path]
     if is_address(word) or word == "-":
         return [word]
+    if re.fullmatch(r"\d{1,4}", word):
+        return [f"camera {int(word)}"]
     if _SCHEME.match(word):
         raise ValueError(f"{word} is no address of the web: download it first, and name the file")
-    if word.isdecimal() or re.fullmatch(r"/dev/video\d+", word):
-        raise ValueError(
-            f"no such file: {word}; a camera is not read by the command line, but by VideoSession in Python"
-        )
     if glob.has_magic(word):
         found = _matches(word)
         if not found:

@@ -1,4 +1,4 @@
-"""Any video to frames, one at a time: a video file, a folder of frames, an image, or frames in memory.
+"""Any video to frames, one at a time: a file, a folder of frames, an image, a camera, or frames in memory.
 
 How a file becomes frames is told in :mod:`instructseg.media.decoding`.
 """
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.media.animations import decode_animation, probe_animation
+from instructseg.media.camera import Camera, camera_index
 from instructseg.media.decoding import DEFAULT_FPS, TruncatedVideoError, decode, probe
 from instructseg.media.images import MAX_PIXELS, ImageLike, load_image
 from instructseg.media.incoming import is_content, store
@@ -45,6 +46,7 @@ class VideoSource:
         start: when the source begins by its own clock, in seconds; that of frames without times is 0.
         sound: codec of the sound of a file; ``None`` where there is none.
         name: for messages and names of results.
+        live: whether it is a camera, which waits for its frames and ends when it is stopped.
         frame_names: of the files that the frames of a folder are, in order; empty for other sources.
     """
 
@@ -74,6 +76,7 @@ class VideoSource:
         self._countable = False
         self._known = _Known(length)
         self.frame_names = frame_names
+        self.live = False
         self.kept: object = None  # whatever must live as long as the video
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -118,9 +121,9 @@ class VideoSource:
         """How many frames come out; a file that was not read yet is decoded for it, once.
 
         Raises:
-            TypeError: nobody knows, as of an iterator.
+            TypeError: nobody knows, as of an iterator or a camera.
         """
-        if self.length is None and (self._own_times or self._countable):
+        if self.length is None and not self.live and (self._own_times or self._countable):
             with suppress(TruncatedVideoError):
                 for _ in self:
                     pass
@@ -158,14 +161,14 @@ class _Known:
 
 
 def open_video(
-    source: ImageLike | Iterable[ImageLike], fps: float | None = None, max_pixels: int = MAX_PIXELS
+    source: ImageLike | Iterable[ImageLike] | int, fps: float | None = None, max_pixels: int = MAX_PIXELS
 ) -> VideoSource:
     """Opens a video.
 
     Args:
         source: a video file; a folder of frames (:data:`FRAME_SUFFIXES`), taken in natural order (``2.jpg``
             before ``10.jpg``); an animated GIF, PNG, WebP or AVIF, or a TIFF of several pages; an image,
-            which is a video of one frame; or any iterable of images as
+            which is a video of one frame; the number of a camera, from 0; or any iterable of images as
             :func:`load_image` takes them, ``uint8[T, H, W, 3]`` included.
         fps: frames per second; ``None`` for the source's own, which a file has and an iterable with an
             attribute ``fps``, or :data:`DEFAULT_FPS` where there is none. Given, frames are that far apart
@@ -173,13 +176,15 @@ def open_video(
         max_pixels: the most pixels of a frame; larger ones are refused before they are decoded.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
+        FileNotFoundError: there is no such file, folder or camera.
         ValueError: the video has no frames, or is none; ``fps`` is not positive.
     """
     from PIL import Image
 
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be positive, got {fps}")
+    if (camera := camera_index(source)) is not None:
+        return _open_camera(camera, fps)
     if is_content(source):
         return _open_content(source, fps, max_pixels)
     if isinstance(source, str | Path):
@@ -206,6 +211,16 @@ def _open_content(source: Any, fps: float | None, max_pixels: int) -> VideoSourc
         told = source if isinstance(source, str) else "the content"
         raise ValueError(str(error).replace(str(path), told)) from error
     video.kept = folder
+    return video
+
+
+def _open_camera(index: int, fps: float | None) -> VideoSource:
+    camera = Camera(index)
+    size, name = camera.first.shape[:2], f"camera {index}"
+    video = VideoSource(
+        camera.frames, size=size, fps=fps or camera.fps, length=None, name=name, own_times=True
+    )._at(fps)
+    video.live = True
     return video
 
 

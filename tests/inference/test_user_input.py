@@ -42,7 +42,7 @@ BAD = {
 STRANGE = {
     "a dictionary": {"image": 1},
     "nothing": None,
-    "a number": 5,
+    "a number": 5.0,
 }
 
 

@@ -64,7 +64,6 @@ def test_prompts_by_an_option_or_a_file() -> None:
         ("a.png|red|circle", "put a sentence in quotes"),
         ("a.png|A|dog", "put a sentence in quotes"),
         ("s3://x/a.jpg|dog", "s3://x/a.jpg is no address of the web: download it first"),
-        ("0|dog", "a camera is not read by the command line"),
         ("|dog", "an input is empty"),
         ("a.png|caf\udce9", r"'caf.udce9' is not encoded in UTF-8"),
         ("a\udce9.png|dog", "is not encoded in UTF-8"),
