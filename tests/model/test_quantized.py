@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from instructseg.model import InstructSeg
+from instructseg.model import InstructSeg, quantized
 from instructseg.model.quantized import (
     GROUP,
     LAYERS,
@@ -58,9 +58,13 @@ def test_int4_weights_by_a_plain_loop() -> None:
                 assert float(restored[channel, first + column]) == pytest.approx(steps * scale, abs=1e-6)
 
 
+@pytest.mark.parametrize("integers", [True, False])
 @pytest.mark.parametrize(("kind", "bound"), [("int8", 0.015), ("int4", 0.10)])
 @pytest.mark.parametrize("shape", [(1, 64), (3, 700, 64)])  # more rows than one piece
-def test_the_product(kind: str, bound: float, shape: tuple[int, ...]) -> None:
+def test_the_product(
+    kind: str, bound: float, shape: tuple[int, ...], integers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized, "_has_vnni", lambda: integers)
     torch.manual_seed(0)
     linear = nn.Linear(64, 600).requires_grad_(False)
     x = torch.randn(shape)
