@@ -1,14 +1,14 @@
 """Identities of several objects in video: HOTA, id switches and J&F, by ``python -m recipes.identities``.
 
-HOTA, IDF1 and id switches are those of ``trackeval`` (``pip install --no-deps trackeval==1.3.0``), on masks; J&F
-assigns a track to each object, as DAVIS 2017 unsupervised does. Three ways to give ids are compared on the same
-videos: the package's, the rank of a mask by its score (what a user has without identities), and the package's on
-the true masks, where nothing but the assignment can fail.
+HOTA, IDF1 and id switches are those of ``trackeval`` (``pip install --no-deps trackeval==1.3.0``), on masks;
+J&F assigns a track to each object, as DAVIS 2017 unsupervised does. Three ways to give ids are compared on the
+same videos: the package's, the rank of a mask by its score (what a user has without identities), and the
+package's on the true masks, where nothing but the assignment can fail.
 
-Drawn videos (``nano``) have two objects of a shape and another one, in which (in turns) the two pass each other,
-both pass behind the other one, or one leaves the frame and comes back. Filmed ones (``mini``) are sequences of
-``FOLDER/video`` (``NAME/frames``, ``NAME/masks``) with a mirrored copy of the object, which plays backwards and
-crosses the frame in front of it.
+Drawn videos (``nano``) have two objects of a shape and another one: the two pass each other, or pass behind the
+other one, or one leaves the frame and comes back. Filmed ones (``mini``) are sequences of ``FOLDER/video``
+(``NAME/frames``, ``NAME/masks``) with a mirrored copy of the object, which plays backwards and crosses the
+frame in front of it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def drawn(rng: np.random.Generator, kind: str, name: str) -> TrueVideo:
         height=(HEIGHT, HEIGHT), width=(WIDTH, WIDTH), frames=FRAMES, objects=(3, 3), shapes=(shape,),
         radius=(0.09, 0.24), travel=(0.0, 0.2), related=0.0,
     )  # fmt: skip
-    scene = draw_scene(rng, config, rendered=lambda own, ground, objects: _played(own, ground, objects, kind, other))
+    scene = draw_scene(
+        rng, config, rendered=lambda own, ground, objects: _played(own, ground, objects, kind, other)
+    )
     kept = [i + 1 for i, one in enumerate(scene.objects) if one.shape == shape]
     labels = np.zeros_like(scene.ids)
     for number, own in enumerate(kept, 1):
@@ -118,8 +120,10 @@ def _played(
     hiding = kind == "hidden"
     place = (WIDTH / 2, HEIGHT / 2) if hiding else (WIDTH * 0.12, HEIGHT * 0.14)
     size = HEIGHT * (0.33 if hiding else 0.1)
-    third = replace(third, shape="square" if hiding and other != "square" and first.shape != "square" else other,
-                    radius=size, centres=np.tile(place, (FRAMES, 1)))  # fmt: skip
+    if hiding and first.shape != "square":
+        other = "square"
+    centres = np.tile(place, (FRAMES, 1))
+    third = replace(third, shape=other, radius=size, centres=centres)
     return render(background, [*placed, third] if hiding else [third, *placed])
 
 
@@ -219,8 +223,8 @@ class Judge:
     def score(self, video: TrueVideo, tracks: Tracks) -> Scored:
         """Results of a video."""
         data = sequence(video, tracks)
-        own = (metric.eval_sequence(data) for metric in (self._hota, self._clear, self._identity))
-        return Scored(*own, region_boundary(video, tracks))
+        hota, clear = self._hota.eval_sequence(data), self._clear.eval_sequence(data)
+        return Scored(hota, clear, self._identity.eval_sequence(data), region_boundary(video, tracks))
 
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Figures over videos, 0..1, and the number of id switches."""
@@ -239,10 +243,18 @@ class Judge:
             drawn_again = [scored[i] for i in rng.integers(len(scored), size=len(scored))]
             values.append(self.total(drawn_again)["HOTA"])
         low, high = np.quantile(values, [0.025, 0.975])
-        return {"row": name, "videos": len(scored), **self.total(scored), "low": float(low), "high": float(high)}
+        return {
+            "row": name,
+            "videos": len(scored),
+            **self.total(scored),
+            "low": float(low),
+            "high": float(high),
+        }
 
 
-def measure(judge: Judge, predictor: VideoPredictor, name: str, videos: Iterator[TrueVideo]) -> list[dict[str, Any]]:
+def measure(
+    judge: Judge, predictor: VideoPredictor, name: str, videos: Iterator[TrueVideo]
+) -> list[dict[str, Any]]:
     """Rows of a kind of videos, one for each way to give ids."""
     ways: dict[str, Callable[[TrueVideo, Tracks], Tracks]] = {
         "ids of the package": lambda _, tracks: tracks,
@@ -255,7 +267,9 @@ def measure(judge: Judge, predictor: VideoPredictor, name: str, videos: Iterator
         tracks = by_package(predictor, video)
         for way, given in ways.items():
             scored[way].append(judge.score(video, given(video, tracks)))
-        alone.append({"video": video.name, "text": video.text, **judge.total([scored["ids of the package"][-1]])})
+        alone.append(
+            {"video": video.name, "text": video.text, **judge.total([scored["ids of the package"][-1]])}
+        )
     rows = [judge.row(f"{name}: {way}", some) for way, some in scored.items()]
     rows[0]["by_video"] = alone
     return rows
@@ -263,13 +277,13 @@ def measure(judge: Judge, predictor: VideoPredictor, name: str, videos: Iterator
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    lines = ["| videos | HOTA | 95 % | DetA | AssA | IDF1 | id switches | J&F | n |", "|---|---|---|---|---|---|---|---|---|"]
+    columns = ("videos", "HOTA", "95 %", "DetA", "AssA", "IDF1", "id switches", "J&F", "n")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for one in rows:
-        values = " | ".join(f"{one[key]:.3f}" for key in ("DetA", "AssA", "IDF1"))
-        lines.append(
-            f"| {one['row']} | {one['HOTA']:.3f} | {one['low']:.2f} to {one['high']:.2f} | {values} | {one['switches']} "
-            f"| {one['J&F']:.3f} | {one['videos']} |"
-        )
+        means = [f"{one[key]:.3f}" for key in ("DetA", "AssA", "IDF1")]
+        values = [f"{one['HOTA']:.3f}", f"{one['low']:.2f} to {one['high']:.2f}", *means]
+        values = [one["row"], *values, str(one["switches"]), f"{one['J&F']:.3f}", str(one["videos"])]
+        lines.append(f"| {' | '.join(values)} |")
     return "\n".join(lines)
 
 

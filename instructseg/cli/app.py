@@ -18,6 +18,7 @@ from instructseg.cli.export import export_app
 from instructseg.cli.options import with_job
 from instructseg.cli.servers import app_command, serve_command
 from instructseg.cli.show_config import config_app
+from instructseg.jobs.ask import ask, typed
 from instructseg.jobs.batch import run_ray, run_share
 from instructseg.jobs.faults import DEBUG
 from instructseg.jobs.inputs import find_all, find_images, find_videos
@@ -151,6 +152,26 @@ def batch_command(
     else:
         summaries = run_ray(found, asked.prompts, job, ray, workers)
     show_all(summaries, job.json, "inputs")
+
+
+@app.command("ask")
+@with_job("ask")
+def ask_command(
+    job: Job,
+    image: Annotated[str, typer.Argument(metavar="INPUT", help="An image.", show_default=False)],
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUESTION...", help="Default: lines of standard input.", show_default=False),
+    ] = None,
+) -> None:
+    """Ask several questions about one image, in turn; each is answered by itself.
+
+    instructseg ask drawing.png "how many circles are there?" "what colour is the star?" --model nano
+    """
+    (source,) = parse_words([image], questions or ["?"]).sources
+    if source == "-" and not questions:
+        raise ValueError("standard input is the image: give the questions after it")
+    ask(source, questions or typed(), job)
 
 
 @app.command("demo")

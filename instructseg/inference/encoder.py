@@ -17,8 +17,10 @@ import torch
 
 from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
 from instructseg.inference.selection import AnswerRule, answers
+from instructseg.inference.text_parts import TextParts
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
+from instructseg.model.language import Sampling
 from instructseg.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory_error
 from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
@@ -177,9 +179,16 @@ class Encoder:
         return found
 
     def write_text(
-        self, frame: CachedFrame, instructions: Sequence[str], task: Task, max_new_tokens: int
+        self,
+        frame: CachedFrame,
+        instructions: Sequence[str],
+        task: Task,
+        max_new_tokens: int,
+        stream: Callable[[str], None] | None = None,
     ) -> list[str]:
         """Generated text per instruction: the reply to a question (``Task.VQA``), else the explanation.
+
+        ``stream``, with a single instruction, is called with each further part of its text.
 
         Raises:
             torch.cuda.OutOfMemoryError: it does not fit.
@@ -197,7 +206,8 @@ class Encoder:
         stop, advice = (self.processor.seg_token_id,), "lower batch_size, or load the model with dtype bfloat16"
         self.encode_tokens([frame])
         with explain_out_of_memory(f"writing {len(instructions)} texts", advice, self.model.device):
-            written = self.model.answer(inputs, max_new_tokens, stop, tokens=_computed(frame.tokens))
+            sampling: Sampling = {} if stream is None else {"streamer": TextParts(self.processor, stream)}
+            written = self.model.answer(inputs, max_new_tokens, stop, _computed(frame.tokens), **sampling)
         return [self.processor.decode(ids) for ids in written]
 
     def place(self, pixels: torch.Tensor) -> torch.Tensor:

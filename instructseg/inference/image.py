@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructseg.inference.arrangement import arrange
@@ -135,6 +136,32 @@ class ImagePredictor(PretrainedPredictor):
         soft = {} if chosen.soft else {"probability": None}
         return [replace(one, id=place, **soft) for place, one in enumerate(found, 1)]  # type: ignore[arg-type]
 
+    def predict_many(
+        self,
+        images: Iterable[ImageLike],
+        instructions: str | Sequence[str],
+        task: Task | str = Task.RES,
+        **options: Unpack[ImageKeywords],
+    ) -> Iterator[list[Prediction]]:
+        """Segments several images by the same instructions, one after another.
+
+        Args:
+            images: each as of :meth:`predict`; read when its turn comes.
+            instructions, task, options: as of :meth:`predict`.
+
+        Yields:
+            The predictions on each image, in order, as of :meth:`predict`.
+
+        Raises:
+            TypeError: ``images`` is a single one.
+            FileNotFoundError, ValueError: as :meth:`predict`; those of an image when its turn comes.
+        """
+        if isinstance(images, str | Path | bytes) or not isinstance(images, Iterable):
+            raise TypeError(f"images are a list or another iterable, got {type(images).__name__}: use predict")
+        ImageOptions(**options), check_task(task)
+        given = take_instructions(instructions)
+        return (self.predict(image, given, task, **options) for image in images)
+
     def _segment(
         self,
         encoder: Encoder,
@@ -183,9 +210,19 @@ class ImagePredictor(PretrainedPredictor):
         return found
 
     def answer(
-        self, image: ImageLike | CachedFrame, question: str, max_new_tokens: int = MAX_NEW_TOKENS
+        self,
+        image: ImageLike | CachedFrame,
+        question: str,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stream: Callable[[str], None] | None = None,
     ) -> str:
         """Replies to a question about an image in text (``Task.VQA``).
+
+        Args:
+            image: as of :meth:`predict`.
+            question: a text.
+            max_new_tokens: longest reply.
+            stream: called with each further part of the reply while it is written.
 
         Raises:
             FileNotFoundError: as :meth:`encode`.
@@ -196,4 +233,4 @@ class ImagePredictor(PretrainedPredictor):
         if not isinstance(question, str):
             raise TypeError(f"a question is a text, got {type(question).__name__}")
         encoded = image if isinstance(image, CachedFrame) else self.encode(image)
-        return self.encoder().write_text(encoded, (question,), Task.VQA, max_new_tokens)[0]
+        return self.encoder().write_text(encoded, (question,), Task.VQA, max_new_tokens, stream)[0]

@@ -41,7 +41,11 @@ def take_video(video: VideoSource | ImageLike | Iterable[ImageLike] | int) -> Vi
     """
     if isinstance(video, VideoSource):
         return video
-    if isinstance(video, int | str | Path | bytes | bytearray) or hasattr(video, "read") or hasattr(video, "getexif"):
+    if (
+        isinstance(video, int | str | Path | bytes | bytearray)
+        or hasattr(video, "read")
+        or hasattr(video, "getexif")
+    ):
         return open_video(video)
     if getattr(video, "ndim", 4) < 4:
         return open_video(take_image(video))  # type: ignore[arg-type]

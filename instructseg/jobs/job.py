@@ -1,4 +1,4 @@
-"""Settings of ``instructseg image``, ``video`` and ``demo``: one field per option of the command line."""
+"""Settings of ``instructseg image``, ``video``, ``ask`` and ``demo``: one field per option."""
 # ruff: noqa: RUF009  (_option() makes a dataclass field)
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from instructseg.media import MAX_PIXELS
 from instructseg.results import DEFAULT_FORMATS, FORMATS, DrawingOptions, format_of_file, parse_formats
 from instructseg.structures import Task
 
-IMAGE, VIDEO, DEMO = "image", "video", "demo"
+IMAGE, VIDEO, DEMO, ASK = "image", "video", "demo", "ask"
+_LOADING = (IMAGE, VIDEO, ASK)
 
 TaskChoice = Enum("TaskChoice", {"AUTO": "auto", **{one.name: one.value for one in Task}}, type=str)  # type: ignore[misc]
 """Values of ``--task``."""
@@ -90,20 +91,21 @@ class Job:
         "mini or nano (bundled), a folder, or a hub repository; default: mini.",
         "--model",
         "-m",
-        commands=(IMAGE, VIDEO, DEMO),
+        commands=(*_LOADING, DEMO),
         affects_results=False,  # marked by its files
     )
     device: str | None = _option(
         None,
         "cpu, cuda, cuda:1, mps; default: the best available.",
         "--device",
-        commands=(IMAGE, VIDEO, DEMO),
+        commands=(*_LOADING, DEMO),
         affects_results=False,
     )
     dtype: str | None = _option(
         None,
         "float32, bfloat16, float16, or auto for the fastest; default: by device.",
         "--dtype",
+        commands=_LOADING,
     )
     task: Task | None = _option(
         None,
@@ -117,6 +119,7 @@ class Job:
         None,
         "Presence below which a mask is empty; default: by weights; 0: never.",
         "--threshold",
+        commands=_LOADING,
         request=True,
         min=0,
         max=1,
@@ -231,12 +234,13 @@ class Job:
         affects_results=False,
     )
     quantize: str | None = _option(
-        None, "int8 or int4 weights for the language model.", "--quantize", "--quantise"
+        None, "int8 or int4 weights for the language model.", "--quantize", "--quantise", commands=_LOADING
     )
     max_memory: str | None = _option(
         None,
         "Memory budget, e.g. 6GB; dtype, quantization and batch size are chosen to fit.",
         "--max-memory",
+        commands=_LOADING,
         affects_results=False,
     )
     recursive: bool = _option(
@@ -246,16 +250,22 @@ class Job:
         False,
         "Print the summary as JSON, one line per input.",
         "--json",
-        commands=(IMAGE, VIDEO, DEMO),
+        commands=(*_LOADING, DEMO),
         affects_results=False,
     )
     threads: int | None = _option(
-        None, "CPU threads; default: torch's choice.", "--threads", affects_results=False, min=1
+        None,
+        "CPU threads; default: torch's choice.",
+        "--threads",
+        commands=_LOADING,
+        affects_results=False,
+        min=1,
     )
     max_pixels: int = _option(
         MAX_PIXELS,
         "Largest image or frame; larger ones are refused.",
         "--max-pixels",
+        commands=_LOADING,
         affects_results=False,
         min=1,
     )

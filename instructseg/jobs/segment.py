@@ -18,8 +18,8 @@ from instructseg.jobs.inputs import content, find_videos
 from instructseg.jobs.job import Job, checked
 from instructseg.jobs.run_summary import Summary
 from instructseg.jobs.systems import Systems, open_system, questions, video_system
-from instructseg.media.camera import camera_index
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
+from instructseg.media.camera import camera_index
 from instructseg.prediction import FrameResult
 from instructseg.progress import progress
 from instructseg.results import (

@@ -76,7 +76,7 @@ class Int8Linear(nn.Module):
 
     def _multiplies_integers(self, rows: torch.Tensor) -> bool:
         """Whether torch has a fast integer product for these sizes on this device."""
-        if rows.device.type == "cpu":  # without such instructions it is a plain loop, 25 times slower than floats
+        if rows.device.type == "cpu":  # without such instructions it is a plain loop, far slower than floats
             return len(rows) > 0 and _has_vnni()
         # cuBLASLt: more than 16 rows, sides that are multiples of 8
         left = len(rows) % _ROWS_AT_ONCE or _ROWS_AT_ONCE

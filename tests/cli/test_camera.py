@@ -28,7 +28,7 @@ class FakeCamera:
     def __init__(self, index: int) -> None:
         self.open = index == 0
 
-    def isOpened(self) -> bool:  # noqa: N802
+    def isOpened(self) -> bool:
         return self.open
 
     def set(self, _name: int, _value: float) -> bool:

@@ -210,3 +210,15 @@ def test_errors(nano: Nano, frames: Frames, tmp_path: Path) -> None:
         predictor.predict(frame, "the red circle", batch_size=0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'sofd'"):
         predictor.predict(frame, "the red circle", sofd=True)  # type: ignore[call-arg]
+
+
+def test_a_list_of_images_gives_the_predictions_on_each(nano: Nano, frames: Frames) -> None:
+    predictor, given = ImagePredictor(*nano), frames(3)
+    expected = [predictor.predict(frame, ["the red circle", "the star"]) for frame in given]
+    lazily = predictor.predict_many((frame for frame in given), ["the red circle", "the star"])
+    found = [next(lazily), *lazily]
+    assert [[one.score for one in some] for some in found] == [[one.score for one in some] for some in expected]
+    with pytest.raises(TypeError, match="use predict"):
+        predictor.predict_many("photo.jpg", "the star")
+    with pytest.raises(ValueError, match="consensus"):  # before the first image is read
+        predictor.predict_many(given, "the star", consensus=99)

@@ -25,6 +25,7 @@ class Sampling(TypedDict, total=False):
     num_beams: int
     repetition_penalty: float
     no_repeat_ngram_size: int
+    streamer: Any
 
 
 @dataclass(frozen=True)
