@@ -32,18 +32,25 @@ def calibrate_command(
         ),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Store both in the weights' folder.")] = False,
+    diagram: Annotated[
+        Path | None, typer.Option("--diagram", help="A PNG file for the reliability diagram.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Fit the presence threshold and temperature of weights on an evaluation.
 
     instructseg calibrate output/eval/samples.jsonl --model my-folder --answered 0.95 --write
     """
     with reported():
-        for line in calibrate(samples, model, answered, write):
+        for line in calibrate(samples, model, answered, write, diagram):
             typer.echo(line)
 
 
-def calibrate(samples: list[Path], model: Path, answered: float | None, write: bool) -> list[str]:
+def calibrate(
+    samples: list[Path], model: Path, answered: float | None, write: bool, diagram: Path | None = None
+) -> list[str]:
     """Fits and, with ``write``, stores; returns the lines of a report.
+
+    The diagram is of the presence that the weights give from then on: as fitted with ``write``, else as it was.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, damaged or of another evaluation; all instructions
@@ -53,8 +60,13 @@ def calibrate(samples: list[Path], model: Path, answered: float | None, write: b
 
     from instructseg.evaluation import calibration
     from instructseg.files import read_json, write_json_atomic
+    from instructseg.media import save_image
     from instructseg.processing.processor import CONFIG_NAME
     from instructseg.processing.processor_config import ProcessorConfig
+    from instructseg.visualization.reliability import draw_reliability
+
+    if diagram is not None and diagram.suffix.lower() != ".png":
+        raise ValueError(f"{diagram}: the diagram is a .png file")
 
     presence, present = _read(samples)
     file = model / CONFIG_NAME
@@ -82,6 +94,12 @@ def calibrate(samples: list[Path], model: Path, answered: float | None, write: b
         )
         write_json_atomic(file, stored.to_dict(), indent=2)
         lines.append(f"wrote {file}")
+    if diagram is not None:
+        shown = fitted if write else presence
+        error = calibration.calibration_error(shown, present)
+        title = f"{len(shown)} instructions, calibration error {error:.3f}"
+        save_image(diagram, draw_reliability(calibration.reliability(shown, present), title))
+        lines.append(f"wrote {diagram}")
     return lines
 
 

@@ -18,6 +18,7 @@ from instructseg.jobs.inputs import content, find_videos
 from instructseg.jobs.job import Job, checked
 from instructseg.jobs.run_summary import Summary
 from instructseg.jobs.systems import Systems, open_system, questions, video_system
+from instructseg.jobs.words import several_in_one
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
 from instructseg.media.camera import camera_index
 from instructseg.prediction import FrameResult
@@ -310,7 +311,11 @@ def _open_results(
     inputs.beside += [job.prompts] if job.prompts else []
     inputs.beside += model.iterdir() if model is not None and model.is_dir() else []
     results = ResultFolder(job.output, inputs, places, prompts, job.marks(), job.overwrite)
-    for note in inputs.notes:
+    told = [
+        f"'{one}' is one prompt: for several objects, give each as a prompt of its own"
+        for one in several_in_one(prompts)
+    ]
+    for note in (*inputs.notes, *told):
         typer.echo(f"note: {note}", err=True)
     if results.done:
         note = f"note: {results.done} of {len(inputs.items)} are done already (--overwrite does them again)"

@@ -22,6 +22,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _TABLES = (".csv", ".tsv", ".xlsx")
 _PROMPT_COLUMNS = ("prompt", "prompts", "instruction", "instructions")
 _INPUT_COLUMNS = ("input", "image", "video", "file", "file_name", "path")
+_LISTED = re.compile(r"\w[,;] *(?:and |or )?(?:the|a|an|all|both|every) \w+", re.IGNORECASE)
 _BARE = frozenset((
     "the", "a", "an", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their",
     "of", "on", "in", "at", "to", "from", "with", "without", "by", "for", "behind", "before", "beside",
@@ -156,7 +157,7 @@ def _table(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
     else:
         from instructseg.data.data_files import read_delimited  # --help does without
 
-        columns, lines = read_delimited(file, "\t" if file.suffix.lower() == ".tsv" else ",")
+        columns, lines = read_delimited(file, _delimiter(file))
         header, rows = list(columns), [row for _, row in lines]
     named = {str(name).strip().lower(): name for name in header}
     prompt, source = (
@@ -180,6 +181,20 @@ def _table(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
             place = name if is_address(name) else file.parent / name
             found[place] = (*found.get(place, ()), text)
     return found
+
+
+def _delimiter(file: Path) -> str:
+    """The delimiter of a table by its first line: spreadsheets of many countries write semicolons."""
+    if file.suffix.lower() == ".tsv":
+        return "\t"
+    with file.open("rb") as opened:
+        first = opened.readline(10_000)
+    return max(",", ";", "\t", key=lambda mark: first.count(mark.encode()))  # the comma, if all are missing
+
+
+def several_in_one(prompts: Sequence[str]) -> list[str]:
+    """Prompts that list several objects, as "the red circle, the blue square" does."""
+    return [prompt for prompt in prompts if _LISTED.search(prompt)]
 
 
 def _is_input(word: str) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from instructseg.evaluation.jf import region_and_boundary
-from instructseg.files import write_json_atomic
+from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.masks import load_grey_png
 from recipes.mini.evaluate import Result, evaluate
@@ -169,6 +169,15 @@ def video(predictor: VideoPredictor, folder: Path, stride: int) -> dict[str, Any
     }
 
 
+def write_samples(file: Path, results: Sequence[Result]) -> None:
+    """Writes the presence of every case, as ``instructseg calibrate`` reads it."""
+    lines = [
+        json.dumps({"name": str(number), "presence": one.presence, "is_nothing": one.absent})
+        for number, one in enumerate(results)
+    ]
+    write_text_atomic(file, "\n".join([*lines, ""]))
+
+
 def table(found: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = ["| row | value | 95 % | n | region at random | largest region |", "|---|---|---|---|---|---|"]
@@ -189,12 +198,16 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="measure every n-th photograph")
     parser.add_argument("--no-video", action="store_true", help="leave out the folder video/")
     parser.add_argument("--output", type=Path, help="also writes the figures as JSON")
+    parser.add_argument("--samples", type=Path, help="writes presences for 'instructseg calibrate', and ends")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     predictor = ImagePredictor.from_pretrained(arguments.model)
     photographs = read_photographs(arguments.photos, "val", KEPT_OUT)
     photographs = replace(photographs, images=photographs.images[:: arguments.every])
     results = evaluate(predictor, photographs)
+    if arguments.samples:
+        write_samples(arguments.samples, results)
+        return
     found = [row.values() for row in rows(results, read_photographs(arguments.photos, "train", KEPT_OUT))]
     row, threshold = absence(results)
     found.append({**row.values(), "threshold": threshold})

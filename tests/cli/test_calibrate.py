@@ -14,6 +14,8 @@ from instructseg.cli import app
 from instructseg.hub import DRAWN_MODEL
 from instructseg.inference import ImagePredictor
 from instructseg.inference.selection import AnswerOptions
+from instructseg.media import load_image
+from instructseg.visualization.reliability import EDGE, SIDE
 
 
 @pytest.fixture
@@ -52,6 +54,25 @@ def test_threshold_and_temperature_are_stored_with_the_weights(folder: Path, tmp
     again = run(samples, "--model", folder, "--answered", "0.9")  # on top of the temperature that is there
     found = float(again.split("temperature ")[1].split(":")[0])
     assert found == pytest.approx(values["presence_temperature"] ** 2, rel=1e-3)
+
+
+def test_the_diagram_has_a_disc_where_presence_and_share_meet(folder: Path, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"name": f"{presence}-{i}", "presence": presence, "is_nothing": i >= there})
+        for presence, there in ((0.25, 75), (0.75, 25))  # the wrong way round
+        for i in range(100)
+    ]
+    (tmp_path / "two.jsonl").write_text("\n".join([*lines, ""]))
+    said = run(tmp_path / "two.jsonl", "-m", folder, "--diagram", tmp_path / "two.png")
+    assert f"wrote {tmp_path / 'two.png'}" in said and "calibration error 0.500" in said
+    drawn = load_image(tmp_path / "two.png")
+
+    def colour(x: float, y: float) -> tuple[int, ...]:
+        return tuple(drawn[round(EDGE + (1 - y) * SIDE), round(EDGE + x * SIDE)].tolist())
+
+    assert colour(0.25, 0.75) == colour(0.75, 0.25) == (31, 119, 180)
+    assert colour(0.4, 0.4) == (60, 60, 60) and colour(0.1, 0.4) == (255, 255, 255)
+    assert "is a .png file" in run(tmp_path / "two.jsonl", "-m", folder, "--diagram", "a.svg", code=2)
 
 
 def test_files_of_other_kinds_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from instructseg.benchmarks.xlsx import write_xlsx
-from instructseg.jobs.words import Request, parse_words, read_prompts
+from instructseg.jobs.words import Request, parse_words, read_prompts, several_in_one
 
 from .test_inputs import place
 
@@ -106,6 +106,9 @@ def test_tables_of_prompts(suffix: str) -> None:
     assert found == Request(list(own), ["the dog", "a hat", "a cat"], own)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="names its own inputs: leave out others"):
         parse_words(["a.png"], file=table(*rows))
+    semicolons = Path("folder/semicolons.csv")  # as spreadsheets of many countries write them
+    semicolons.write_text("image;prompt\n1.png;the dog, on the left\n")
+    assert read_prompts(semicolons) == {Path("folder/1.png"): ("the dog, on the left",)}
     for bad, message in (
         ([("text",), ("a",)], "has no column 'prompt': its first line names text"),
         ([("prompt",), (" ",)], "has no prompts: write them below 'prompt'"),
@@ -113,3 +116,9 @@ def test_tables_of_prompts(suffix: str) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             read_prompts(table(*bad))
+
+
+def test_prompts_that_list_several_objects_are_told() -> None:
+    several = ["the red circle, the blue square", "a dog; a cat", "the dog, and all the cats"]
+    one = ["the red circle, on the left", "the man in the red, torn shirt", "the dog"]
+    assert several_in_one([*several, *one]) == several
