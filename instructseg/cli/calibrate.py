@@ -60,10 +60,8 @@ def calibrate(
 
     from instructseg.evaluation import calibration
     from instructseg.files import read_json, write_json_atomic
-    from instructseg.media import save_image
     from instructseg.processing.processor import CONFIG_NAME
     from instructseg.processing.processor_config import ProcessorConfig
-    from instructseg.visualization.reliability import draw_reliability
 
     if diagram is not None and diagram.suffix.lower() != ".png":
         raise ValueError(f"{diagram}: the diagram is a .png file")
@@ -95,12 +93,20 @@ def calibrate(
         write_json_atomic(file, stored.to_dict(), indent=2)
         lines.append(f"wrote {file}")
     if diagram is not None:
-        shown = fitted if write else presence
-        error = calibration.calibration_error(shown, present)
-        title = f"{len(shown)} instructions, calibration error {error:.3f}"
-        save_image(diagram, draw_reliability(calibration.reliability(shown, present), title))
+        _draw(diagram, fitted if write else presence, present)
         lines.append(f"wrote {diagram}")
     return lines
+
+
+def _draw(diagram: Path, presence: np.ndarray, present: np.ndarray) -> None:
+    """Writes the reliability diagram."""
+    from instructseg.evaluation import calibration
+    from instructseg.media import save_image
+    from instructseg.visualization.reliability import draw_reliability
+
+    error = calibration.calibration_error(presence, present)
+    title = f"{len(presence)} instructions, calibration error {error:.3f}"
+    save_image(diagram, draw_reliability(calibration.reliability(presence, present), title))
 
 
 def _read(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
