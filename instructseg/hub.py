@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -21,6 +22,10 @@ BUNDLED = ("mini", "nano")
 """Their names: for photographs, the default; and for drawn shapes, small and for teaching."""
 DEFAULT_MODEL, DRAWN_MODEL = (WEIGHTS / name for name in BUNDLED)
 """Their folders."""
+TINY_PACKAGE = "instructseg_tiny"
+"""Optional package with small weights of the other systems, a folder each; made by ``recipes/systems``."""
+TINY = ("instructcv-tiny", "instructseq-tiny", "visionllm-tiny", "explanatory-tiny")
+"""Their names."""
 PUBLISHED = "weic22/InstructSeg"
 """The published weights, a repository of the Hugging Face hub."""
 
@@ -77,7 +82,7 @@ def model_path(
 
     Args:
         name: ``"mini"`` or ``"nano"`` for a bundled model, ``None`` or ``"bundled"`` for the default one; a
-            folder; a file of weights; or ``owner/name`` of a repository.
+            folder; a file of weights; a name of :data:`TINY`; or ``owner/name`` of a repository.
         patterns: of the file names to download from a repository.
         options: see :class:`HubOptions`.
 
@@ -90,7 +95,26 @@ def model_path(
     path = Path(name)
     if len(str(name)) > 1000 or "\0" in str(name):
         raise FileNotFoundError(f"no folder of the name {str(name)!r:.60}")
-    return path if path.exists() else download(name, patterns, **options)
+    if path.exists():
+        return path
+    return tiny_folder(str(name)) if str(name) in TINY else download(name, patterns, **options)
+
+
+def tiny_folder(name: str) -> Path:
+    """Folder of small weights, of :data:`TINY`.
+
+    Raises:
+        FileNotFoundError: their package is not installed, or lacks them.
+    """
+    package = find_spec(TINY_PACKAGE)
+    for place in (package.submodule_search_locations or ()) if package else ():
+        if (Path(place) / name).is_dir():
+            return Path(place) / name
+    lacks = "is not installed" if package is None else "lacks it: it is of another version"
+    raise FileNotFoundError(
+        f"{name} is in the package {TINY_PACKAGE.replace('_', '-')}, which {lacks}: "
+        "'pip install ./recipes/systems/package' in a clone of the repository, or give the folder of a model"
+    )
 
 
 def download(repository: str | Path, patterns: Sequence[str], **options: Unpack[HubOptions]) -> Path:

@@ -1,8 +1,9 @@
 """Loading of predictors by name, for every segmentation system.
 
-Another system is a package whose predictors fulfil :class:`~instructseg.inference.Predictor` and
-:class:`~instructseg.inference.VideoSystem`, and a row of :data:`SYSTEMS`. The command line opens predictors by
-:func:`load` and :func:`load_video` alone.
+Another system is a folder of ``instructseg/systems/`` whose predictors fulfil
+:class:`~instructseg.inference.Predictor` (for video :class:`~instructseg.inference.VideoSystem`), and a row of
+:data:`SYSTEMS`, which says how they are opened; it imports its own libraries inside of functions. The
+command line opens predictors by :func:`load` and :func:`load_video` alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 from instructseg.deprecation import renamed_keyword
+from instructseg.files import read_object
 from instructseg.inference.image import ImagePredictor
 from instructseg.inference.predictor import Predictor, VideoSystem
 from instructseg.inference.video import VideoPredictor
-from instructseg.model.config_file import read_model_type
+from instructseg.model.config_file import CONFIG_FILE, read_model_type
 from instructseg.pretrained import LAYOUTS
 from instructseg.processing.storage import local_folder
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from instructseg.inference.memory import Workload
 
 _Opened = TypeVar("_Opened", covariant=True)
+PIPELINE_FILE = "model_index.json"
+"""Index of a pipeline of diffusers, which has a folder for each part."""
 
 
 class OpenOptions(TypedDict, total=False):
@@ -61,6 +65,8 @@ class System:
 _OURS = System(ImagePredictor.from_pretrained, VideoPredictor.from_pretrained)
 SYSTEMS: dict[str, System] = dict.fromkeys(LAYOUTS, _OURS)
 """Segmentation systems by the ``model_type`` in the ``config.json`` of their checkpoints."""
+PIPELINES: dict[str, str] = {}
+"""Systems by the class that ``model_index.json`` names, of checkpoints in the layout of diffusers."""
 
 
 @renamed_keyword("quantise", "quantize")
@@ -74,7 +80,8 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
 
     Args:
         name_or_path: a folder or a repository of the hub with the checkpoint of a system of :data:`SYSTEMS`;
-            ``"mini"`` or ``"nano"`` for a bundled model; ``None`` for ``"mini"``, that of photographs.
+            ``"mini"`` or ``"nano"`` for a bundled model; ``None`` for ``"mini"``, that of photographs; a name of
+            :data:`instructseg.hub.TINY` for small weights of another system.
         options: ``device``, ``dtype``, ``quantize``, ``max_memory`` and ``workload``, as of
             :meth:`instructseg.inference.ImagePredictor.from_pretrained`.
 
@@ -101,4 +108,12 @@ def load_video(name_or_path: str | Path | None = None, **options: Unpack[OpenOpt
 
 def _system(name_or_path: str | Path | None) -> System:
     """The system of a checkpoint, by its small files."""
-    return SYSTEMS[read_model_type(local_folder(name_or_path), SYSTEMS)["model_type"]]
+    folder = local_folder(name_or_path)
+    index = folder / PIPELINE_FILE
+    if index.is_file() and not (folder / CONFIG_FILE).is_file():
+        kind = str(read_object(index).get("_class_name"))
+        if kind not in PIPELINES:
+            known = ", ".join(PIPELINES)
+            raise ValueError(f"{folder} holds a pipeline of diffusers, {kind}, and not one of {known}")
+        return SYSTEMS[PIPELINES[kind]]
+    return SYSTEMS[read_model_type(folder, SYSTEMS)["model_type"]]

@@ -39,6 +39,8 @@ class Prediction:
             objects were asked for, their predictions share it.
         image: ``uint8[H, W, 3]`` RGB, the frame; for :meth:`plot`. Not to be modified.
         agreement: 0..1, share of the paraphrases that gave this answer; only with ``consensus``.
+        drawn: ``uint8[H, W, 3]`` RGB, an answer that is an image: a depth map, an edited image.
+        system: name of the system that made the answer; empty for InstructSeg.
     """
 
     mask: np.ndarray
@@ -52,6 +54,8 @@ class Prediction:
     instruction_id: int = 0
     image: np.ndarray | None = None
     agreement: float | None = None
+    drawn: np.ndarray | None = None
+    system: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -59,7 +63,9 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
-        size = f"in {height}x{width}"
+        size = f"in {height}x{width}" + (f", by {self.system}" if self.system else "")
+        if self.drawn is not None and not self.found:
+            return f"<Prediction '{self.label}': an image, {size}>"
         if not self.found:
             return f"<Prediction '{self.label}': not found, presence {self.presence:.2f}, {size}>"
         number = f" #{self.id}" if self.id else ""

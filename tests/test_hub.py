@@ -102,3 +102,18 @@ def test_a_bundled_model_has_the_same_names_everywhere(
     assert InstructSegProcessor.from_pretrained(name).config.image_size == size
     assert read_model_config(name).num_queries == queries
     assert not hub.is_bundled("weic22/InstructSeg")
+
+
+def test_small_weights_are_in_a_package_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hub, "TINY_PACKAGE", "no_such_package")
+    with pytest.raises(
+        FileNotFoundError, match="instructcv-tiny is in the package no-such-package, which is n"
+    ):
+        model_path("instructcv-tiny")
+    (tmp_path / "tiny_package" / "instructcv-tiny").mkdir(parents=True)
+    (tmp_path / "tiny_package" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(hub, "TINY_PACKAGE", "tiny_package")
+    assert model_path("instructcv-tiny") == tmp_path / "tiny_package" / "instructcv-tiny"
+    with pytest.raises(FileNotFoundError, match="lacks it"):
+        model_path("visionllm-tiny")

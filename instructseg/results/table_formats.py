@@ -177,4 +177,6 @@ def _row(one: FoundObject) -> dict[str, Any]:
         "box": None if found.box is None else list(found.box),
         "rle": mask_to_rle(found.mask),
     }
+    if found.system:
+        values["system"] = found.system
     return values if found.text is None else {**values, "answer": found.text}

@@ -1,0 +1,1 @@
+"""Other segmentation systems behind the same predictor protocol."""

@@ -1,0 +1,1 @@
+"""InstructCV (arXiv 2310.00390): answers drawn as images, by InstructPix2Pix."""

@@ -1,0 +1,129 @@
+"""Instructions by task, with wording kept out of training.
+
+The first line of a task is its template, which training sees too: InstructCV's released code leaves it out, and
+its model then answers the template worse than that of the fixed prompts (its table 3).
+
+``{object}`` stands for a name such as "red circle", ``{yes}`` and ``{no}`` for colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a task can be asked for.
+
+    Attributes:
+        train: lines of training, the template first.
+        held_out: lines for the evaluation alone.
+    """
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    @property
+    def template(self) -> str:
+        """The first line."""
+        return self.train[0]
+
+    def draw(self, rng: np.random.Generator, held_out: bool = False) -> str:
+        """A line of training, or one that is kept out of it."""
+        lines = self.held_out if held_out else self.train
+        return lines[int(rng.integers(len(lines)))]
+
+
+BANK: dict[str, Wording] = {
+    "segment": Wording(
+        (
+            "segment the {object}",
+            "please segment the {object}",
+            "mark the {object} in white",
+            "create a mask of the {object}",
+            "show me the pixels of the {object}",
+            "find the {object} and segment it",
+            "cut out the {object}",
+            "outline the region of the {object}",
+            "i want a mask for the {object}",
+            "separate the {object} from the rest of the image",
+        ),
+        (
+            "please create the mask for the {object}",
+            "segment the region of the {object} in this image",
+            "show a mask of the {object}",
+            "mark the pixels of the {object}",
+            "can you cut the {object} out of the image",
+        ),
+    ),
+    "detect": Wording(
+        (
+            "detect the {object}",
+            "please detect the {object}",
+            "draw a box around the {object}",
+            "put a bounding box on the {object}",
+            "locate the {object} with a box",
+            "where is the {object} draw a box",
+            "show the bounding box of the {object}",
+            "find the {object} and draw its box",
+            "i want a box around the {object}",
+            "frame the {object} with a rectangle",
+        ),
+        (
+            "please locate the {object}",
+            "detect the {object} with a bounding box",
+            "draw the bounding box of the {object} in this image",
+            "can you put a box around the {object}",
+            "find the box of the {object}",
+        ),
+    ),
+    "depth": Wording(
+        (
+            "estimate the depth of this image",
+            "please estimate the depth map",
+            "show the depth map of the image",
+            "how far is everything in this image",
+            "predict the distance of each pixel",
+            "create a depth map",
+            "i want the depth of the scene",
+            "compute a map of the distance",
+            "turn the image into a depth map",
+        ),
+        (
+            "please predict the depth of the scene",
+            "show how far each pixel is",
+            "create a map of the depth of this image",
+            "can you estimate the distance of everything",
+            "compute the depth map of this scene",
+        ),
+    ),
+    "classify": Wording(
+        (
+            "display {yes} if the image contains a {object}, else display {no}",
+            "show {yes} if there is a {object}, else show {no}",
+            "if there is a {object} display {yes}, otherwise display {no}",
+            "paint the image {yes} if you see a {object}, else paint it {no}",
+            "{yes} if the image has a {object}, else {no}",
+            "does the image contain a {object}? {yes} for yes, {no} for no",
+            "if you find a {object} show {yes}, else {no}",
+        ),
+        (
+            "display {yes} if there is a {object}, otherwise {no}",
+            "if the image contains a {object} show {yes}, else show {no}",
+            "is there a {object}? display {yes} for yes, {no} for no",
+            "please paint it {yes} if the image has a {object}, otherwise {no}",
+        ),
+    ),
+}
+"""Wording by task."""
+PAIRS = (("white", "black"), ("cyan", "magenta"))
+"""Colours for yes and no that the drawn lessons use."""
+
+
+def vocabulary(*names: str) -> list[str]:
+    """Every word of the lines of training and of ``names``, in alphabetical order."""
+    lines = [line for wording in BANK.values() for line in wording.train] + list(names)
+    words = {word.strip(",?") for line in lines for word in line.split() if "{" not in word}
+    return sorted(words | {colour for pair in PAIRS for colour in pair})
