@@ -20,6 +20,7 @@ from instructseg.inference.video import VideoPredictor
 from instructseg.model.config_file import CONFIG_FILE, read_model_type
 from instructseg.pretrained import LAYOUTS
 from instructseg.processing.storage import local_folder
+from instructseg.systems.instructcv import InstructCVPredictor
 
 if TYPE_CHECKING:
     import torch
@@ -63,9 +64,12 @@ class System:
 
 
 _OURS = System(ImagePredictor.from_pretrained, VideoPredictor.from_pretrained)
-SYSTEMS: dict[str, System] = dict.fromkeys(LAYOUTS, _OURS)
+SYSTEMS: dict[str, System] = {
+    **dict.fromkeys(LAYOUTS, _OURS),
+    "instructcv": System(InstructCVPredictor.from_pretrained),
+}
 """Segmentation systems by the ``model_type`` in the ``config.json`` of their checkpoints."""
-PIPELINES: dict[str, str] = {}
+PIPELINES = {"StableDiffusionInstructPix2PixPipeline": "instructcv"}
 """Systems by the class that ``model_index.json`` names, of checkpoints in the layout of diffusers."""
 
 
@@ -80,8 +84,8 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
 
     Args:
         name_or_path: a folder or a repository of the hub with the checkpoint of a system of :data:`SYSTEMS`;
-            ``"mini"`` or ``"nano"`` for a bundled model; ``None`` for ``"mini"``, that of photographs; a name of
-            :data:`instructseg.hub.TINY` for small weights of another system.
+            ``"mini"`` or ``"nano"`` for a bundled model; ``None`` for ``"mini"``, that of photographs; a name
+            of :data:`instructseg.hub.TINY` for small weights of another system.
         options: ``device``, ``dtype``, ``quantize``, ``max_memory`` and ``workload``, as of
             :meth:`instructseg.inference.ImagePredictor.from_pretrained`.
 

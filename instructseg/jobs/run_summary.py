@@ -24,7 +24,8 @@ class Summary:
         files: written files and folders.
         frames: number of frames.
         prompts: for each its text, whether it was found in any frame, the number of objects where there are
-            several, and means over the frames: score of the best, presence, share of the pixels; or its reply.
+            several, and means over the frames: score of the best, presence, share of the pixels; or its reply;
+            the system that answered, if it is another, and whether the answer is an image.
         notes: remarks about the results.
         error: reason for missing results.
         several: whether it is one of several inputs, and shown with its name.
@@ -58,6 +59,10 @@ class Summary:
             ids.update(one.id for one in some if one.found)
             if len(ids) > 1:
                 entry["objects"] = len(ids)
+            if best.system:
+                entry["system"] = best.system
+            if best.drawn is not None:
+                entry["drawn"] = True
             if best.text is not None:
                 entry["answer"] = best.text
 
@@ -82,10 +87,13 @@ class Summary:
         lines = [f"{self.source}:"] if self.several else []
         for entry in self.prompts:
             values = [f"{name} {entry[name]:.3f}" for name in ("score", "presence", "area") if name in entry]
-            if entry.get("found") is False:
+            if "drawn" in entry and not entry["found"]:
+                values = ["an image"]
+            elif entry.get("found") is False:
                 values.insert(0, "nothing found")
             elif "objects" in entry:
                 values.insert(0, f"{entry['objects']} objects")
+            values += [f"by {entry['system']}"] if "system" in entry else []
             lines.append(f"{entry['prompt']}: {', '.join(values)}" if values else entry["prompt"])
             if "answer" in entry:  # weights not trained to write give an empty one
                 lines.append(f"  {entry['answer'].strip() or '(no text)'}")

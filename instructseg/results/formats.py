@@ -6,6 +6,8 @@ format      image ``photo.jpg``             video ``clip.mp4``                  
 overlay     ``photo_overlay.png``           ``clip_overlay.mp4``                 masks over the frames
 outline     ``photo_outline.png``           ``clip_outline.mp4``                 outlines over the frames
 masks       ``photo_masks/1-the-cat.png``   ``clip_masks/1-the-cat/00000.png``   0 and 255; soft: 0..255
+drawn       ``photo_drawn/1-the-depth.png`` ``clip_drawn/1-the-cat/00000.png``   answers that are images, else
+                                                                                 masks
 cutouts     ``photo_cutouts/1-the-cat.png`` ``clip_cutouts/1-the-cat/00000.png`` colours, transparent outside
 webm        ``photo_cutout.png``            ``clip_cutout.webm``                 the same of everything found
 prores      ``photo_cutout.png``            ``clip_cutout.mov``                  the same as ProRes 4444
@@ -35,13 +37,24 @@ from collections.abc import Iterable
 
 from instructseg.results.coco_formats import Coco, Panoptic, YouTubeVis
 from instructseg.results.dataset_formats import DavisMasks, PascalVoc, Yolo
-from instructseg.results.raster_formats import Cutouts, Frames, Masks, Outline, Overlay, Palette, ProRes, WebM
+from instructseg.results.raster_formats import (
+    Cutouts,
+    Drawn,
+    Frames,
+    Masks,
+    Outline,
+    Overlay,
+    Palette,
+    ProRes,
+    WebM,
+)
 from instructseg.results.result_format import Format
 from instructseg.results.table_formats import BoxTable, NumpyArrays, RleJson
 from instructseg.results.tool_formats import Cvat, GeoJson, LabelMe
 
 _ALL: tuple[type[Format], ...] = (
-    Overlay, Outline, Masks, Cutouts, WebM, ProRes, Palette, RleJson, BoxTable, NumpyArrays, Coco, Panoptic,
+    Overlay, Outline, Masks, Drawn, Cutouts, WebM, ProRes, Palette, RleJson, BoxTable, NumpyArrays, Coco,
+    Panoptic,
     YouTubeVis, DavisMasks, Yolo, PascalVoc, LabelMe, Cvat, GeoJson, Frames,
 )  # fmt: skip
 FORMATS: dict[str, type[Format]] = {one.name: one for one in _ALL}

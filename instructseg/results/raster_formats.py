@@ -54,7 +54,13 @@ class _Movie(Format):
         """``uint8[H', W', C]`` of a frame."""
         from instructseg.visualization import draw_predictions
 
-        return draw_predictions(result.frame, result.predictions, legend=self.info.legend, alpha=self.alpha)
+        shown = draw_predictions(result.frame, result.predictions, legend=self.info.legend, alpha=self.alpha)
+        if self.info.video:
+            return shown
+        below = ((0, shown.shape[0] - result.frame.shape[0]), (0, 0), (0, 0))
+        # answers that are images stand beside the frame
+        drawn = [np.pad(one.drawn, below) for one in result.predictions if one.drawn is not None]
+        return np.concatenate([shown, *drawn], axis=1)
 
     def close(self, error: BaseException | None) -> None:
         """See :meth:`Format.close`."""
@@ -62,7 +68,7 @@ class _Movie(Format):
 
 
 class Overlay(_Movie):
-    """Masks over the frames."""
+    """Masks over the frames; answers that are images beside an image."""
 
     name, title = "overlay", "the overlay"
     places = ("{}_overlay.png", "{}_overlay.mp4")
@@ -168,6 +174,24 @@ class Masks(FrameFormat):
 
     def _path(self, name: str, frame: str) -> Path:
         return self.target / name / frame if frame else self.target / f"{name}.png"
+
+
+class Drawn(Masks):
+    """A PNG per instruction and frame that was answered by an image; the mask of every other one."""
+
+    name, title = "drawn", "the answers that are images"
+
+    @classmethod
+    def place(cls, folder: Path, name: str, video: bool) -> Path:
+        """See :meth:`Format.place`."""
+        return folder / f"{name}_drawn"
+
+    def save(self, path: Path, frame: np.ndarray, found: Prediction) -> None:
+        """See :meth:`Masks.save`."""
+        if found.drawn is None:
+            super().save(path, frame, found)
+        else:
+            save_image(path, found.drawn)
 
 
 class Cutouts(Masks):

@@ -179,4 +179,6 @@ def _row(one: FoundObject) -> dict[str, Any]:
     }
     if found.system:
         values["system"] = found.system
+    if found.drawn is not None:
+        values["drawn"] = True
     return values if found.text is None else {**values, "answer": found.text}

@@ -32,6 +32,7 @@ class Region:
         instruction_id: place of the instruction.
         rle: run lengths of the mask, whatever the presence.
         path: outlines in pixels of the image, as an SVG path; empty without a mask.
+        drawn: the answer as an image, a data URL; empty for none.
     """
 
     instruction: str
@@ -42,6 +43,7 @@ class Region:
     instruction_id: int
     rle: dict[str, object]
     path: str
+    drawn: str = ""
 
     @classmethod
     def of(cls, found: Prediction) -> Region:
@@ -51,7 +53,8 @@ class Region:
         path = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in line)}Z" for line in lines)
         words = found.text if not found.found else None
         shown = (found.instruction, found.score, found.presence, words, found.id, found.instruction_id)
-        return cls(*shown, mask_to_rle(found.mask), path)
+        drawn = "" if found.drawn is None else _data_url(found.drawn)
+        return cls(*shown, mask_to_rle(found.mask), path, drawn)
 
     def shows(self, threshold: float) -> bool:
         """Whether there is a mask, of at least this presence."""
@@ -91,14 +94,8 @@ class Figure:
     @classmethod
     def of(cls, path: Path, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
         """The figure of ``uint8[H, W, 3]`` and predictions without a threshold."""
-        from PIL import Image
-
-        shown, file = Image.fromarray(image), BytesIO()
-        shown.thumbnail((SIDE, SIDE))
-        shown.save(file, "JPEG", quality=90)
-        source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
         height, width = image.shape[:2]
-        return cls(path, (height, width), source, tuple(map(Region.of, found)))
+        return cls(path, (height, width), _data_url(image), tuple(map(Region.of, found)))
 
     def html(self, threshold: float) -> str:
         """The image with the masks of at least this presence, and a line for each answer."""
@@ -122,6 +119,16 @@ class Figure:
         )
 
 
+def _data_url(image: np.ndarray) -> str:
+    """``uint8[H, W, 3]``, made smaller, as a JPEG."""
+    from PIL import Image
+
+    shown, file = Image.fromarray(image), BytesIO()
+    shown.thumbnail((SIDE, SIDE))
+    shown.save(file, "JPEG", quality=90)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def _path(number: int, region: Region) -> str:
     tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
     said = html.escape(f"{region.instruction} · {region.score:.2f}")
@@ -134,6 +141,9 @@ def _path(number: int, region: Region) -> str:
 def _line(number: int, region: Region, shown: bool) -> str:
     """An answer: words, a switch with the colour of its mask, or that there is none."""
     name = html.escape(region.instruction)
+    if region.drawn:
+        said = f" <strong>{html.escape(region.text)}</strong>" if region.text else ""
+        return f'<li>{name}{said}<br><img src="{region.drawn}" alt="answer to: {name}"></li>'
     if region.text is not None:
         return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong></li>"
     if not shown:

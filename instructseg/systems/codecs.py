@@ -157,5 +157,5 @@ def decode_presence(image: np.ndarray, colours: tuple[Rgb, Rgb]) -> float:
     """
     if colours[0] == colours[1]:
         raise ValueError(f"the colours for yes and no are both {colours[0]}: name two")
-    yes, no = (float(np.abs(image.astype(np.float32) - np.float32(colour)).mean()) for colour in colours)
+    yes, no = (float(np.abs(image.astype(np.float32) - np.array(colour)).mean()) for colour in colours)
     return no / (yes + no)

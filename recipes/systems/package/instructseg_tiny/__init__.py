@@ -1,0 +1,1 @@
+"""Small weights by name: a folder for each model."""

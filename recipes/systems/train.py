@@ -1,0 +1,148 @@
+"""Trains or measures a tiny model of another system on drawn scenes: one loop for all.
+
+    python train_net.py --config-file configs/systems/instructcv_tiny.yaml [--resume] [--eval-only] [KEY=VALUE]
+
+A system is a module beside this one with two functions and a row of :data:`RECIPES`. On a GPU,
+``train.precision=bfloat16`` and a larger ``batch`` use it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import typer
+from torch import nn
+
+from instructseg.engine import BatchSource, TrainConfig, Trainer
+from instructseg.files import write_json_atomic
+from instructseg.log import setup_logging
+from instructseg.typed_yaml import Origins, build, merge, read_tree, read_words, resolve
+from recipes.lesson import own_losses
+from recipes.systems import instructcv
+
+MODEL_FOLDER, RESULTS = "model", Path(__file__).with_name("results")
+
+
+@dataclass(frozen=True)
+class SystemRun:
+    """A run of this recipe.
+
+    Attributes:
+        recipe: ``systems``.
+        system: a key of :data:`RECIPES`.
+        output_dir: receives checkpoints, metrics, and the model.
+        batch: tasks of a step.
+        train: training loop.
+        seed: of the weights and of the scenes.
+        model: weights to measure, a name or folder; ``None`` for those of ``output_dir``.
+        scenes: of each task and wording in the evaluation.
+        protocol: of the evaluation: ``honest``, or that of the ``paper``.
+        results: file that the evaluation writes; ``None`` for one in ``output_dir``.
+    """
+
+    system: str
+    output_dir: Path
+    recipe: Literal["systems"] = "systems"
+    batch: int = 24
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+    model: str | None = None
+    scenes: int = 64
+    protocol: Literal["honest", "paper"] = "honest"
+    results: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.system not in RECIPES:
+            raise ValueError(f"system: there is no '{self.system}'; there are {', '.join(RECIPES)}")
+        for name in ("batch", "scenes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class LessonParts:
+    """What the trainer is given.
+
+    Attributes:
+        lesson: computes its losses from a batch.
+        source: of the batches.
+        save: writes the trained model into a folder.
+    """
+
+    lesson: nn.Module
+    source: BatchSource
+    save: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A system's part of this recipe.
+
+    Attributes:
+        lesson: from batch size and seed.
+        measure: from a model's name or folder, the number of scenes, and whether the protocol is the paper's;
+            the content of a result file, see :mod:`recipes.systems.table`.
+    """
+
+    lesson: Callable[[int, int], LessonParts]
+    measure: Callable[[str, int, bool], dict[str, Any]]
+
+
+def _instructcv(batch: int, seed: int) -> LessonParts:
+    pipeline = instructcv.build_pipeline(seed)
+    source: Any = instructcv.DrawnSource(pipeline.tokenizer, batch, seed + 1)
+    lesson = instructcv.DiffusionLesson(pipeline)
+    return LessonParts(lesson, source, lambda folder: instructcv.save(pipeline, folder))
+
+
+RECIPES = {"instructcv": Recipe(_instructcv, instructcv.measure)}
+"""By the name of the system."""
+
+
+def read_run(config_file: str | Path, overrides: Sequence[str] = ()) -> SystemRun:
+    """Reads a configuration of this recipe.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, or a value is not allowed.
+    """
+    origins = Origins(config_file)
+    tree = merge(read_tree(Path(config_file), origins), read_words(overrides, origins))
+    return build(SystemRun, resolve(tree, str(config_file)), origins)
+
+
+def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
+    """Trains, and writes the model into ``output_dir/model``.
+
+    Raises:
+        ValueError: there are checkpoints of an earlier run, and ``resume`` is not asked for.
+    """
+    setup_logging()
+    run = read_run(config_file, overrides)
+    if not resume and any(run.output_dir.glob("checkpoint-*")):
+        raise ValueError(f"{run.output_dir} holds a run: add --resume, or choose another output_dir")
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    parts = RECIPES[run.system].lesson(run.batch, run.seed)
+    own: Any = own_losses
+    Trainer(parts.lesson, own, parts.source, run.train, run.output_dir).train()
+    folder = run.output_dir / MODEL_FOLDER
+    parts.save(folder)
+    return folder
+
+
+def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Measures a model on scenes and with wording that training has not; prints and writes the results."""
+    run = read_run(config_file, overrides)
+    name = run.model or str(run.output_dir / MODEL_FOLDER)
+    values = RECIPES[run.system].measure(name, run.scenes, run.protocol == "paper")
+    file = run.results or run.output_dir / f"results_{run.protocol}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(file, values)
+    typer.echo(json.dumps(values, indent=2))
+    typer.echo(f"wrote {file}")
+    return values

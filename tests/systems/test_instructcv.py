@@ -1,0 +1,291 @@
+"""InstructCV: what is asked, how noise is guided, what is loaded, and what the drawn images mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from instructseg.cli import app
+from instructseg.loading import load, load_video
+from instructseg.media import load_image, save_image
+from instructseg.systems.codecs import (
+    COLOURS,
+    decode_depth,
+    encode_boxes,
+    encode_depth,
+    encode_mask,
+    encode_presence,
+)
+from instructseg.systems.instructcv import InstructCVPredictor
+from instructseg.systems.instructcv.asked_task import AskedTask, parse_asked
+from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
+from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
+from instructseg.systems.instructcv.tiny_pipeline import word_tokenizer
+from recipes.systems import instructcv as recipe
+from recipes.systems.bank import BANK
+from recipes.systems.scenes import draw_scene
+from recipes.systems.table import table_of
+from recipes.systems.train import evaluate, train
+
+CONFIG = "configs/systems/instructcv_tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> InstructCVPredictor:
+    """The tiny model with random weights, in two steps."""
+    return InstructCVPredictor(recipe.build_pipeline(), replace(recipe.SETTINGS, steps=2))
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: InstructCVPredictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its checkpoint."""
+    place = tmp_path_factory.mktemp("instructcv") / "tiny"
+    tiny.save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize("task", BANK)
+def test_every_line_of_the_bank_is_understood(task: str) -> None:
+    for line in BANK[task].train + BANK[task].held_out:
+        text = line.format(object="red circle", yes="white", no="black").capitalize()
+        name = "" if task == "depth" else "red circle"
+        colours = ("white", "black") if task == "classify" else None
+        assert parse_asked(text) == AskedTask(task, name, colours), text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Where is the traffic light?", AskedTask("detect", "traffic light")),
+        ("Segment all people in the photo", AskedTask("segment", "people")),
+        ("show red unless there is a dog, then green", AskedTask("classify", "dog", ("green", "red"))),
+        ("is there a cat", AskedTask("segment", "cat")),
+    ],
+)
+def test_wording_beyond_the_bank(text: str, asked: AskedTask) -> None:
+    assert parse_asked(text) == asked
+
+
+def test_one_colour_for_yes_and_no_is_refused() -> None:
+    with pytest.raises(ValueError, match="red for yes and for no"):
+        parse_asked("display red if there is a dog, else display red")
+
+
+def test_guidance_is_the_papers_formula(tiny: InstructCVPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    unet, scheduler, seen = tiny.pipeline.unet, tiny.pipeline.scheduler, {}
+    step, forward = scheduler.step, unet.forward
+
+    def keep_step(made: torch.Tensor, time: Any, latents: torch.Tensor, **rest: Any) -> Any:
+        seen.setdefault("guided", made)
+        return step(made, time, latents, **rest)
+
+    def keep_input(latents: torch.Tensor, time: Any, **rest: Any) -> Any:
+        seen.setdefault("input", (latents, time, rest["encoder_hidden_states"]))
+        return forward(latents, time, **rest)
+
+    monkeypatch.setattr(scheduler, "step", keep_step)
+    monkeypatch.setattr(unet, "forward", keep_input)
+    frame = draw_scene(np.random.default_rng(0), 32).image
+    asked = InstructCVPredictor(
+        tiny.pipeline, replace(tiny.config, steps=1, text_guidance=3.0, image_guidance=1.5)
+    )
+    asked.draw([frame], ["segment the red circle"])
+    latents, time, _ = seen["input"]
+    noise, pixels = latents[:1, :48], torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1
+    image = SpaceToDepth(4).encode(pixels).latents
+    ids = tiny.pipeline.tokenizer(["segment the red circle", ""], padding="max_length", max_length=24).input_ids
+    with torch.no_grad():
+        text, empty = (tiny.pipeline.text_encoder(torch.tensor([row]))[0] for row in ids)
+
+        def velocity(condition: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+            return forward(torch.cat([noise, condition], 1), time, encoder_hidden_states=words).sample
+
+        nothing, image_only = velocity(0 * image, empty), velocity(image, empty)
+        both = velocity(image, text)
+    expected = nothing + 1.5 * (image_only - nothing) + 3.0 * (both - image_only)
+    torch.testing.assert_close(seen["guided"], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_released_layout_is_loaded(tmp_path: Path) -> None:
+    saved = random_release()
+    saved.save_pretrained(tmp_path, safe_serialization=True)
+    assert not (tmp_path / "config.json").exists() and (tmp_path / "vae").is_dir()
+    loaded = load(tmp_path, device="cpu")
+    assert isinstance(loaded, InstructCVPredictor) and loaded.config == InstructCVConfig()
+    for part in ("unet", "vae", "text_encoder"):
+        ours, theirs = (getattr(one, part).state_dict() for one in (loaded.pipeline, saved))
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    loaded.config = replace(loaded.config, steps=1, image_size=32)
+    (found,) = loaded.predict(draw_scene(np.random.default_rng(0), 40).image, "estimate the depth")
+    assert found.drawn is not None and found.drawn.shape == (40, 40, 3) and found.system == "InstructCV"
+    (tmp_path / "vae" / "config.json").unlink()
+    with pytest.raises(ValueError, match="no complete InstructCV checkpoint"):
+        load(tmp_path, device="cpu")
+
+
+def random_release() -> Any:
+    """A pipeline of the classes that ``alaa-lab/InstructCV`` has, small and random."""
+    from diffusers import (
+        AutoencoderKL,
+        EulerAncestralDiscreteScheduler,
+        StableDiffusionInstructPix2PixPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(["depth", "segment"])
+    blocks = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4, "layers_per_block": 1}
+    sides = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    levels = {
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=4,
+        in_channels=8,
+        out_channels=4,
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        **{**blocks, "block_out_channels": (8, 8)},
+        **levels,
+    )
+    return StableDiffusionInstructPix2PixPipeline(
+        vae=AutoencoderKL(latent_channels=4, **blocks, **sides),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=EulerAncestralDiscreteScheduler(beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def test_another_pipeline_and_damaged_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(ValueError, match="FluxPipeline, and not one of StableDiffusionInstructPix2PixPipeline"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "instructcv", "steps": 0}')
+    with pytest.raises(ValueError, match=r"config.json: steps must be a number from 1"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="has no quantize"):
+        load(tmp_path, quantize="int8")
+    with pytest.raises(ValueError, match="images alone"):
+        load_video(tmp_path)
+
+
+def test_a_saved_model_draws_the_same_and_samples_have_their_own_noise(
+    tiny: InstructCVPredictor, folder: Path
+) -> None:
+    again = load(folder, device="cpu")
+    assert isinstance(again, InstructCVPredictor) and again.config == tiny.config
+    frames = [draw_scene(np.random.default_rng(seed), 32).image for seed in range(2)]
+    words = ["segment the red circle", "estimate the depth of this image"]
+    drawn = tiny.draw(frames, words, samples=2)
+    assert drawn.shape == (2, 2, 32, 32, 3) and drawn.dtype == np.uint8
+    assert np.array_equal(again.draw(frames, words, samples=2), drawn)
+    assert not np.array_equal(drawn[0, 0], drawn[0, 1])
+    alone = tiny.draw(frames[1:], words[1:], seed=1)[0, 0].astype(int)  # noise of the second sample
+    assert np.abs(alone - drawn[1, 1]).max() <= 1
+
+
+def meaning(frame: np.ndarray, asked: AskedTask, *drawn: np.ndarray) -> list[Any]:
+    """The predictions that drawn images mean."""
+    silent: Any = SimpleNamespace(set_progress_bar_config=lambda **rest: None)
+    return InstructCVPredictor(silent, recipe.SETTINGS).decode(frame, asked, np.stack(drawn))
+
+
+def test_perfect_drawings_are_perfect_answers() -> None:
+    scene = draw_scene(np.random.default_rng(1), 64)
+    one = scene.objects[0]
+    (found,) = meaning(scene.image, AskedTask("segment", one.name), encode_mask(one.mask))
+    assert np.array_equal(found.mask, one.mask) and found.score == 1 and found.drawn is None
+    (found,) = meaning(scene.image, AskedTask("segment", one.name), encode_mask(0 * one.mask))
+    assert not found.found and found.presence == 0
+    (found,) = meaning(scene.image, AskedTask("depth"), encode_depth(scene.depth, recipe.FAR))
+    assert np.abs(decode_depth(found.drawn, recipe.FAR) - scene.depth).max() <= recipe.FAR / 255
+    colours = (COLOURS["white"], COLOURS["black"])
+    asked = AskedTask("classify", one.name, ("white", "black"))
+    for present in (True, False):
+        (found,) = meaning(scene.image, asked, encode_presence(present, colours, (64, 64)))
+        assert (found.text, found.presence) == (("yes", 1.0) if present else ("no", 0.0))
+
+
+def test_of_several_drawings_the_box_that_most_agree_on_counts() -> None:
+    frame = np.full((64, 64, 3), 90, np.uint8)
+    box, other, colour = (8, 8, 40, 40), (44, 2, 60, 20), recipe.SETTINGS.box_colour
+    wrong, right = encode_boxes(frame, [other], colour), encode_boxes(frame, [box], colour)
+    (found,) = meaning(frame, AskedTask("detect", "dog"), wrong, right, right)
+    assert found.box == box and found.score == pytest.approx(2 / 3) and np.array_equal(found.drawn, right)
+    (found,) = meaning(frame, AskedTask("detect", "dog"), frame)
+    assert not found.found and found.presence == 0
+
+
+def test_behind_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = draw_scene(np.random.default_rng(2), 48).image
+    save_image(Path("photo.png"), frame)
+    words = ["photo.png", "estimate the depth", "segment the red circle", "--model", str(folder)]
+    ran = CliRunner().invoke(app, ["image", *words, "-o", "out", "-f", "overlay,drawn,rle"])
+    assert ran.exit_code == 0, ran.output
+    assert "estimate the depth: an image, by InstructCV" in ran.output
+    drawn = load_image("out/photo_drawn/1-estimate-the-depth.png")
+    assert np.array_equal(drawn[..., 0], drawn[..., 1]) and drawn.shape == frame.shape
+    overlay = load_image("out/photo_overlay.png")
+    assert overlay.shape[1] == 96 and np.array_equal(overlay[:48, 48:], drawn)
+    assert '"system": "InstructCV"' in Path("out/photo.json").read_text()
+    ran = CliRunner().invoke(app, ["image", *words, "-o", "other", "--soft"])
+    assert ran.exit_code == 2 and "InstructCV knows no soft" in ran.output
+
+
+def test_training_resumes_and_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [f"output_dir={tmp_path}", "batch=4", "train.optim.warmup_steps=1", "scenes=1"]
+    train(CONFIG, [*few, "train.max_steps=1"])
+    with pytest.raises(ValueError, match="add --resume"):
+        train(CONFIG, few)
+    saved = train(CONFIG, [*few, "train.max_steps=2"], resume=True)
+    assert sorted(one.name for one in saved.iterdir() if one.is_dir()) == [
+        "scheduler",
+        "text_encoder",
+        "tokenizer",
+        "unet",
+    ]
+    monkeypatch.setattr(recipe, "CV_TASKS", ("segment", "classify"))
+    values = evaluate(CONFIG, [*few, "protocol=paper"])
+    assert values["tasks"]["segment"]["ceiling"] == 1 and (tmp_path / "results_paper.json").is_file()
+    assert table_of([values]).count("\n") == 3 and "| InstructCV (tiny) | segment | mIoU |" in table_of(
+        [values]
+    )
+    with pytest.raises(ValueError, match="there is no 'instructcd'"):
+        train(CONFIG, ["system=instructcd"])
+
+
+def test_drawn_tasks_are_those_of_the_bank_and_perfect_answers_score_best() -> None:
+    rng = np.random.default_rng(0)
+    for task in recipe.CV_TASKS:
+        drawn = [recipe.draw_task(rng, task, 0.5 if task == "segment" else None) for _ in range(12)]
+        assert parse_asked(drawn[0].instruction).task == task
+        perfect = recipe.score(drawn, [one.answer for one in drawn], False)
+        blind = recipe.score(drawn, recipe._blind(drawn), False)
+        assert (perfect < 0.05 and blind > 0.5) if task == "depth" else (perfect >= 0.9 > blind)
+    source = recipe.DrawnSource(word_tokenizer(["red"]), 400)
+    batch, _ = source.batch(0)
+    no_text, no_image = batch.ids[:, 1] == source.tokenizer.eos_token_id, (batch.image == 0).flatten(1).all(1)
+    for share, least, most in ((no_text, 0.05, 0.15), (no_image, 0.05, 0.15), (no_text & no_image, 0.02, 0.09)):
+        assert least < share.float().mean() < most
+    assert torch.equal(source.batch(0)[0].ids, batch.ids) and len(source.names(0)) == len(batch) == 400
