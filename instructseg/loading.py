@@ -64,9 +64,18 @@ class System:
 
 
 _OURS = System(ImagePredictor.from_pretrained, VideoPredictor.from_pretrained)
+
+
+def _visionllm(name_or_path: str | Path | None, /, **options: Unpack[OpenOptions]) -> Predictor:
+    from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
+
+    return VisionLLMPredictor.from_pretrained(name_or_path, **options)
+
+
 SYSTEMS: dict[str, System] = {
     **dict.fromkeys(LAYOUTS, _OURS),
     "instructcv": System(InstructCVPredictor.from_pretrained),
+    "visionllm": System(_visionllm),
 }
 """Segmentation systems by the ``model_type`` in the ``config.json`` of their checkpoints."""
 PIPELINES = {"StableDiffusionInstructPix2PixPipeline": "instructcv"}

@@ -23,7 +23,7 @@ from instructseg.files import write_json_atomic
 from instructseg.log import setup_logging
 from instructseg.typed_yaml import Origins, build, merge, read_tree, read_words, resolve
 from recipes.lesson import own_losses
-from recipes.systems import instructcv
+from recipes.systems import instructcv, visionllm, visionllm_evaluation
 
 MODEL_FOLDER, RESULTS = "model", Path(__file__).with_name("results")
 
@@ -100,7 +100,18 @@ def _instructcv(batch: int, seed: int) -> LessonParts:
     return LessonParts(lesson, source, lambda folder: instructcv.save(pipeline, folder))
 
 
-RECIPES = {"instructcv": Recipe(_instructcv, instructcv.measure)}
+def _visionllm(batch: int, seed: int) -> LessonParts:
+    model, processor = visionllm.new_model(seed)
+    source: Any = visionllm.LessonSource(processor, batch, seed + 1)
+    return LessonParts(
+        visionllm.BindingLesson(model), source, lambda folder: visionllm.save(model, processor, folder)
+    )
+
+
+RECIPES = {
+    "instructcv": Recipe(_instructcv, instructcv.measure),
+    "visionllm": Recipe(_visionllm, visionllm_evaluation.measure),
+}
 """By the name of the system."""
 
 

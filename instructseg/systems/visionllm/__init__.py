@@ -1,0 +1,1 @@
+"""VisionLLM (v1): detection, polygons and grounding of classes that the prompt names."""
