@@ -30,6 +30,7 @@ from typer.testing import CliRunner
 from instructseg.cli import app
 from instructseg.config import load_config, recipe_of
 from recipes.nano.config import load_config as load_nano
+from recipes.systems.train import read_run
 from tests.interop import stand_in
 from tests.interop.conftest import OURS, import_with
 from tests.page_inputs import page_folder, page_inputs
@@ -95,8 +96,8 @@ def check_configuration(words: list[str]) -> None:
     if words[:1] in (["train"], ["eval"]):
         named = words[1:2]
     for file in named:
-        recipe = recipe_of(file, changed)
-        (load_nano if recipe else load_config)(file, changed)
+        readers = {"nano": load_nano, "systems": read_run}
+        readers.get(recipe_of(file, changed), load_config)(file, changed)
 
 
 def check_python(text: str) -> None:
