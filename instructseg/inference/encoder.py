@@ -173,7 +173,7 @@ class Encoder:
             first = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
             output = self.model.decode(maps.features, states, first)
             texts, numbers = [row.text for row, _ in batch], [row.number for row, _ in batch]
-            found.extend(answers(output, maps.geometry, texts, numbers, rule))
+            found.extend(answers(output, maps.geometry, texts, numbers, rule, frame.frame))
 
         self._in_batches(rows, run, "instructions")
         return found

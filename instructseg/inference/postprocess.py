@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from instructseg.inference.edges import follow_edges
 from instructseg.prediction import Prediction
 from instructseg.structures import Geometry, ModelInputs, SegOutput
 
@@ -154,6 +155,7 @@ def predictions(
     threshold: float | None = None,
     soft: bool = False,
     temperature: float = 1.0,
+    frame: np.ndarray | None = None,
 ) -> list[Prediction]:
     """Prediction of each row with a mask.
 
@@ -166,6 +168,8 @@ def predictions(
             any case, as released.
         soft: whether predictions carry ``probability``.
         temperature: of the presence; 1 for the model's own.
+        frame: ``uint8[H, W, 3]``, that of all rows, whose edges outlines follow
+            (:mod:`instructseg.inference.edges`); ``None`` for the released masks.
 
     Raises:
         ValueError: ``threshold`` is outside 0..1, or a score is not a number.
@@ -181,15 +185,38 @@ def predictions(
     for rows in _together(geometry):
         best = best_masks(output.mask_logits[rows], output.seg_logits[rows], geometry[rows[0]])
         masks = (best.logits > 0).cpu().numpy()
-        probability = best.logits.sigmoid().cpu().numpy() if soft else [None] * len(rows)
-        for row, mask, score, chance in zip(rows, masks, best.score.tolist(), probability, strict=True):
+        for row, mask, score, logits in zip(rows, masks, best.score.tolist(), best.logits, strict=True):
+            chance = None
             if threshold is not None and presence[row] < threshold:
-                mask, chance = np.zeros_like(mask), None if chance is None else np.zeros_like(chance)
+                mask, chance = np.zeros_like(mask), np.zeros(mask.shape, np.float32)
+            elif soft or frame is not None:
+                mask, chance = soft_mask(logits, frame, geometry[row])
             number = numbers[row]
             found[row] = Prediction(
-                mask, score, presence[row], texts[row], chance, id=number + 1, instruction_id=number
+                mask,
+                score,
+                presence[row],
+                texts[row],
+                chance if soft else None,
+                id=number + 1,
+                instruction_id=number,
             )
     return [found[row] for row in range(len(geometry))]
+
+
+def soft_mask(
+    logits: torch.Tensor, frame: np.ndarray | None, geometry: Geometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """A mask and its probability from logits ``float32[H, W]``, along the edges of ``frame`` if there is one.
+
+    Returns:
+        ``bool[H, W]`` and ``float32[H, W]``, 0..1.
+    """
+    chance = logits.sigmoid().cpu().numpy()
+    if frame is None:
+        return (logits > 0).cpu().numpy(), chance
+    chance = follow_edges(chance, frame, geometry)
+    return chance > 0.5, chance
 
 
 def postprocess(

@@ -207,7 +207,8 @@ class PretrainedPredictor:
         cut = CUT if config.instance_threshold is None else config.instance_threshold
         temperature = config.presence_temperature or 1.0
         soft = soft or options.soft or options.arrange is not None
-        chosen = (threshold, soft, options.all_instances, options.union, options.arrange)
+        edges = config.edges if options.edges is None else options.edges
+        chosen = (threshold, soft, options.all_instances, options.union, options.arrange, edges)
         return AnswerRule(*chosen, temperature, cut)
 
 

@@ -16,7 +16,14 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 import torch
 
-from instructseg.inference.postprocess import QUERIES_AT_ONCE, all_masks, check_finite, predictions, presence_of
+from instructseg.inference.postprocess import (
+    QUERIES_AT_ONCE,
+    all_masks,
+    check_finite,
+    predictions,
+    presence_of,
+    soft_mask,
+)
 from instructseg.plurals import means_several, named_number
 from instructseg.prediction import Prediction
 from instructseg.structures import Geometry, SegOutput
@@ -47,6 +54,8 @@ class AnswerOptions:
         union: whether these objects are joined in one prediction, as gRefCOCO is evaluated.
         arrange: for instructions that name classes, as "person" or "the red car": ``"instance"``,
             ``"panoptic"`` or ``"semantic"`` (:mod:`instructseg.inference.arrangement`); ``None`` for others.
+        edges: whether outlines of masks are moved to edges of the frame (:mod:`instructseg.inference.edges`);
+            ``None`` for what the weights say: the bundled models do, the published ones do not.
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.
@@ -57,6 +66,7 @@ class AnswerOptions:
     all_instances: bool | None = None
     union: bool = False
     arrange: Arrangement | None = None
+    edges: bool | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
@@ -77,6 +87,7 @@ class AnswerKeywords(TypedDict, total=False):
     all_instances: bool | None
     union: bool
     arrange: Arrangement | None
+    edges: bool | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ def answers(
     instructions: Sequence[str],
     numbers: Sequence[int],
     rule: AnswerRule,
+    frame: np.ndarray | None = None,
 ) -> list[list[Prediction]]:
     """Predictions of each row of a batch on one frame, the best first.
 
@@ -119,6 +131,7 @@ def answers(
         instructions: one per row.
         numbers: likewise, their ids.
         rule: chooses the objects.
+        frame: ``uint8[H, W, 3]``; needed where the rule has ``edges``.
 
     Returns:
         At least one prediction per row; one with an empty mask where nothing is there. The ``id`` of several
@@ -128,6 +141,7 @@ def answers(
         ValueError: the threshold is outside 0..1, or a score is not a number.
     """
     several = [rule.several(text) for text in instructions]
+    guide = frame if rule.edges else None
     found: list[list[Prediction]] = [[] for _ in instructions]
     single = [row for row, many in enumerate(several) if not many]
     assert output.mask_logits is not None and output.seg_logits is not None
@@ -139,17 +153,24 @@ def answers(
         threshold=rule.threshold,
         soft=rule.soft,
         temperature=rule.temperature,
+        frame=guide,
     )
     for row, one in zip(single, best, strict=True):
         found[row] = [one]
     for row in (row for row, many in enumerate(several) if many):
-        found[row] = _every(output.mask_logits[row], output.seg_logits[row], geometry, instructions[row], rule)
+        masks, scores = output.mask_logits[row], output.seg_logits[row]
+        found[row] = _every(masks, scores, geometry, instructions[row], rule, guide)
         found[row] = [replace(one, instruction_id=numbers[row]) for one in found[row]]
     return found
 
 
 def _every(
-    mask_logits: torch.Tensor, seg_logits: torch.Tensor, geometry: Geometry, text: str, rule: AnswerRule
+    mask_logits: torch.Tensor,
+    seg_logits: torch.Tensor,
+    geometry: Geometry,
+    text: str,
+    rule: AnswerRule,
+    guide: np.ndarray | None,
 ) -> list[Prediction]:
     """Every object that answers an instruction, or one empty prediction."""
     check_finite(seg_logits)
@@ -162,11 +183,11 @@ def _every(
     chosen = select_objects(masks, scores)[: named_number(text) or MOST_INSTANCES]
     found = []
     for place in chosen:
-        chance = None
-        if rule.soft:
+        mask, chance = masks[place], None
+        if rule.soft or guide is not None:
             logits, _ = all_masks(mask_logits[queries[place], None], seg_logits[queries[place], None], geometry)
-            chance = logits[0].sigmoid().cpu().numpy()
-        found.append(Prediction(masks[place], float(scores[place]), presence, text, chance))
+            mask, chance = soft_mask(logits[0], guide, geometry)
+        found.append(Prediction(mask, float(scores[place]), presence, text, chance if rule.soft else None))
     return [join(found)] if rule.union else found
 
 

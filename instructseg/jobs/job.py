@@ -152,6 +152,12 @@ class Job:
         "--arrange",
         request=True,
     )
+    edges: bool | None = _option(
+        None,
+        "Move outlines of masks to edges of the image; default: by weights (bundled: yes, published: no).",
+        "--edges/--no-edges",
+        request=True,
+    )
     union: bool = _option(False, "Join the objects that fit in one mask.", "--union", request=True)
     explain: bool = _option(
         False,

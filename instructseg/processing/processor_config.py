@@ -35,6 +35,7 @@ class ProcessorConfig:
             ``None`` for 1.
         instance_threshold: score (0..1) from which a query is an object where all are asked for, fitted
             likewise; ``None`` for 0.5.
+        edges: whether outlines of masks are moved to edges of the frame, if a call does not say.
         words: that the weights have met in training, in lower case; empty where that is not known.
         seg_mean, seg_std: of the mask branch, per channel, of raw values 0..255.
         pad_value: raw value of the mask branch's padding.
@@ -54,6 +55,7 @@ class ProcessorConfig:
     presence_threshold: float | None = None
     presence_temperature: float | None = None
     instance_threshold: float | None = None
+    edges: bool = False
     words: tuple[str, ...] = ()
     seg_mean: RGB = MaskBranchPixels.mean
     seg_std: RGB = MaskBranchPixels.std
