@@ -90,7 +90,7 @@ def _reduced(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _around(inside: np.ndarray, pixels: Sequence[float]) -> tuple[slice, slice]:
-    """Rows and columns of a mask with a margin; ``pixels`` by axis, of the frame per pixel of the resized one."""
+    """Rows and columns of a mask with a margin; ``pixels`` of the frame per resized pixel, by axis."""
 
     def along(axis: int) -> slice:
         places, margin = np.flatnonzero(inside.any(1 - axis)), math.ceil(_MARGIN * pixels[axis])

@@ -184,39 +184,34 @@ def predictions(
     found: dict[int, Prediction] = {}
     for rows in _together(geometry):
         best = best_masks(output.mask_logits[rows], output.seg_logits[rows], geometry[rows[0]])
-        masks = (best.logits > 0).cpu().numpy()
-        for row, mask, score, logits in zip(rows, masks, best.score.tolist(), best.logits, strict=True):
-            chance = None
-            if threshold is not None and presence[row] < threshold:
-                mask, chance = np.zeros_like(mask), np.zeros(mask.shape, np.float32)
-            elif soft or frame is not None:
-                mask, chance = soft_mask(logits, frame, geometry[row])
+        for row, score, logits in zip(rows, best.score.tolist(), best.logits, strict=True):
+            there = threshold is None or presence[row] >= threshold
+            mask, chance = soft_mask(logits, frame, geometry[row], soft) if there else _nothing(logits, soft)
             number = numbers[row]
             found[row] = Prediction(
-                mask,
-                score,
-                presence[row],
-                texts[row],
-                chance if soft else None,
-                id=number + 1,
-                instruction_id=number,
+                mask, score, presence[row], texts[row], chance, id=number + 1, instruction_id=number
             )
     return [found[row] for row in range(len(geometry))]
 
 
 def soft_mask(
-    logits: torch.Tensor, frame: np.ndarray | None, geometry: Geometry
-) -> tuple[np.ndarray, np.ndarray]:
-    """A mask and its probability from logits ``float32[H, W]``, along the edges of ``frame`` if there is one.
+    logits: torch.Tensor, frame: np.ndarray | None, geometry: Geometry, soft: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A mask from logits ``float32[H, W]``, along the edges of ``frame`` if there is one.
 
     Returns:
-        ``bool[H, W]`` and ``float32[H, W]``, 0..1.
+        ``bool[H, W]``, and ``float32[H, W]``, 0..1, if ``soft``.
     """
-    chance = logits.sigmoid().cpu().numpy()
     if frame is None:
-        return (logits > 0).cpu().numpy(), chance
-    chance = follow_edges(chance, frame, geometry)
-    return chance > 0.5, chance
+        return (logits > 0).cpu().numpy(), logits.sigmoid().cpu().numpy() if soft else None
+    chance = follow_edges(logits.sigmoid().cpu().numpy(), frame, geometry)
+    return chance > 0.5, chance if soft else None
+
+
+def _nothing(logits: torch.Tensor, soft: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """The empty mask of the size of ``logits``, and its probability if ``soft``."""
+    empty = np.zeros(tuple(logits.shape), np.float32)
+    return empty > 0, empty if soft else None
 
 
 def postprocess(

@@ -55,7 +55,7 @@ class AnswerOptions:
         arrange: for instructions that name classes, as "person" or "the red car": ``"instance"``,
             ``"panoptic"`` or ``"semantic"`` (:mod:`instructseg.inference.arrangement`); ``None`` for others.
         edges: whether outlines of masks are moved to edges of the frame (:mod:`instructseg.inference.edges`);
-            ``None`` for what the weights say: the bundled models do, the published ones do not.
+            ``None`` for what the weights say (``edges`` of their processor; off unless set).
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.
@@ -186,8 +186,8 @@ def _every(
         mask, chance = masks[place], None
         if rule.soft or guide is not None:
             logits, _ = all_masks(mask_logits[queries[place], None], seg_logits[queries[place], None], geometry)
-            mask, chance = soft_mask(logits[0], guide, geometry)
-        found.append(Prediction(mask, float(scores[place]), presence, text, chance if rule.soft else None))
+            mask, chance = soft_mask(logits[0], guide, geometry, rule.soft)
+        found.append(Prediction(mask, float(scores[place]), presence, text, chance))
     return [join(found)] if rule.union else found
 
 

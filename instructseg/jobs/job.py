@@ -154,7 +154,7 @@ class Job:
     )
     edges: bool | None = _option(
         None,
-        "Move outlines of masks to edges of the image; default: by weights (bundled: yes, published: no).",
+        "Move outlines of masks to edges of the image; default: by weights, off unless they say so.",
         "--edges/--no-edges",
         request=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -105,18 +107,16 @@ def test_even_frame_changes_little() -> None:
 
 
 def test_weights_decide_and_a_call_overrides(nano: tuple[InstructSeg, InstructSegProcessor]) -> None:
-    predictor = ImagePredictor(*nano)
-    frame = np.full((97, 131, 3), (235, 235, 240), np.uint8)
-    y, x = np.mgrid[:97, :131]
-    truth = (y - 48) ** 2 + (x - 60) ** 2 < 22.6**2
-    frame[truth] = (220, 30, 40)
+    model, processor = nano
+    frame, _ = disc()
     asked = ["the red circle", "all the circles"]
-    default, plain = predictor.predict(frame, asked), predictor.predict(frame, asked, edges=False)
-    assert predictor.processor.config.edges
-    for one, other in zip(default, plain, strict=True):
-        assert iou(one.mask, truth) > max(0.97, iou(other.mask, truth))
-        assert (one.score, one.presence) == (other.score, other.presence)
-        assert one.probability is None
-    soft = predictor.predict(frame, asked, soft=True)
-    assert all(np.array_equal(one.probability > 0.5, one.mask) for one in soft)  # type: ignore[operator]
-    assert all(np.array_equal(one.mask, other.mask) for one, other in zip(soft, default, strict=True))
+    plain = ImagePredictor(model, processor).predict(frame, asked, threshold=0.0)
+    moved = ImagePredictor(model, processor).predict(frame, asked, threshold=0.0, edges=True, soft=True)
+    other = InstructSegProcessor(processor.tokenizer, replace(processor.config, edges=True))
+    by_weights = ImagePredictor(model, other).predict(frame, asked, threshold=0.0)
+    released = ImagePredictor(model, other).predict(frame, asked, threshold=0.0, edges=False)
+    for one, same, soft, again in zip(plain, released, moved, by_weights, strict=True):
+        assert np.array_equal(one.mask, same.mask) and np.array_equal(soft.mask, again.mask)
+        assert (one.score, one.presence) == (again.score, again.presence)
+        assert soft.probability is not None and np.array_equal(soft.probability > 0.5, soft.mask)
+        assert again.probability is None
