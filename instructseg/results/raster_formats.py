@@ -180,11 +180,7 @@ class Drawn(Masks):
     """A PNG per instruction and frame that was answered by an image; the mask of every other one."""
 
     name, title = "drawn", "the answers that are images"
-
-    @classmethod
-    def place(cls, folder: Path, name: str, video: bool) -> Path:
-        """See :meth:`Format.place`."""
-        return folder / f"{name}_drawn"
+    places = ("{}_drawn",) * 2
 
     def save(self, path: Path, frame: np.ndarray, found: Prediction) -> None:
         """See :meth:`Masks.save`."""
