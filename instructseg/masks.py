@@ -344,6 +344,14 @@ def _runs(counts: str | bytes) -> np.ndarray:
     return runs
 
 
+def mask_bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """``(left, top, right, bottom)`` of ``bool[H, W]`` in pixels, the last two exclusive; ``None`` if empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def _two_axes(mask: np.ndarray) -> np.ndarray:
     if mask.ndim != 2:
         raise ValueError(f"a mask is [H, W], got the shape {tuple(mask.shape)}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from instructseg.files import atomic_path, write_json_atomic
-from instructseg.masks import mask_to_rle, save_binary_png
+from instructseg.masks import mask_bounds, mask_to_rle, save_binary_png
 from instructseg.media import save_image
 from instructseg.polygons import mask_outlines, resample_outline
 from instructseg.visualization import draw_predictions
@@ -85,10 +85,7 @@ class Prediction:
     @property
     def box(self) -> tuple[int, int, int, int] | None:
         """``(left, top, right, bottom)`` in pixels, right and bottom exclusive; ``None`` for an empty mask."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        if not len(rows):
-            return None
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return mask_bounds(self.mask)
 
     @property
     def polygons(self) -> list[np.ndarray]:

@@ -133,6 +133,14 @@ def decode_boxes(
     return sorted(found, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
 
 
+def box_overlap(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
+    """Intersection over union, 0..1, of boxes (left, top, right, bottom) in any unit; 0 without an area."""
+    across = max(0, min(one[2], other[2]) - max(one[0], other[0]))
+    down = max(0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = sum(max(0, box[2] - box[0]) * max(0, box[3] - box[1]) for box in (one, other))
+    return float(across * down / (areas - across * down)) if areas else 0.0
+
+
 def encode_depth(metres: np.ndarray, far: float = 10.0) -> np.ndarray:
     """Grey ``floor(255 y / far)`` of a depth ``float[H, W]``; what lies farther is white."""
     grey = np.floor(np.clip(metres / far, 0, 1) * 255).astype(np.uint8)

@@ -15,6 +15,7 @@ from torch import nn
 from instructseg.systems.codecs import (
     COLOURS,
     Rgb,
+    box_overlap,
     decode_boxes,
     decode_depth,
     decode_mask,
@@ -26,7 +27,7 @@ from instructseg.systems.codecs import (
 )
 from instructseg.systems.instructcv.asked_task import CV_TASKS
 from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
-from instructseg.systems.instructcv.instructcv_predictor import LEAST_AREA, InstructCVPredictor, box_overlap
+from instructseg.systems.instructcv.instructcv_predictor import LEAST_AREA, InstructCVPredictor
 from instructseg.systems.instructcv.tiny_pipeline import tiny_pipeline
 from recipes.lesson import LessonOutput
 from recipes.systems.bank import BANK, PAIRS, vocabulary

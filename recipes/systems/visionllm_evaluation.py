@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from instructseg.masks import mask_to_rle
+from instructseg.systems.codecs import box_overlap
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputFormat
 from instructseg.systems.visionllm.locations import from_bins, mask_box, mask_polygon, polygon_mask, to_bins
 from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
@@ -126,14 +127,6 @@ def average_precision(
     return float(precision[precision > -1].mean())
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """IoU of two boxes ``float[2, 2]``."""
-    sides = np.clip(np.minimum(one[1], other[1]) - np.maximum(one[0], other[0]), 0, None)
-    inside = sides.prod()
-    areas = [np.clip(box[1] - box[0], 0, None).prod() for box in (one, other)]
-    return float(inside / max(sum(areas) - inside, 1e-9))
-
-
 def grounding(
     predictor: VisionLLMPredictor, scenes: Sequence[Scene], wordings: Sequence[str]
 ) -> tuple[float, float]:
@@ -145,7 +138,7 @@ def grounding(
             best = predictor.detect(scene.image, ClassRequest(text, (one.name,), OutputFormat(), single=True))[
                 0
             ]
-            hits.append(overlap(best.corners, mask_box(one.mask)) >= 0.5)
+            hits.append(box_overlap(best.corners.ravel(), mask_box(one.mask).ravel()) >= 0.5)
             luck.append(1 / len(scene.objects))
             number += 1
     return float(np.mean(hits)), float(np.mean(luck))
@@ -162,7 +155,8 @@ def list_hits(predictor: VisionLLMPredictor, scenes: Sequence[Scene]) -> tuple[n
         names = [SHAPES[(number + step) % 3] for step in range(1 + number % 2)]
         every = predictor.detect(scene.image, asked(names, LISTS, number, OutputFormat()))
         for one in scene.objects:
-            near = [found.score for found in every if overlap(found.corners, mask_box(one.mask)) >= 0.5]
+            box = mask_box(one.mask).ravel()
+            near = [found.score for found in every if box_overlap(found.corners.ravel(), box) >= 0.5]
             (included if one.shape in names else excluded).append(max(near, default=0.0))
     return np.array(included), np.array(excluded)
 

@@ -23,7 +23,7 @@ from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
 from instructseg.structures import Task
-from instructseg.systems.codecs import COLOURS, Box, decode_boxes, decode_mask, decode_presence
+from instructseg.systems.codecs import COLOURS, box_overlap, decode_boxes, decode_mask, decode_presence
 from instructseg.systems.instructcv.asked_task import AskedTask, parse_asked
 from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
@@ -213,14 +213,6 @@ class InstructCVPredictor:
             mask[top:bottom, left:right] = True
             found.append(Prediction(mask, share, share, drawn=shown))
         return found or [Prediction(np.zeros((height, width), bool), 0.0, 0.0, drawn=shown)]
-
-
-def box_overlap(one: Box, other: Box) -> float:
-    """Intersection over union, 0..1."""
-    across = max(0, min(one[2], other[2]) - max(one[0], other[0]))
-    down = max(0, min(one[3], other[3]) - max(one[1], other[1]))
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return across * down / max(1, areas - across * down)
 
 
 def _read_pipeline(source: str, parts: dict[str, Any]) -> Any:

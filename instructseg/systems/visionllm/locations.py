@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from instructseg.masks import mask_bounds
 from instructseg.polygons import fill_polygon, mask_outlines, resample_outline
 
 POINTS = (3, 24)
@@ -39,12 +40,11 @@ def mask_box(mask: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the mask is empty.
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    bounds = mask_bounds(mask)
+    if bounds is None:
         raise ValueError("an empty mask has no box")
     height, width = mask.shape
-    corners = [[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]
-    return np.array(corners, np.float64) / [width, height]
+    return np.array(bounds, np.float64).reshape(2, 2) / [width, height]
 
 
 def mask_polygon(mask: np.ndarray, points: int) -> np.ndarray:
