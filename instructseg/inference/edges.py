@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
 
+from instructseg.masks import mask_bounds
 from instructseg.structures import Geometry
 
 STRIDE = 4
@@ -31,52 +33,85 @@ _PIXELS_AT_ONCE = 2**20
 _MARGIN = 3 * PER_CELL * STRIDE  # pixels of the resized frame around the mask
 
 
-def follow_edges(probability: np.ndarray, frame: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Moves the outline of a mask to edges of its frame.
+class EdgeGuide:
+    """The edges of a frame, for all masks on it.
 
     Args:
-        probability: ``float32[H, W]``, the soft mask, 0..1.
         frame: ``uint8[H, W, 3]``.
         geometry: of the frame.
-
-    Returns:
-        ``float32[H, W]``, 0..1; ``probability`` itself where the filter would change too much of the mask.
     """
-    inside = probability > 0.5
-    if not inside.any():
-        return probability
-    (height, width), resized = inside.shape, geometry.resized
-    rows, columns = (max(1, round(side * PER_CELL / STRIDE)) for side in resized)
-    small = (columns, rows)
-    fitted = _fit(_reduced(frame, small) / np.float32(255), _reduced(probability, small))
-    moved = probability.copy()
-    for part in _strips(*_around(inside, (height / resized[0], width / resized[1]))):
-        there = _enlarged(fitted, part, (rows / height, columns / width))
-        colour = frame[part] / np.float32(255)
-        moved[part] = np.clip((there[..., :3] * colour).sum(-1) + there[..., 3], 0, 1)
-    after = moved > 0.5
-    agree = np.count_nonzero(inside & after) >= LEAST_AGREEMENT * np.count_nonzero(inside | after)
-    return moved if agree else probability
+
+    def __init__(self, frame: np.ndarray, geometry: Geometry) -> None:
+        self.frame, self.geometry = frame, geometry
+
+    def follow(self, probability: np.ndarray) -> np.ndarray:
+        """Moves the outline of a mask to edges of the frame.
+
+        Args:
+            probability: ``float32[H, W]``, the soft mask, 0..1.
+
+        Returns:
+            ``float32[H, W]``, 0..1; ``probability`` itself where the filter would change too much of the mask.
+        """
+        inside = probability > 0.5
+        bounds = mask_bounds(inside)
+        if bounds is None:
+            return probability
+        height, width = inside.shape
+        rows, columns = self._colours.samples.shape[:2]
+        fitted = self._colours.fit(_reduced(probability, (columns, rows)))
+        moved = probability.copy()
+        for part in _strips(*self._around(bounds)):
+            there = _enlarged(fitted, part, (rows / height, columns / width))
+            colour = self.frame[part] / np.float32(255)
+            moved[part] = np.clip((there[..., :3] * colour).sum(-1) + there[..., 3], 0, 1)
+        after = moved > 0.5
+        agree = np.count_nonzero(inside & after) >= LEAST_AGREEMENT * np.count_nonzero(inside | after)
+        return moved if agree else probability
+
+    @cached_property
+    def _colours(self) -> WindowColours:
+        """Statistics of the frame, computed for its first mask."""
+        rows, columns = (max(1, round(side * PER_CELL / STRIDE)) for side in self.geometry.resized)
+        return WindowColours(_reduced(self.frame, (columns, rows)) / np.float32(255))
+
+    def _around(self, bounds: tuple[int, int, int, int]) -> tuple[slice, slice]:
+        """Rows and columns of a mask with a margin."""
+        (height, width), resized = self.frame.shape[:2], self.geometry.resized
+        left, top, right, bottom = bounds
+        down, across = math.ceil(_MARGIN * height / resized[0]), math.ceil(_MARGIN * width / resized[1])
+        rows = slice(max(0, top - down), min(height, bottom + down))
+        return rows, slice(max(0, left - across), min(width, right + across))
 
 
-def _fit(guide: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """Mean coefficients of the windows around each sample.
+class WindowColours:
+    """Colours in the window around each sample of a frame.
 
     Args:
-        guide: ``float32[h, w, 3]``, 0..1.
-        soft: ``float32[h, w]``, 0..1.
-
-    Returns:
-        ``float32[h, w, 4]``, slope by channel, and offset: ``soft`` is about ``slope @ colour + offset``.
+        samples: ``float32[h, w, 3]``, 0..1.
     """
-    mean, mean_soft = _blur(guide), _blur(soft)
-    covariance = _blur(guide * soft[..., None]) - mean * mean_soft[..., None]
-    products = guide[..., :, None] * guide[..., None, :]
-    variance = _blur(products.reshape(*soft.shape, 9)).reshape(*soft.shape, 3, 3)
-    variance += EPSILON * np.eye(3, dtype=np.float32) - mean[..., :, None] * mean[..., None, :]
-    slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
-    offset = mean_soft - (slope * mean).sum(-1)
-    return _blur(np.dstack([slope, offset]))
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self.samples, self._mean = samples, _blur(samples)
+        noise = EPSILON * np.eye(3, dtype=np.float32)
+        products = samples[..., :, None] * samples[..., None, :]
+        variance = _blur(products.reshape(*samples.shape[:2], 9)).reshape(products.shape)
+        self._variance = variance + (noise - self._mean[..., :, None] * self._mean[..., None, :])
+
+    def fit(self, soft: np.ndarray) -> np.ndarray:
+        """Mean coefficients of the windows around each sample.
+
+        Args:
+            soft: ``float32[h, w]``, 0..1.
+
+        Returns:
+            ``float32[h, w, 4]``, slope by channel, and offset: ``soft`` is about ``slope @ colour + offset``.
+        """
+        mean_soft = _blur(soft)
+        covariance = _blur(self.samples * soft[..., None]) - self._mean * mean_soft[..., None]
+        slope = np.linalg.solve(self._variance, covariance[..., None])[..., 0]
+        offset = mean_soft - (slope * self._mean).sum(-1)
+        return _blur(np.dstack([slope, offset]))
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
@@ -87,17 +122,6 @@ def _blur(values: np.ndarray) -> np.ndarray:
 def _reduced(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Values at so many columns and rows."""
     return cv2.resize(values, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def _around(inside: np.ndarray, pixels: Sequence[float]) -> tuple[slice, slice]:
-    """Rows and columns of a mask with a margin; ``pixels`` of the frame per resized pixel, by axis."""
-
-    def along(axis: int) -> slice:
-        places, margin = np.flatnonzero(inside.any(1 - axis)), math.ceil(_MARGIN * pixels[axis])
-        last = min(inside.shape[axis], int(places[-1]) + 1 + margin)
-        return slice(max(0, int(places[0]) - margin), last)
-
-    return along(0), along(1)
 
 
 def _strips(rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from instructseg.inference.edges import follow_edges
+from instructseg.inference.edges import EdgeGuide
 from instructseg.prediction import Prediction
 from instructseg.structures import Geometry, ModelInputs, SegOutput
 
@@ -155,7 +155,7 @@ def predictions(
     threshold: float | None = None,
     soft: bool = False,
     temperature: float = 1.0,
-    frame: np.ndarray | None = None,
+    guide: EdgeGuide | None = None,
 ) -> list[Prediction]:
     """Prediction of each row with a mask.
 
@@ -168,8 +168,7 @@ def predictions(
             any case, as released.
         soft: whether predictions carry ``probability``.
         temperature: of the presence; 1 for the model's own.
-        frame: ``uint8[H, W, 3]``, that of all rows, whose edges outlines follow
-            (:mod:`instructseg.inference.edges`); ``None`` for the released masks.
+        guide: the edges that outlines follow, of the one frame of all rows; ``None`` for the released masks.
 
     Raises:
         ValueError: ``threshold`` is outside 0..1, or a score is not a number.
@@ -186,7 +185,7 @@ def predictions(
         best = best_masks(output.mask_logits[rows], output.seg_logits[rows], geometry[rows[0]])
         for row, score, logits in zip(rows, best.score.tolist(), best.logits, strict=True):
             there = threshold is None or presence[row] >= threshold
-            mask, chance = soft_mask(logits, frame, geometry[row], soft) if there else _nothing(logits, soft)
+            mask, chance = soft_mask(logits, guide, soft) if there else _nothing(logits, soft)
             number = numbers[row]
             found[row] = Prediction(
                 mask, score, presence[row], texts[row], chance, id=number + 1, instruction_id=number
@@ -195,16 +194,16 @@ def predictions(
 
 
 def soft_mask(
-    logits: torch.Tensor, frame: np.ndarray | None, geometry: Geometry, soft: bool
+    logits: torch.Tensor, guide: EdgeGuide | None, soft: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A mask from logits ``float32[H, W]``, along the edges of ``frame`` if there is one.
+    """A mask from logits ``float32[H, W]``, along the edges of ``guide`` if there is one.
 
     Returns:
         ``bool[H, W]``, and ``float32[H, W]``, 0..1, if ``soft``.
     """
-    if frame is None:
+    if guide is None:
         return (logits > 0).cpu().numpy(), logits.sigmoid().cpu().numpy() if soft else None
-    chance = follow_edges(logits.sigmoid().cpu().numpy(), frame, geometry)
+    chance = guide.follow(logits.sigmoid().cpu().numpy())
     return chance > 0.5, chance if soft else None
 
 

@@ -16,6 +16,7 @@ from typing import Literal, TypedDict, get_args
 import numpy as np
 import torch
 
+from instructseg.inference.edges import EdgeGuide
 from instructseg.inference.postprocess import (
     QUERIES_AT_ONCE,
     all_masks,
@@ -141,7 +142,7 @@ def answers(
         ValueError: the threshold is outside 0..1, or a score is not a number.
     """
     several = [rule.several(text) for text in instructions]
-    guide = frame if rule.edges else None
+    guide = EdgeGuide(frame, geometry) if rule.edges and frame is not None else None
     found: list[list[Prediction]] = [[] for _ in instructions]
     single = [row for row, many in enumerate(several) if not many]
     assert output.mask_logits is not None and output.seg_logits is not None
@@ -153,7 +154,7 @@ def answers(
         threshold=rule.threshold,
         soft=rule.soft,
         temperature=rule.temperature,
-        frame=guide,
+        guide=guide,
     )
     for row, one in zip(single, best, strict=True):
         found[row] = [one]
@@ -170,7 +171,7 @@ def _every(
     geometry: Geometry,
     text: str,
     rule: AnswerRule,
-    guide: np.ndarray | None,
+    guide: EdgeGuide | None,
 ) -> list[Prediction]:
     """Every object that answers an instruction, or one empty prediction."""
     check_finite(seg_logits)
@@ -186,7 +187,7 @@ def _every(
         mask, chance = masks[place], None
         if rule.soft or guide is not None:
             logits, _ = all_masks(mask_logits[queries[place], None], seg_logits[queries[place], None], geometry)
-            mask, chance = soft_mask(logits[0], guide, geometry, rule.soft)
+            mask, chance = soft_mask(logits[0], guide, rule.soft)
         found.append(Prediction(mask, float(scores[place]), presence, text, chance))
     return [join(found)] if rule.union else found
 

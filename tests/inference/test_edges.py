@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from instructseg.inference import ImagePredictor, edges
-from instructseg.inference.edges import EPSILON, RADIUS, follow_edges
+from instructseg.inference.edges import EPSILON, RADIUS, EdgeGuide, WindowColours
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Geometry
@@ -56,13 +56,13 @@ def test_fit_is_ridge_regression_in_each_window() -> None:
         ridge = centred.T @ centred / len(wanted) + EPSILON * np.eye(3)
         slope = np.linalg.inv(ridge) @ (centred.T @ (wanted - wanted.mean()) / len(wanted))
         expected[y, x] = *slope, wanted.mean() - slope @ colours.mean(0)
-    np.testing.assert_allclose(edges._fit(guide, soft), windows(expected).mean(2), atol=2e-4)
+    np.testing.assert_allclose(WindowColours(guide).fit(soft), windows(expected).mean(2), atol=2e-4)
 
 
 def test_outline_of_a_coarse_mask_meets_that_of_the_object() -> None:
     frame, truth = disc()
     given = coarse(truth)
-    before, after = iou(given > 0.5, truth), iou(follow_edges(given, frame, GEOMETRY) > 0.5, truth)
+    before, after = iou(given > 0.5, truth), iou(EdgeGuide(frame, GEOMETRY).follow(given) > 0.5, truth)
     assert before < 0.95
     assert after > 0.99
 
@@ -75,16 +75,16 @@ def test_larger_photograph_keeps_its_own_edges() -> None:
     truth = cv2.resize(truth.astype(np.uint8), None, fx=5, fy=5, interpolation=cv2.INTER_NEAREST) > 0
     geometry = Geometry((5 * HEIGHT, 5 * WIDTH), (HEIGHT, WIDTH), (WIDTH, WIDTH))
     assert iou(given > 0.5, truth) < 0.95
-    assert iou(follow_edges(given, frame, geometry) > 0.5, truth) > 0.99
+    assert iou(EdgeGuide(frame, geometry).follow(given) > 0.5, truth) > 0.99
 
 
 def test_strips_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, truth = disc()
     frame = frame + np.random.default_rng(1).integers(0, 9, frame.shape, np.uint8)
-    whole = follow_edges(coarse(truth), frame, GEOMETRY)
+    whole = EdgeGuide(frame, GEOMETRY).follow(coarse(truth))
     monkeypatch.setattr(edges, "_PIXELS_AT_ONCE", 700)
     # OpenCV rounds places to 1/32 of a pixel
-    np.testing.assert_allclose(follow_edges(coarse(truth), frame, GEOMETRY), whole, atol=0.05)
+    np.testing.assert_allclose(EdgeGuide(frame, GEOMETRY).follow(coarse(truth)), whole, atol=0.05)
 
 
 @pytest.mark.parametrize("mask", ["empty", "speck", "full"])
@@ -95,13 +95,13 @@ def test_what_has_no_outline_stays(mask: str) -> None:
         given[50:53, 50:53] = 0.9
     if mask == "full":
         given[:] = 0.9
-    assert np.array_equal(follow_edges(given, frame, GEOMETRY) > 0.5, given > 0.5)
+    assert np.array_equal(EdgeGuide(frame, GEOMETRY).follow(given) > 0.5, given > 0.5)
 
 
 def test_even_frame_changes_little() -> None:
     given = coarse(disc()[1])
     even = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    after = follow_edges(given, even, GEOMETRY)
+    after = EdgeGuide(even, GEOMETRY).follow(given)
     assert after.dtype == np.float32 and after.min() >= 0 and after.max() <= 1
     assert iou(after > 0.5, given > 0.5) > 0.9
 
