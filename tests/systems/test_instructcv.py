@@ -185,6 +185,9 @@ def test_another_pipeline_and_damaged_settings_are_refused(tmp_path: Path) -> No
         load(tmp_path)
     with pytest.raises(ValueError, match="has no quantize"):
         load(tmp_path, quantize="int8")
+    (tmp_path / "config.json").write_text('{"model_type": "instructcv"}')
+    with pytest.raises(ValueError, match="unknown dtype 'tensor'"):
+        load(tmp_path, dtype="tensor")
     with pytest.raises(ValueError, match="images alone"):
         load_video(tmp_path)
 

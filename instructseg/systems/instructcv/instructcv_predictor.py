@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from instructseg.devices import choose_device
+from instructseg.devices import choose_device, choose_dtype
 from instructseg.files import share
 from instructseg.inference.predictor import RequestKeywords
 from instructseg.inference.user_input import take_image, take_instructions
@@ -68,21 +68,21 @@ class InstructCVPredictor:
         Args:
             name_or_path: in the layout of diffusers, without code of its own.
             device: ``None`` for an accelerator if there is one.
-            dtype: of the weights; ``None`` for float32 on a CPU and float16 elsewhere.
+            dtype: of the weights, also by name; ``None`` for float32 on a CPU and float16 elsewhere.
             quantize, max_memory: not for this system.
             workload: unused.
 
         Raises:
             ImportError: diffusers is missing.
             FileNotFoundError: there is no such checkpoint.
-            ValueError: it is damaged, or an option is not for this system.
+            ValueError: it is damaged, there is no such dtype, or an option is not for this system.
         """
         for option, value in (("quantize", quantize), ("max_memory", max_memory)):
             if value is not None:
                 raise ValueError(f"{SYSTEM} has no {option}: leave it out, or choose another model")
         folder = local_folder(name_or_path)
         config, place = InstructCVConfig.read(folder), choose_device(device)
-        chosen = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        chosen = choose_dtype(dtype) if isinstance(dtype, str) else dtype
         chosen = chosen or (torch.float32 if place.type == "cpu" else torch.float16)
         source = str(folder if Path(str(name_or_path)).exists() or config.patch else name_or_path)
         parts = {"vae": SpaceToDepth(config.patch)} if config.patch else {}
