@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from instructseg.files import parse_json
 from instructseg.masks import mask_to_rle, rle_to_mask
 from instructseg.prediction import FrameResult, Prediction
 
@@ -64,7 +65,7 @@ class KeptVideo:
         try:
             with self.file.open(encoding="ascii") as lines:
                 for index, (line, frame) in enumerate(zip(lines, frames, strict=False)):
-                    time, rows = json.loads(line)
+                    time, rows = parse_json(line, f"{self.file}: line {index + 1}")
                     found = [self._prediction(row, frame) for row in rows]
                     yield FrameResult(index, frame, found, time)
         except FileNotFoundError:

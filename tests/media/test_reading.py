@@ -256,5 +256,5 @@ def test_fps_is_positive(fps: float) -> None:
 
 
 def test_what_is_no_clip() -> None:
-    with pytest.raises(TypeError, match="got int"):
-        open_video(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got float"):
+        open_video(3.0)  # type: ignore[arg-type]

@@ -229,7 +229,7 @@ def test_a_bundled_model_has_the_threshold_of_its_card(name: str) -> None:
     assert ProcessorConfig().presence_threshold is None  # published weights: none was fitted
 
 
-OPTIONAL = {"chat", "presence_threshold", "presence_temperature", "instance_threshold", "words"}
+OPTIONAL = {"chat", "edges", "presence_threshold", "presence_temperature", "instance_threshold", "words"}
 
 
 @pytest.mark.parametrize("key", sorted(ProcessorConfig().to_dict().keys() - OPTIONAL))
