@@ -80,7 +80,8 @@ class Device:
         ):
             a, b = (torch.randn(side, side, device=self.device).to(dtype) for _ in range(2))
             torch.backends.cuda.matmul.allow_tf32 = allowed
-            spent = self.seconds(lambda: torch.mm(a, b), warm=3)  # noqa: B023  (called at once)
+            # as a layer has its weights; the other order is a plain loop on a CPU without bfloat16
+            spent = self.seconds(lambda: torch.mm(a, b.T), warm=3)  # noqa: B023  (called at once)
             found[name] = 2 * side**3 / spent / 1e12
         torch.backends.cuda.matmul.allow_tf32 = False
         large = torch.empty(8 * side * side, device=self.device)
