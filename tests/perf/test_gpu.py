@@ -36,7 +36,8 @@ def test_a_trial_run_writes_every_figure(
     assert not any({"error", "stopped", "left_out"} & set(entry) for entry in found["sections"].values())
     rows = {row["case"]: row for entry in found["sections"].values() for row in entry["rows"] if "case" in row}
     assert rows["image K=10"]["ratio"] > rows["image K=1"]["ratio"] > 0
-    assert 0 < rows["llm_video"]["share"] < 1
+    stage, rate = rows["llm_video"], found["sections"]["rates"]["rows"][0]["bfloat16"]
+    assert stage["share"] == pytest.approx(1e3 * stage["tflop"] / stage["ms"] / rate)
     assert rows["llm_video"]["tflop"] > rows["llm_image"]["tflop"] > 0
     assert rows["golden: float32, device against CPU"]["relative"] == 0
     assert rows["golden: bfloat16 against float32"]["same_sign"] > 0.98
