@@ -12,7 +12,7 @@ from instructseg.inference.consensus import MOST_PARAPHRASES, agree, paraphrases
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import PretrainedPredictor, check_task
-from instructseg.inference.selection import AnswerKeywords, AnswerOptions, AnswerRule
+from instructseg.inference.selection import AnswerKeywords, AnswerOptions, AnswerRule, join
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -202,10 +202,11 @@ class ImagePredictor(PretrainedPredictor):
         found = []
         for number, text in enumerate(given):
             said = paraphrases(text, chosen.consensus)
-            rule = self.rule(chosen, soft=True)
-            if not rule.union and rule.arrange is None:  # the words of the instruction itself decide
-                rule = replace(rule, all_instances=rule.several(text))
+            rule = replace(self.rule(chosen, soft=True), union=False)  # each object has votes of its own
+            if rule.arrange is None:  # the words of the instruction itself decide
+                rule = replace(rule, all_instances=chosen.union or rule.several(text))
             agreed = agree(self._segment(encoder, image, said, task, chosen, rule))
+            agreed = [join(agreed)] if chosen.union else agreed
             found += [replace(one, instruction_id=number) for one in agreed]
         return found
 

@@ -268,15 +268,17 @@ def _distinct(order: Sequence[int], overlap: np.ndarray, most: float) -> list[in
 
 
 def join(found: Sequence[Prediction]) -> Prediction:
-    """The union of predictions of one instruction on one frame, with the largest of their scores.
+    """The union of predictions of one instruction on one frame: largest of their scores, least agreement.
 
     Args:
         found: at least one, the best first.
     """
     soft = [one.probability for one in found if one.probability is not None]
+    shares = [one.agreement for one in found if one.agreement is not None]
     return replace(
         found[0],
         mask=np.any([one.mask for one in found], axis=0),
         probability=np.max(soft, axis=0) if soft else None,
         score=max(one.score for one in found),
+        agreement=min(shares, default=None),
     )

@@ -9,6 +9,7 @@ import pytest
 
 from instructseg.inference import ImagePredictor
 from instructseg.inference.consensus import MOST_PARAPHRASES, agree, paraphrases
+from instructseg.inference.selection import AnswerRule, join
 from instructseg.model import InstructSeg
 from instructseg.plurals import means_several
 from instructseg.prediction import Prediction
@@ -70,6 +71,34 @@ def test_of_several_objects_each_has_its_votes() -> None:
     assert [(one.box or ())[0] for one in some] == [8, 0]
     assert [one.agreement for one in some] == [1, pytest.approx(2 / 3)]
     assert [one.score for one in some] == pytest.approx([0.7, 0.5])
+
+
+def test_a_union_leaves_out_the_object_of_a_minority(
+    nano: Nano, frames: Callable[[int], list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two wordings share one object; another object of one of them alone must not slip into the union."""
+    wrong = found(RIGHT, 0.7, chance=0.99)
+    answers = [[found(LEFT), wrong], [found(LEFT, chance=0.95)], [NOTHING]]
+    rules = list[AnswerRule]()
+
+    def segment(*given: object) -> list[list[Prediction]]:
+        rules.append(next(one for one in given if isinstance(one, AnswerRule)))
+        return [[join(some)] for some in answers] if rules[-1].union else answers
+
+    monkeypatch.setattr(ImagePredictor, "_segment", lambda self, *given: segment(*given))
+    (one,) = ImagePredictor(*nano).predict(frames(1)[0], "the dog", consensus=3, union=True, soft=True)
+    assert rules[0].all_instances and one.box == (0, 0, 4, 4)
+    assert one.agreement == pytest.approx(2 / 3)
+
+
+def test_a_union_of_a_consensus_is_that_of_its_objects(
+    nano: Nano, frames: Callable[[int], list[np.ndarray]]
+) -> None:
+    predictor, (frame,) = ImagePredictor(*nano), frames(1)
+    some = predictor.predict(frame, "the circle", consensus=3, all_instances=True, threshold=0)
+    (one,) = predictor.predict(frame, "the circle", consensus=3, union=True, threshold=0)
+    assert np.array_equal(one.mask, np.any([other.mask for other in some], axis=0))
+    assert one.agreement == min(other.agreement or 0 for other in some)
 
 
 def test_one_answer_agrees_with_itself() -> None:
