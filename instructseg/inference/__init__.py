@@ -8,6 +8,7 @@ from instructseg.inference.session import VideoSession
 from instructseg.inference.stream_options import StreamOptions
 from instructseg.inference.stride import Stride
 from instructseg.inference.video import VideoPredictor
+from instructseg.model.tokens import TokenChoice
 from instructseg.questions import wants_words
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "StreamOptions",
     "Stride",
     "TextPredictor",
+    "TokenChoice",
     "VideoPredictor",
     "VideoSession",
     "VideoSystem",

@@ -8,6 +8,7 @@ Letters: ``B`` rows, ``P`` SigLIP tokens, ``K`` perceiver queries, ``D`` width o
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
@@ -15,12 +16,21 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from instructseg.inference.instructions import Instruction, States, lay_out, stack_states, stack_text
+from instructseg.inference.fewer_tokens import SequenceRow
+from instructseg.inference.instructions import (
+    Instruction,
+    States,
+    lay_out,
+    lay_out_positions,
+    stack_states,
+    stack_text,
+)
 from instructseg.inference.selection import AnswerRule, answers
 from instructseg.inference.text_parts import TextParts
 from instructseg.log import get_logger
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.language import Sampling
+from instructseg.model.tokens import ALL_TOKENS, TokenChoice
 from instructseg.out_of_memory import explain_out_of_memory, is_out_of_memory, out_of_memory_error
 from instructseg.prediction import Prediction
 from instructseg.processing import InstructSegProcessor
@@ -90,6 +100,7 @@ class Encoder:
         batch_size: pairs per batch of perceiver, language model and mask decoder.
         frames_at_once: frames per batch of the vision tower and mask branch.
         length_multiple: language sequences are padded to a multiple of it.
+        keep_tokens: choice of the visual tokens that the language model reads.
     """
 
     model: InstructSeg
@@ -97,6 +108,7 @@ class Encoder:
     batch_size: int = BATCH_SIZE
     frames_at_once: int = 1
     length_multiple: int = 1
+    keep_tokens: TokenChoice = ALL_TOKENS
 
     @torch.inference_mode()
     def encode_tokens(self, frames: Sequence[CachedFrame]) -> None:
@@ -140,14 +152,15 @@ class Encoder:
         found: list[States] = []
 
         def run(batch: Sequence[Pair]) -> None:
-            layouts = [pair.instruction.layout(len(pair.references)) for pair in batch]
-            input_ids, roles = (one.to(self.model.device) for one in lay_out(layouts, self.length_multiple))
-            tokens = torch.cat([_computed(pair.frame.tokens) for pair in batch])  # (B, P, D)
-            temporal = None
-            if with_perceiver:
-                seen = [one.perceived[pair.instruction.number] for pair in batch for one in pair.seen]
-                temporal = torch.stack(seen)  # (sum of references, K, D)
-            states = self.model.reason(self.model.embed(input_ids, roles, tokens, temporal), roles)
+            rows = [self._sequence(pair) for pair in batch]
+            laid = lay_out([row.layout for row in rows], self.length_multiple)
+            input_ids, roles = (one.to(self.model.device) for one in laid)
+            tokens = torch.cat([row.tokens for row in rows])  # (sum of key-frame tokens, D)
+            seen = [row.temporal for row in rows if row.temporal is not None]
+            temporal = torch.cat(seen) if seen else None  # (sum of perceiver tokens, D)
+            positions = lay_out_positions([row.positions for row in rows], roles)
+            embeds = self.model.embed(input_ids, roles, tokens, temporal)
+            states = self.model.reason(embeds, roles, positions)
             for place in range(len(batch)):
                 # copies: views would keep the whole batch alive
                 text = states.text[place][states.text_mask[place]]
@@ -213,6 +226,18 @@ class Encoder:
     def place(self, pixels: torch.Tensor) -> torch.Tensor:
         """``pixels`` on the model's device, in its floating-point type."""
         return pixels.to(self.model.device, self.model.dtype)
+
+    def _sequence(self, pair: Pair) -> SequenceRow:
+        """The language sequence of a pair whose frames are encoded and perceived."""
+        instruction, temporal = pair.instruction, None
+        if self.model.ovp is not None:
+            temporal = torch.cat([one.perceived[instruction.number] for one in pair.seen])
+        layout = instruction.layout(len(pair.references))
+        row = SequenceRow(layout, _computed(pair.frame.tokens)[0], temporal)
+        if self.keep_tokens.rate == 1:
+            return row
+        seed = zlib.crc32(pair.frame.frame.tobytes() + instruction.text.encode())
+        return row.fewer(self.keep_tokens, len(pair.seen), self._embedded(instruction), seed)
 
     def _perceive(self, pairs: Sequence[tuple[CachedFrame, Instruction]]) -> None:
         """Fill in missing ``perceived``."""

@@ -15,6 +15,7 @@ from instructseg.inference.predictor import PretrainedPredictor, check_task
 from instructseg.inference.selection import AnswerKeywords, AnswerOptions, AnswerRule, join
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
+from instructseg.model.tokens import TokenChoice
 from instructseg.prediction import Prediction
 from instructseg.structures import Task
 
@@ -36,6 +37,8 @@ class ImageOptions(AnswerOptions):
         max_new_tokens: longest explanation.
         consensus: number of paraphrases of each instruction, itself among them, of which most must agree
             (:mod:`instructseg.inference.consensus`); 1 for the instruction alone.
+        keep_tokens: share of the visual tokens that the language model reads, above 0 and at most 1
+            (:mod:`instructseg.model.tokens`); 1 for all. Text is written from all of them.
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.
@@ -45,13 +48,21 @@ class ImageOptions(AnswerOptions):
     batch_size: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS
     consensus: int = 1
+    keep_tokens: TokenChoice | float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "keep_tokens", TokenChoice.of(self.keep_tokens))
         if not 1 <= self.consensus <= MOST_PARAPHRASES:
             raise ValueError(f"consensus must be from 1 to {MOST_PARAPHRASES}, got {self.consensus}")
         if self.explain and self.consensus > 1:
             raise ValueError("an explanation belongs to one wording: leave out explain or consensus")
+
+    @property
+    def kept(self) -> TokenChoice:
+        """``keep_tokens`` as a choice."""
+        assert isinstance(self.keep_tokens, TokenChoice)
+        return self.keep_tokens
 
 
 class ImageKeywords(AnswerKeywords, total=False):
@@ -61,6 +72,7 @@ class ImageKeywords(AnswerKeywords, total=False):
     batch_size: int | None
     max_new_tokens: int
     consensus: int
+    keep_tokens: TokenChoice | float
 
 
 class ImagePredictor(PretrainedPredictor):
@@ -123,6 +135,7 @@ class ImagePredictor(PretrainedPredictor):
         """
         chosen, task, given = ImageOptions(**options), check_task(task), take_instructions(instructions)
         encoder = self.encoder(chosen.batch_size)
+        encoder.keep_tokens = chosen.kept
         encoded = image if isinstance(image, CachedFrame) else self.encode(image)
         if chosen.consensus > 1:
             found = self._agreed(encoder, encoded, given, task, chosen)

@@ -110,6 +110,16 @@ def lay_out(
     return pad(input_ids, (0, missing)), pad(roles, (0, missing), value=int(Role.PAD))
 
 
+def lay_out_positions(rows: Sequence[list[int] | None], roles: torch.Tensor) -> torch.Tensor | None:
+    """Position ids of a batch, ``int64[B, L]`` beside its ``roles``; ``None`` where no row has its own."""
+    known = [row for row in rows if row is not None]
+    if not known:
+        return None
+    assert len(known) == len(rows)
+    positions = pad_sequences(known, 0)
+    return torch.nn.functional.pad(positions, (0, roles.shape[1] - positions.shape[1])).to(roles.device)
+
+
 def stack_text(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Texts ``float[T_i, D]`` to ``float[B, T, D]``, zeros after the shorter ones, and ``bool[B, T]``."""
     lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)

@@ -9,6 +9,7 @@ from instructseg.inference.frame_window import REFERENCES, FrameWindow
 from instructseg.inference.predictor import check_batch_size, check_task
 from instructseg.inference.selection import AnswerKeywords, AnswerOptions
 from instructseg.inference.stride import Stride
+from instructseg.model.tokens import TokenChoice
 from instructseg.structures import Task
 
 
@@ -26,6 +27,8 @@ class StreamOptions(AnswerOptions):
             references, a fixed stride may take the nearest key frame instead of the previous one.
         llm_stride: frames from one run of the language model to the next: 1 is exact; ``"auto"`` runs it
             when a score falls or the image changes; see :class:`~instructseg.inference.stride.Stride`.
+        keep_tokens: share of the visual tokens that the language model reads, above 0 and at most 1
+            (:mod:`instructseg.model.tokens`); 1 for all.
         batch_size: pairs of frame and instruction per batch, where memory allows.
         chunk: frames encoded together when several are given at once.
         smooth: share (0..1) of the frame before in the soft mask of an object, moved on with it; 0 for none.
@@ -39,6 +42,7 @@ class StreamOptions(AnswerOptions):
     spacing: int = 1
     delay: int | None = None
     llm_stride: Stride | int | str = 1
+    keep_tokens: TokenChoice | float = 1.0
     batch_size: int = BATCH_SIZE
     chunk: int = 1
     smooth: float = 0.0
@@ -53,6 +57,7 @@ class StreamOptions(AnswerOptions):
             raise ValueError(f"smooth {self.smooth} must be at least 0 and below 1")
         self.window()
         object.__setattr__(self, "llm_stride", Stride.of(self.llm_stride))
+        object.__setattr__(self, "keep_tokens", TokenChoice.of(self.keep_tokens))
 
     def window(self) -> FrameWindow:
         """An empty window for a new video."""
@@ -64,6 +69,12 @@ class StreamOptions(AnswerOptions):
         assert isinstance(self.llm_stride, Stride)
         return self.llm_stride
 
+    @property
+    def kept(self) -> TokenChoice:
+        """``keep_tokens`` as a choice."""
+        assert isinstance(self.keep_tokens, TokenChoice)
+        return self.keep_tokens
+
 
 class PredictOptions(AnswerKeywords, total=False):
     """Fields of :class:`StreamOptions` by keyword, ``task`` apart."""
@@ -72,6 +83,7 @@ class PredictOptions(AnswerKeywords, total=False):
     spacing: int | None
     delay: int | None
     llm_stride: Stride | int | str
+    keep_tokens: TokenChoice | float
     batch_size: int
     chunk: int | None
     smooth: float

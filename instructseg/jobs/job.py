@@ -215,6 +215,14 @@ class Job:
         request=True,
         types={VIDEO: str},
     )
+    keep_tokens: float = _option(
+        1.0,
+        "Share of the visual tokens that the language model reads: faster, less exact below 1.",
+        "--keep-tokens",
+        request=True,
+        min=0.01,
+        max=1,
+    )
     spacing: int | None = _option(
         None,
         "Frames between references; default: 1/6 second of a file, 1 in a folder.",

@@ -167,8 +167,9 @@ class InstructSeg(StoredModel):
 
         Args:
             input_ids, roles: ``int64[B, L]``.
-            tokens: ``float[B', P, D]``, the key-frame tokens of the rows that show an image.
-            temporal: ``float[N, K, D]``, OVP tokens of all rows' references in order.
+            tokens: ``float[B', P, D]``, the key-frame tokens of the rows that show an image; or of all these
+                rows in order, ``float[N, D]``.
+            temporal: ``float[N, K, D]``, OVP tokens of all rows' references in order; or ``float[N, D]``.
 
         Raises:
             ValueError: a run of placeholders and its embeddings differ in length.
@@ -179,13 +180,25 @@ class InstructSeg(StoredModel):
         with_masks = (roles == Role.MASK).any(1).sum()
         return fusion.fill(embeds, roles, Role.MASK, self.mask_queries.expand(int(with_masks), -1, -1))
 
-    def reason(self, embeds: torch.Tensor, roles: torch.Tensor, whole: bool = False) -> LanguageStates:
-        """One pass of the language model over ``float[B, L, D]``; no token is generated.
+    def reason(
+        self,
+        embeds: torch.Tensor,
+        roles: torch.Tensor,
+        positions: torch.Tensor | None = None,
+        whole: bool = False,
+    ) -> LanguageStates:
+        """One pass of the language model; no token is generated.
 
-        Without gradients, ``hidden`` is computed at mask tokens and instruction alone, unless ``whole``.
+        Args:
+            embeds: ``float[B, L, D]``.
+            roles: ``int64[B, L]``.
+            positions: ``int64[B, L]``, position ids of sequences with tokens left out
+                (:mod:`instructseg.model.tokens`); ``None`` for 0 to ``L - 1``.
+            whole: whether ``hidden`` is computed everywhere; without gradients, it is computed at mask tokens
+                and instruction alone otherwise.
         """
         read = None if whole else (roles == Role.MASK) | (roles == Role.REFER)
-        hidden = self.language.hidden_states(embeds, roles != Role.PAD, read)
+        hidden = self.language.hidden_states(embeds, roles != Role.PAD, read, positions)
         mask_tokens, _ = fusion.take(hidden, roles, Role.MASK)
         text, text_mask = fusion.take(hidden, roles, Role.REFER)
         return LanguageStates(hidden, mask_tokens, text, text_mask)

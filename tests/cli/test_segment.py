@@ -323,6 +323,23 @@ def test_a_real_signal_leaves_what_is_done(
     assert not leftovers()
 
 
+def test_fewer_tokens_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def watched(kind: type) -> Callable[..., object]:
+        real = kind.predict  # type: ignore[attr-defined]
+        return lambda *a, **k: asked.append(k.get("keep_tokens")) or real(*a, **k)
+
+    for kind in (ImagePredictor, VideoPredictor):
+        monkeypatch.setattr(kind, "predict", watched(kind))
+    run("image", "photo.png", "the red circle", "--keep-tokens", "0.3", "-o", "image")
+    run("video", "clip.mp4", "the red circle", "--keep-tokens", "0.3", "-o", "video")
+    run("video", "clip.mp4", "the red circle", "--keep-tokens", "1", "-o", "all")
+    assert asked == [0.3, 0.3, None]
+    for value in ("0", "1.1"):
+        run("image", "photo.png", "a", "--keep-tokens", value, code=2)
+
+
 def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = VideoPredictor.predict

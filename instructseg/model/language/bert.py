@@ -46,15 +46,19 @@ class BertLanguageModel(LanguageModel, BertPreTrainedModel):
         return cast(nn.Embedding, self.model.embeddings.word_embeddings)
 
     def hidden_states(
-        self, embeds: torch.Tensor, attention_mask: torch.Tensor, read: torch.Tensor | None = None
+        self,
+        embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        read: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """As of :class:`LanguageModel`."""
         plain = self.model.config._attn_implementation == "sdpa" and self.model._compiled_call_impl is None
         if read is None or torch.is_grad_enabled() or not plain:
-            states = self.model(inputs_embeds=embeds, attention_mask=attention_mask)
+            states = self.model(inputs_embeds=embeds, attention_mask=attention_mask, position_ids=positions)
             return cast(torch.Tensor, states.last_hidden_state)
         seen = None if bool(attention_mask.all()) else attention_mask[:, None, None, :]  # (B, 1, 1, L)
-        hidden = self.model.embeddings(inputs_embeds=embeds)
+        hidden = self.model.embeddings(inputs_embeds=embeds, position_ids=positions)
         *layers, last = self.model.encoder.layer
         for layer in layers:
             hidden = layer(hidden, seen)

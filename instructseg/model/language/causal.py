@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and sines of rotary positions, ``float[1, L, R]`` each."""
+"""Cosines and sines of rotary positions, ``float[B, L, R]`` each; ``B`` is 1 where rows share them."""
 
 
 class CausalLanguageModel(LanguageModel):
@@ -40,14 +40,22 @@ class CausalLanguageModel(LanguageModel):
         return self.lm_head(hidden)
 
     def hidden_states(
-        self, embeds: torch.Tensor, attention_mask: torch.Tensor, read: torch.Tensor | None = None
+        self,
+        embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        read: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """As of :class:`LanguageModel`."""
         if read is None or not self._may_skip(attention_mask):
-            states = self.model(inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False)
+            states = self.model(
+                inputs_embeds=embeds, attention_mask=attention_mask, position_ids=positions, use_cache=False
+            )
             return cast(torch.Tensor, states.last_hidden_state)
         length = int(read.any(0).nonzero().max()) + 1
-        states, index = self._read(embeds[:, :length], read[:, :length])
+        if positions is None:
+            positions = torch.arange(length, device=embeds.device)[None]
+        states, index = self._read(embeds[:, :length], read[:, :length], positions[:, :length])
         return embeds.new_zeros(embeds.shape).scatter(1, index, states)
 
     def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
@@ -56,7 +64,7 @@ class CausalLanguageModel(LanguageModel):
         Args:
             hidden: ``float[B, L, D]``, its input.
             index: ``int64[B, N]``, the positions.
-            rotary: of all positions.
+            rotary: of all positions of each row, or of all rows.
 
         Returns:
             ``float[B, N, D]``.
@@ -77,10 +85,14 @@ class CausalLanguageModel(LanguageModel):
             return False
         return bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all())
 
-    def _read(self, embeds: torch.Tensor, read: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """States of the requested positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``."""
+    def _read(
+        self, embeds: torch.Tensor, read: torch.Tensor, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """States of the requested positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``.
+
+        ``positions`` are ids, ``int64[B or 1, L]``.
+        """
         model = self.model
-        positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
         rotary = model.rotary_emb(embeds, position_ids=positions)
         hidden = embeds
         for layer in model.layers[:-1]:
@@ -129,6 +141,12 @@ def earlier_positions(index: torch.Tensor, length: int) -> torch.Tensor:
     """The causal mask of ``int64[B, N]`` positions over ``length`` keys, ``bool[B, 1, N, L]``."""
     places = torch.arange(length, device=index.device)
     return (places <= index.unsqueeze(-1)).unsqueeze(1)
+
+
+def rotary_at(rotary: Rotary, index: torch.Tensor) -> Rotary:
+    """Rotary positions at the places ``int64[B, N]`` of each row, ``float[B, N, R]``."""
+    cos, sin = (each.expand(len(index), -1, -1) for each in rotary)
+    return gather_positions(cos, index), gather_positions(sin, index)
 
 
 def rotate(values: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,11 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def hidden_states(
-        self, embeds: torch.Tensor, attention_mask: torch.Tensor, read: torch.Tensor | None = None
+        self,
+        embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        read: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Last hidden states.
 
@@ -106,6 +110,7 @@ class LanguageModel(nn.Module):
             attention_mask: ``bool[B, L]``, false on padding.
             read: ``bool[B, L]``, the requested positions, at least one; ``None`` for all. Their states are
                 the same (without gradients); computation for other positions alone is skipped.
+            positions: ``int64[B, L]``, position ids, rising along a row; ``None`` for 0 to ``L - 1``.
 
         Returns:
             ``float[B, L, D]``; undefined at positions that were not requested.

@@ -12,6 +12,7 @@ from instructseg.model.language.causal import (
     Rotary,
     earlier_positions,
     gather_positions,
+    rotary_at,
     rotate,
 )
 from instructseg.model.language.language_model import ChatFormat
@@ -53,8 +54,7 @@ class PhiLanguageModel(CausalLanguageModel, PhiForCausalLM):
         v = heads(attention.v_proj(normed))
         if attention.qk_layernorm:
             q, k = attention.q_layernorm(q), attention.k_layernorm(k)
-        cos, sin = rotary
-        q, k = rotate(q, cos[0][index], sin[0][index]), rotate(k, cos, sin)
+        q, k = rotate(q, *rotary_at(rotary, index)), rotate(k, *rotary)
         earlier = earlier_positions(index, hidden.shape[1])
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier, scale=attention.scaling)
         attended = attention.dense(seen.transpose(1, 2).flatten(2))

@@ -13,6 +13,7 @@ from instructseg.model.language.causal import (
     Rotary,
     earlier_positions,
     gather_positions,
+    rotary_at,
     rotate,
 )
 from instructseg.model.language.language_model import ChatFormat
@@ -60,8 +61,7 @@ class Qwen3LanguageModel(CausalLanguageModel, Qwen3ForCausalLM):
         q = attention.q_norm(heads(attention.q_proj(gather_positions(normed, index)))).transpose(1, 2)
         k = attention.k_norm(heads(attention.k_proj(normed))).transpose(1, 2)
         v = heads(attention.v_proj(normed)).transpose(1, 2)
-        cos, sin = rotary
-        q, k = rotate(q, cos[0][index], sin[0][index]), rotate(k, cos, sin)
+        q, k = rotate(q, *rotary_at(rotary, index)), rotate(k, *rotary)
         k, v = (shared.repeat_interleave(attention.num_key_value_groups, dim=1) for shared in (k, v))
         earlier = earlier_positions(index, hidden.shape[1])
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier, scale=attention.scaling)

@@ -85,6 +85,31 @@ def test_states_at_wanted_positions_are_those_of_the_whole_pass(kind: str, layer
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
+def test_tokens_keep_their_positions_where_others_are_left_out(kind: str) -> None:
+    """Two rows of different lengths with gaps, against transformers with the same position ids."""
+    language = whole_model(kind).language
+    theirs = reference(language, kind)
+    base = theirs if kind == "bert" else theirs.model
+    torch.manual_seed(1)
+    embeds, mask = torch.randn(2, 6, 32), torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    positions = torch.tensor([[0, 3, 4, 9, 12, 13], [1, 2, 7, 8, 0, 0]])
+    expected = base(inputs_embeds=embeds, attention_mask=mask.long(), position_ids=positions).last_hidden_state
+    torch.testing.assert_close(
+        language.hidden_states(embeds, mask, positions=positions)[mask], expected[mask], **CLOSE
+    )
+    read = torch.zeros(2, 6, dtype=torch.bool)
+    read[0, [2, 5]] = read[1, [1, 3]] = True
+    found = language.hidden_states(embeds, mask, read, positions)
+    torch.testing.assert_close(found[read], expected[read], **CLOSE)
+    moved = language.hidden_states(embeds, mask, read)
+    assert (found - moved)[read].abs().max() > 5e-5
+    plain = torch.arange(6).expand(2, 6)
+    assert torch.equal(language.hidden_states(embeds, mask, read, plain)[read], moved[read])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_the_same_alone_and_beside_a_longer_one(kind: str) -> None:
     model = whole_model(kind)
     both = batch(model.config, [(2, 7), (0, 3)])

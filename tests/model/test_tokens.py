@@ -1,0 +1,126 @@
+"""The choice of visual tokens: against plain loops, and positions that are kept."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from instructseg.model.tokens import (
+    METHODS,
+    SPATIAL,
+    TokenChoice,
+    coverage,
+    distances,
+    grid_places,
+    random,
+    relevance,
+    uniform,
+)
+
+
+def plain_k_center(distance: list[list[float]], weights: list[float], count: int) -> list[int]:
+    """Greedy weighted k-center, token by token."""
+    taken = [max(range(len(weights)), key=lambda i: weights[i])]
+    while len(taken) < count:
+        best, far = -1, -1.0
+        for token, weight in enumerate(weights):
+            if token not in taken:
+                near = min(distance[token][other] for other in taken) * weight
+                if near > far:
+                    best, far = token, near
+        taken.append(best)
+    return sorted(taken)
+
+
+def plain_distance(features: torch.Tensor, places: torch.Tensor) -> list[list[float]]:
+    mean = features.mean(0)
+    found = []
+    for i in range(len(features)):
+        row = []
+        for j in range(len(features)):
+            a, b = features[i] - mean, features[j] - mean
+            cosine = float(a @ b / (a.norm() * b.norm()))
+            apart = float((places[i] - places[j]).square().sum().sqrt()) / math.sqrt(places.shape[1])
+            row.append((1 - cosine) / 2 + SPATIAL * apart)
+        found.append(row)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20, 25])
+def test_coverage_is_greedy_weighted_k_center(count: int) -> None:
+    torch.manual_seed(count)
+    features, places, weights = torch.randn(25, 8), grid_places(25), torch.rand(25) + 0.5
+    expected = plain_k_center(plain_distance(features, places), weights.tolist(), count)
+    assert coverage(distances(features, places), weights, count).tolist() == expected
+
+
+def test_distances_are_those_of_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    features, places = torch.randn(9, 5), torch.rand(9, 3)
+    expected = torch.tensor(plain_distance(features, places))
+    torch.testing.assert_close(distances(features, places), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_copies_of_a_token_are_taken_last() -> None:
+    """Three frames, two of them the same: the copies leave first."""
+    torch.manual_seed(0)
+    first, second = torch.randn(4, 8), torch.randn(4, 8)
+    apart = distances(torch.cat((first, first, second)), torch.zeros(12, 1))
+    assert set(coverage(apart, torch.ones(12), 8).tolist()) == {0, 1, 2, 3, 8, 9, 10, 11}
+    assert coverage(apart, torch.ones(12), 12).tolist() == list(range(12))
+
+
+def test_what_the_instruction_means_is_taken_first() -> None:
+    text = torch.tensor([[0.0, 1.0]])
+    features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, -1.0]])
+    assert relevance(features, text).tolist() == [0.5, 1.0, 0.5, 0.0]
+    assert TokenChoice(0.25).choose(features, torch.zeros(4, 1), text, 0).tolist() == [1]
+
+
+@pytest.mark.parametrize("tokens", [1, 8, 13, 64, 729])
+def test_uniform_parts_are_equal(tokens: int) -> None:
+    for count in {1, math.ceil(tokens / 5), tokens}:
+        found = uniform(tokens, count)
+        assert len(found.unique()) == count
+        assert found.min() >= 0
+        assert found.max() < tokens
+        edges = torch.cat((-found[:1] - 1, found, 2 * tokens - found[-1:] - 1))  # mirrored at both ends
+        steps = edges.diff()
+        assert steps.max() - steps.min() <= 2
+        assert found.diff().numel() == 0 or found.diff().max() - found.diff().min() <= 1
+    assert uniform(tokens, tokens).tolist() == list(range(tokens))
+
+
+def test_random_takes_every_token_as_often() -> None:
+    taken = torch.stack([torch.zeros(10).index_fill(0, random(10, 3, seed), 1) for seed in range(2000)])
+    assert taken.sum(1).eq(3).all()
+    assert taken.mean(0).sub(0.3).abs().max() < 0.05
+    assert random(10, 3, 7).tolist() == random(10, 3, 7).tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 1.0])
+def test_a_rate_is_rounded_up(method: str, rate: float) -> None:
+    torch.manual_seed(0)
+    found = TokenChoice(rate, method).choose(torch.randn(64, 4), grid_places(64), torch.randn(2, 4), 0)  # type: ignore[arg-type]
+    assert len(found) == math.ceil(rate * 64)
+    assert found.tolist() == sorted(set(found.tolist()))
+
+
+def test_places_are_rows_and_columns_of_a_square() -> None:
+    assert grid_places(4).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert grid_places(3).tolist() == [[0.0], [0.5], [1.0]]
+    assert grid_places(1).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.5, float("nan")])
+def test_a_rate_out_of_range_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match=f"keep_tokens must be above 0 and at most 1, got {rate}"):
+        TokenChoice.of(rate)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown method 'best': use coverage, uniform, random"):
+        TokenChoice(0.5, "best")  # type: ignore[arg-type]
