@@ -72,9 +72,16 @@ def _visionllm(name_or_path: str | Path | None, /, **options: Unpack[OpenOptions
     return VisionLLMPredictor.from_pretrained(name_or_path, **options)
 
 
+def _instructseq(name_or_path: str | Path | None, /, **options: Unpack[OpenOptions]) -> Predictor:
+    from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
+
+    return InstructSeqPredictor.from_pretrained(name_or_path, **options)
+
+
 SYSTEMS: dict[str, System] = {
     **dict.fromkeys(LAYOUTS, _OURS),
     "instructcv": System(InstructCVPredictor.from_pretrained),
+    "instructseq": System(_instructseq),
     "visionllm": System(_visionllm),
 }
 """Segmentation systems by the ``model_type`` in the ``config.json`` of their checkpoints."""

@@ -40,6 +40,7 @@ class Prediction:
         image: ``uint8[H, W, 3]`` RGB, the frame; for :meth:`plot`. Not to be modified.
         agreement: 0..1, share of the paraphrases that gave this answer; only with ``consensus``.
         drawn: ``uint8[H, W, 3]`` RGB, an answer that is an image: a depth map, an edited image.
+        confidence: ``float32[H, W]``, 0..1, how likely the answer is right at a pixel; of InstructSeq alone.
         system: name of the system that made the answer; empty for InstructSeg.
     """
 
@@ -55,6 +56,7 @@ class Prediction:
     image: np.ndarray | None = None
     agreement: float | None = None
     drawn: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     system: str = ""
 
     def __post_init__(self) -> None:

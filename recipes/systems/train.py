@@ -21,9 +21,16 @@ from torch import nn
 from instructseg.engine import BatchSource, TrainConfig, Trainer
 from instructseg.files import write_json_atomic
 from instructseg.log import setup_logging
+from instructseg.systems.instructseq.sequence_answer import AnswerReader
 from instructseg.typed_yaml import Origins, build, merge, read_tree, read_words, resolve
 from recipes.lesson import own_losses
-from recipes.systems import instructcv, visionllm, visionllm_evaluation
+from recipes.systems import (
+    instructcv,
+    instructseq,
+    instructseq_evaluation,
+    visionllm,
+    visionllm_evaluation,
+)
 
 MODEL_FOLDER, RESULTS = "model", Path(__file__).with_name("results")
 
@@ -108,8 +115,18 @@ def _visionllm(batch: int, seed: int) -> LessonParts:
     )
 
 
+def _instructseq(batch: int, seed: int) -> LessonParts:
+    model, words = instructseq.new_model(seed)
+    reader = AnswerReader(model.config, model.visual, words)
+    source: Any = instructseq.LessonSource(reader, batch, seed + 1)
+    return LessonParts(
+        instructseq.SequenceTraining(model), source, lambda folder: instructseq.save(model, words, folder)
+    )
+
+
 RECIPES = {
     "instructcv": Recipe(_instructcv, instructcv.measure),
+    "instructseq": Recipe(_instructseq, instructseq_evaluation.measure),
     "visionllm": Recipe(_visionllm, visionllm_evaluation.measure),
 }
 """By the name of the system."""

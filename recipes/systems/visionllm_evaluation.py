@@ -21,6 +21,7 @@ from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputF
 from instructseg.systems.visionllm.locations import from_bins, mask_box, mask_polygon, polygon_mask, to_bins
 from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
 from recipes.systems.scenes import SHAPES, Scene, draw_scene
+from recipes.systems.task_row import task_row
 from recipes.systems.visionllm_lessons import (
     LISTS,
     PHRASES,
@@ -51,36 +52,24 @@ def measure(name: str, scenes: int, as_paper: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     drawn = [draw_scene(rng) for _ in range(scenes)]
     boxes = [average_precision(predictor, drawn, OutputFormat(), some) for some in (LISTS, UNSEEN_LISTS)]
-    tasks = {"detect a list": _row("AP50", boxes[0], boxes[1], 1.0, None, ">.6", "COCO AP 44.6 (ResNet-50)")}
+    tasks = {
+        "detect a list": task_row("AP50", (boxes[0], boxes[1]), 1.0, None, ">.6", "COCO AP 44.6 (ResNet-50)")
+    }
     (hits, luck), (again, _) = (grounding(predictor, drawn, some) for some in (PHRASES, UNSEEN_PHRASES))
-    tasks["ground a phrase"] = _row("P@.5", hits, again, 1.0, luck, ">.6", "RefCOCO P@.5 80.6")
+    tasks["ground a phrase"] = task_row("P@.5", (hits, again), 1.0, luck, ">.6", "RefCOCO P@.5 80.6")
     for points in POINTS:
         found = average_precision(predictor, drawn, OutputFormat(points), LISTS)
         limit = ceiling(drawn, points, predictor.model.config.half_bins)
-        row = _row("mask AP", found, None, f"IoU {limit:.3f}", None, None, PAPER[points])
+        row = task_row("mask AP", (found, None), f"IoU {limit:.3f}", None, None, PAPER[points])
         tasks[f"polygons of {points} points"] = row
     included, excluded = list_hits(predictor, drawn)
     least = predictor.model.config.min_score
     metric = f"recall at a score of {least:.2f}"
     out, kept = (float((some >= least).mean()) for some in (excluded, included))
-    tasks["classes left out"] = _row(metric, out, None, None, None, "<.05", "about 0 (40 of 80 classes)")
-    tasks["classes in the prompt"] = _row(metric, kept, None, 1.0, None, None, None)
+    tasks["classes left out"] = task_row(metric, (out, None), None, None, "<.05", "about 0 (40 of 80 classes)")
+    tasks["classes in the prompt"] = task_row(metric, (kept, None), 1.0, None, None, None)
     protocol = "paper" if as_paper else "honest"
     return {"system": "VisionLLM (tiny)", "protocol": protocol, "scenes": scenes, "tasks": tasks}
-
-
-def _row(
-    metric: str,
-    measured: float,
-    unseen: float | None,
-    limit: Any,
-    luck: float | None,
-    goal: Any,
-    paper: str | None,
-) -> dict[str, Any]:
-    """A row of the table."""
-    values = {"metric": metric, "measured": measured, "unseen_wording": unseen, "ceiling": limit}
-    return {**values, "baseline": luck, "goal": goal, "paper": paper}
 
 
 def asked(names: Sequence[str], wordings: Sequence[str], number: int, output: OutputFormat) -> ClassRequest:

@@ -1,0 +1,1 @@
+"""InstructSeq: masks, class maps, boxes and captions as sequences of tokens of one vocabulary."""

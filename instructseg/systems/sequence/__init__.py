@@ -1,0 +1,1 @@
+"""Sequence core of InstructSeq and Explanatory Instructions: one vocabulary, sampling, agreement."""

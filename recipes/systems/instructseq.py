@@ -1,0 +1,93 @@
+"""InstructSeq on drawn scenes: vocabulary, batches, and the lesson for :mod:`recipes.systems.train`.
+
+The codes of images are fitted first, then rest, as in the paper; the rest of the model is trained here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from instructseg.systems.instructseq.instructseq_model import InstructSeq
+from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
+from instructseg.systems.instructseq.sequence_answer import AnswerReader
+from instructseg.systems.sequence.instruction_reader import InstructionReader
+from recipes.lesson import LessonOutput
+from recipes.systems.instructseq_evaluation import fit_calibration
+from recipes.systems.instructseq_lessons import SequenceBatch, every_word, lesson_batch
+from recipes.systems.instructseq_start import tiny_model, word_reader
+
+SCENES = 60
+"""From which the confidence is calibrated."""
+
+
+def new_model(seed: int = 0) -> tuple[InstructSeq, InstructionReader]:
+    """The tiny model with new weights, and its tokenizer."""
+    words = word_reader(every_word())
+    return tiny_model(words, seed), words
+
+
+@dataclass(frozen=True)
+class LessonSource:
+    """Batch ``i`` of drawn lessons (see ``engine.BatchSource``).
+
+    Attributes:
+        reader: of the model.
+        count: lessons of a batch.
+        seed: of all that is drawn.
+    """
+
+    reader: AnswerReader
+    count: int
+    seed: int = 0
+
+    def batch(self, index: int) -> tuple[SequenceBatch, list[Any]]:
+        """The truth is in the batch, so there are no targets beside it."""
+        rng = np.random.default_rng([self.seed, index])
+        return lesson_batch(rng, self.reader, self.count), []
+
+    def names(self, index: int) -> list[str]:
+        """Names of the samples of a batch."""
+        return [f"scene {place} of batch {index}" for place in range(self.count)]
+
+
+class SequenceTraining(nn.Module):
+    """The loss of a batch: cross-entropy of the tokens of answers."""
+
+    def __init__(self, model: InstructSeq) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: SequenceBatch, aux: bool = True) -> LessonOutput:
+        """The loss, with the shares of tokens of images and of other answers that are right."""
+        tokens, visual = batch.tokens.clone(), self.model.visual
+        if len(batch.dense):
+            codes = visual.encode(batch.answers).flatten(1) + self.model.config.vocabulary.first("image")
+            tokens[batch.dense, 1 : 1 + codes.shape[1]] = codes
+        logits = self.model(batch.pixels, batch.ids, batch.mask, tokens[:, :-1]).float()
+        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
+        real = torch.arange(tokens.shape[1], device=tokens.device) < batch.lengths[:, None]
+        # between the mean over tokens and that over answers: an image has 66, a box 5
+        rows = (losses * real).sum(1) / batch.lengths.sqrt()
+        right = ((logits.argmax(-1) == tokens) & real).sum(1) / batch.lengths
+        short = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        short[batch.dense] = False
+        figures = {"right_image": _mean(right[~short]), "right_words": _mean(right[short])}
+        return LessonOutput({"tokens": rows.mean()}, figures)
+
+
+def _mean(values: torch.Tensor) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def save(model: InstructSeq, words: InstructionReader, folder: Path) -> None:
+    """Calibrates the confidence on scenes of their own, and writes the model in float16."""
+    model.config.calibration = fit_calibration(InstructSeqPredictor(model, words), SCENES)
+    model.processor = words
+    model.half().save_pretrained(folder)
