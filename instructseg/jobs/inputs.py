@@ -150,7 +150,8 @@ def _taken(
 def _incoming(source: str, found: Inputs, prompts: tuple[str, ...]) -> Item:
     """An address, which is downloaded when it is read, a camera, or standard input."""
     if (camera := camera_index(source)) is not None:  # each run films something else
-        return Item(Path(f"camera-{camera}"), "", f"camera {camera}, {time.strftime('%F %T')}", prompts)
+        source = f"camera {camera}, {time.strftime('%F %T')}"
+        return Item(Path(f"camera-{camera}"), "", source, prompts, camera=camera)
     if not found.kept:
         found.kept.append(TemporaryDirectory(prefix="instructseg-"))
     folder = Path(found.kept[0].name)

@@ -20,7 +20,6 @@ from instructseg.jobs.run_summary import Summary
 from instructseg.jobs.systems import Systems, open_system, questions, video_system
 from instructseg.jobs.words import several_in_one
 from instructseg.media import VideoSource, frames_in, image_size, load_image, open_video
-from instructseg.media.camera import camera_index
 from instructseg.prediction import FrameResult
 from instructseg.progress import progress
 from instructseg.results import (
@@ -164,8 +163,8 @@ def segment_videos(
 def _opened(item: Item, job: Job, batch: bool) -> VideoSource | Exception:
     """A video, or of several the error in opening it."""
     try:
-        camera = camera_index(item.source)
-        return open_video(content(item) if camera is None else camera, job.fps, job.max_pixels)
+        source = content(item) if item.camera is None else item.camera
+        return open_video(source, job.fps, job.max_pixels)
     except Exception as error:  # any error of a reader concerns that file alone
         if not batch:
             raise

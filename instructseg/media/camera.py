@@ -12,15 +12,12 @@ import numpy as np
 
 
 def camera_index(source: Any) -> int | None:
-    """The camera that is meant by ``0``, ``"camera 0"`` or ``"/dev/video0"``; ``None`` for anything else.
-
-    A time may follow, as in ``"camera 0, 12:00"``.
-    """
+    """The camera that is meant by ``0``, ``"camera 0"`` or ``"/dev/video0"``; ``None`` for anything else."""
     if isinstance(source, int) and not isinstance(source, bool):
         return source
     if not isinstance(source, str | Path):
         return None
-    found = re.fullmatch(r"(?:camera |/dev/video)(\d{1,4})(?:, [\d :-]+)?", str(source))
+    found = re.fullmatch(r"(?:camera |/dev/video)(\d{1,4})", str(source))
     return int(found[1]) if found else None
 
 

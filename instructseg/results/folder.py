@@ -26,6 +26,7 @@ class Item:
         source: as it is called, if that is not the path: an address, or a member of an archive.
         prompts: its own; empty for those of the run.
         place: offset and size in an archive, or row of a table; ``None`` for the file itself.
+        camera: its number, if it is one.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Item:
     source: str = ""
     prompts: tuple[str, ...] = ()
     place: tuple[int, ...] | None = None
+    camera: int | None = None
 
     def __str__(self) -> str:
         return self.source or str(self.path)

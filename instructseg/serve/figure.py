@@ -32,7 +32,7 @@ class Region:
         instruction_id: place of the instruction.
         rle: run lengths of the mask, whatever the presence.
         path: outlines in pixels of the image, as an SVG path; empty without a mask.
-        drawn: the answer as an image, a data URL; empty for none.
+        drawn: the answer as an image, a PNG; empty for none.
     """
 
     instruction: str
@@ -43,7 +43,7 @@ class Region:
     instruction_id: int
     rle: dict[str, object]
     path: str
-    drawn: str = ""
+    drawn: bytes = b""
 
     @classmethod
     def of(cls, found: Prediction) -> Region:
@@ -53,8 +53,7 @@ class Region:
         path = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in line)}Z" for line in lines)
         words = found.text if not found.found else None
         shown = (found.instruction, found.score, found.presence, words, found.id, found.instruction_id)
-        drawn = "" if found.drawn is None else _data_url(found.drawn)
-        return cls(*shown, mask_to_rle(found.mask), path, drawn)
+        return cls(*shown, mask_to_rle(found.mask), path, _encoded(found.drawn, "PNG"))
 
     def shows(self, threshold: float) -> bool:
         """Whether there is a mask, of at least this presence."""
@@ -72,6 +71,7 @@ class Region:
             text=self.text,
             id=self.id,
             instruction_id=self.instruction_id,
+            drawn=_decoded(self.drawn),
         )
 
 
@@ -95,7 +95,8 @@ class Figure:
     def of(cls, path: Path, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
         """The figure of ``uint8[H, W, 3]`` and predictions without a threshold."""
         height, width = image.shape[:2]
-        return cls(path, (height, width), _data_url(image), tuple(map(Region.of, found)))
+        source = _data_url(_encoded(image, "JPEG", SIDE), "jpeg")
+        return cls(path, (height, width), source, tuple(map(Region.of, found)))
 
     def html(self, threshold: float) -> str:
         """The image with the masks of at least this presence, and a line for each answer."""
@@ -119,14 +120,28 @@ class Figure:
         )
 
 
-def _data_url(image: np.ndarray) -> str:
-    """``uint8[H, W, 3]``, made smaller, as a JPEG."""
+def _encoded(image: np.ndarray | None, kind: str, side: int | None = None) -> bytes:
+    """``uint8[H, W, 3]`` as a file, made smaller if it is larger than ``side``; empty for none."""
     from PIL import Image
 
+    if image is None:
+        return b""
     shown, file = Image.fromarray(image), BytesIO()
-    shown.thumbnail((SIDE, SIDE))
-    shown.save(file, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    if side is not None:
+        shown.thumbnail((side, side))
+    shown.save(file, kind, quality=90)
+    return file.getvalue()
+
+
+def _decoded(file: bytes) -> np.ndarray | None:
+    """``uint8[H, W, 3]`` of what :func:`_encoded` made."""
+    from PIL import Image
+
+    return np.asarray(Image.open(BytesIO(file))) if file else None
+
+
+def _data_url(file: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
 
 
 def _path(number: int, region: Region) -> str:
@@ -140,19 +155,20 @@ def _path(number: int, region: Region) -> str:
 
 def _line(number: int, region: Region, shown: bool) -> str:
     """An answer: words, a switch with the colour of its mask, or that there is none."""
-    name = html.escape(region.instruction)
+    name, image = html.escape(region.instruction), ""
     if region.drawn:
-        said = f" <strong>{html.escape(region.text)}</strong>" if region.text else ""
-        return f'<li>{name}{said}<br><img src="{region.drawn}" alt="answer to: {name}"></li>'
+        image = f'<br><img src="{_data_url(region.drawn, "png")}" alt="answer to: {name}">'
     if region.text is not None:
-        return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong></li>"
+        return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong>{image}</li>"
+    if not shown and image:
+        return f"<li>{name}{image}</li>"
     if not shown:
         return f'<li class="none">{name} – nothing found, presence {region.presence:.2f}</li>'
     tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
     return (
         f'<li><label class="m{number}"><input type="checkbox" class="m{number}" checked> '
         f'<span class="swatch" style="background:{tint}"></span>{name} – score {region.score:.2f}, '
-        f"presence {region.presence:.2f}</label></li>"
+        f"presence {region.presence:.2f}</label>{image}</li>"
     )
 
 

@@ -109,15 +109,20 @@ class Page:
         return Figure.of(Path(str(path)), image, found), self._remark(prompts)
 
     def pack(self, figure: Figure | None, threshold: float, formats: Sequence[str]) -> str | None:
-        """A ZIP file of the results on an image in these formats; ``None`` where there is no mask to pack."""
+        """A ZIP file of the results on an image in these formats, and of answers that are images.
+
+        ``None`` where there is neither a mask nor an image to pack.
+        """
         if figure is None or not formats:
             return None
-        found = [one.prediction(threshold) for one in figure.regions if one.text is None]
-        if not found:
+        packed = [one for one in figure.regions if one.text is None or one.drawn]
+        if not packed:
             return None
+        found = [one.prediction(threshold) for one in packed]
+        formats = [*formats, "drawn"] if any(one.drawn for one in packed) else formats
         image, name = self.limits.open_image(figure.path), figure.path.stem[:80]
         with self._folder() as folder:
-            save_results(found, folder, tuple(formats), image=image, name=name, path=figure.path)
+            save_results(found, folder, tuple(dict.fromkeys(formats)), image=image, name=name, path=figure.path)
             return self._zipped(folder, name)
 
     def segment_video(

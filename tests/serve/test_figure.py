@@ -16,7 +16,7 @@ from instructseg.prediction import Prediction
 from instructseg.serve.figure import SIDE, Figure, style
 from tests.serve.conftest import image
 
-VOID = {"img", "input"}
+VOID = {"img", "input", "br"}
 
 
 class Tree(HTMLParser):
@@ -106,3 +106,23 @@ def test_a_large_image_is_shown_small_with_the_outlines_of_the_large_one() -> No
 
 def test_the_style_has_a_switch_for_each_answer() -> None:
     assert style(3).count("display:none") == 3 and "path.m2" in style(3) and "m3" not in style(3)
+
+
+def test_an_answer_that_is_an_image_is_shown_and_kept_to_the_bit() -> None:
+    depth = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    nothing = np.zeros((40, 56), bool)
+    found = [
+        Prediction(nothing, 1.0, 1.0, "the depth", drawn=depth, id=1),
+        Prediction(nothing, 1.0, 1.0, "is there a cat?", text="no", drawn=depth, instruction_id=1),
+        Prediction(ring(), 0.9, 0.8, "detect the <ring>", drawn=depth, id=2, instruction_id=2),
+    ]
+    shown = Figure.of(Path("x.png"), image(0), found)
+    tree = Tree(shown.html(0.5))
+    alts = [str(one["alt"]) for one in tree.all("img")[1:]]
+    assert alts == ["answer to: the depth", "answer to: is there a cat?", "answer to: detect the <ring>"]
+    source = str(tree.all("img")[1]["src"]).partition("base64,")[2]
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(base64.b64decode(source)))), depth)
+    assert len(tree.all("input")) == 1 and "nothing found" not in shown.html(0.5)
+    again = [one.prediction(0.5) for one in shown.regions]
+    assert all(np.array_equal(one.drawn, depth) for one in again)  # type: ignore[arg-type]
+    assert figure().regions[0].prediction(0.5).drawn is None

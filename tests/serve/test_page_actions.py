@@ -19,6 +19,8 @@ from PIL import Image
 from instructseg.inference.encoder import Encoder
 from instructseg.masks import rle_to_mask
 from instructseg.media import TruncatedVideoError, open_video, save_image
+from instructseg.prediction import Prediction
+from instructseg.serve.figure import Figure
 from instructseg.serve.limits import Limits
 from instructseg.serve.page_actions import KEPT, TASKS, Page
 from instructseg.serve.web_page import MISTAKES
@@ -67,6 +69,23 @@ def test_downloads_are_the_masks_at_the_threshold(page: Page) -> None:
     assert page.pack(None, 0.0, ["rle"]) is None and page.pack(figure, 0.0, []) is None
     left = [file for file in page.results.rglob("*") if file.is_file()]
     assert {file.suffix for file in left} == {".zip"}
+
+
+def test_answers_that_are_images_are_downloaded_too(page: Page) -> None:
+    depth = np.full((*image(0).shape[:2], 3), 77, np.uint8)
+    nothing = np.zeros(depth.shape[:2], bool)
+    found = [
+        Prediction(nothing, 1.0, 1.0, "the depth", drawn=depth, id=1),
+        Prediction(nothing, 1.0, 1.0, "is it dark?", text="yes", drawn=depth, id=2, instruction_id=1),
+        Prediction(nothing, 1.0, 1.0, "what is it?", text="a square", id=3, instruction_id=2),
+    ]
+    path = page.pack(Figure.of(Path("photo.png"), image(0), found), 0.5, ["rle", "drawn"])
+    assert path is not None
+    with zipfile.ZipFile(path) as archive:
+        images = [archive.read(name) for name in archive.namelist() if name.endswith(".png")]
+    assert len(images) == 2
+    for one in images:
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(one))), depth)
 
 
 def test_a_video_is_shown_while_it_is_segmented(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

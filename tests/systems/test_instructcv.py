@@ -237,6 +237,9 @@ def test_of_several_drawings_the_box_that_most_agree_on_counts() -> None:
     assert found.box == box and found.score == pytest.approx(2 / 3) and np.array_equal(found.drawn, right)
     (found,) = meaning(frame, AskedTask("detect", "dog"), frame)
     assert not found.found and found.presence == 0
+    both = encode_boxes(frame, [box, other], colour)
+    first, second = meaning(frame, AskedTask("detect", "dogs"), both)
+    assert {first.box, second.box} == {box, other} and first.drawn is not None and second.drawn is None
 
 
 def test_behind_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,14 +204,15 @@ class InstructCVPredictor:
         votes = [sum(box_overlap(one[0], other[0]) for other in boxes if one and other) for one in boxes]
         best = int(np.argmax(votes))
         shown = cv2.resize(drawn[best], (width, height), interpolation=cv2.INTER_LINEAR)
-        found = []
+        found = list[Prediction]()
         for box in boxes[best]:
             agreeing = [any(box_overlap(box, other) > 0.5 for other in some) for some in boxes]
             mask, share = np.zeros((height, width), bool), float(np.mean(agreeing))
             left, right = (round(edge * width / side) for edge in box[::2])
             top, bottom = (round(edge * height / side) for edge in box[1::2])
             mask[top:bottom, left:right] = True
-            found.append(Prediction(mask, share, share, drawn=shown))
+            # one image shows all boxes
+            found.append(Prediction(mask, share, share, drawn=None if found else shown))
         return found or [Prediction(np.zeros((height, width), bool), 0.0, 0.0, drawn=shown)]
 
 
