@@ -20,12 +20,16 @@ def choose(config_file: str, overrides: Sequence[str]) -> tuple[Train, Evaluate]
         from recipes.nano import train as nano
 
         return nano.train, nano.evaluate
+    if recipe == "mini":
+        from recipes.mini import train as mini
+
+        return mini.train, mini.evaluate
     if recipe == "systems":
         from recipes.systems import train as systems
 
         return systems.train, systems.evaluate
     if recipe:
-        raise ValueError(f"{config_file}: recipe: there is no '{recipe}'; there are nano and systems")
+        raise ValueError(f"{config_file}: recipe: there is no '{recipe}'; there are mini, nano and systems")
     from instructseg.training import train
 
     return train, evaluate

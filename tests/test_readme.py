@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.config import load_config, recipe_of
+from recipes.mini.train import read_run as read_mini
 from recipes.nano.config import load_config as load_nano
 from recipes.systems.train import read_run
 from tests.interop import stand_in
@@ -96,7 +97,7 @@ def check_configuration(words: list[str]) -> None:
     if words[:1] in (["train"], ["eval"]):
         named = words[1:2]
     for file in named:
-        readers = {"nano": load_nano, "systems": read_run}
+        readers = {"nano": load_nano, "systems": read_run, "mini": read_mini}
         readers.get(recipe_of(file, changed), load_config)(file, changed)
 
 

@@ -95,7 +95,8 @@ def cases_of(photographs: Photographs, photograph: Photograph, view: View) -> It
         if category == "object":
             yield case("main", MAIN[seed % len(MAIN)], numbers, "object")
         else:
-            yield case("category", f"the {SYNONYMS[category][0]}", numbers, category)
+            name = SYNONYMS.get(category, (category,))[0]
+            yield case("category", f"the {name}", numbers, category)
     what = known_of(photographs, photograph, view)
     made: dict[str, dict[str, Asked]] = defaultdict(dict)
     for rule in RULES:

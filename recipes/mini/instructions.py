@@ -15,6 +15,7 @@ from recipes.mini.known import Asked, Known, Rule, call
 from recipes.mini.looks import COLOURS
 from recipes.mini.places import ORDINALS, sides, sizes
 from recipes.mini.relations import described, relations
+from recipes.mini.wording import exchanged
 from recipes.mini.words import BAGS, CLOTHES, FOOTWEAR, GROUPS, MAIN, PURPOSES, compatible, plural
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -163,6 +164,14 @@ def _main(rng: np.random.Generator, what: Known) -> Iterator[Asked]:
             yield Asked(str(rng.choice(MAIN)), frozenset({number}), "main")
 
 
+def _said(rng: np.random.Generator, what: Known) -> Iterator[Asked]:
+    """What people said of one object, with left and right exchanged where the view is mirrored."""
+    for number, region in enumerate(what.view.regions if what.view.entire else ()):
+        if region.said:
+            text = str(rng.choice(region.said))
+            yield Asked(exchanged(text) if what.view.mirrored else text, frozenset({number}), "said")
+
+
 def _absents(rng: np.random.Generator, what: Known) -> Iterator[Asked]:
     """Names of what is not there."""
     for category in rng.permutation(sorted(what.absent - {"object"}))[:4]:
@@ -171,10 +180,11 @@ def _absents(rng: np.random.Generator, what: Known) -> Iterator[Asked]:
 
 
 RULES: tuple[Rule, ...] = (
-    _names, described, sides, sizes, _colours, relations, _alls, _groups, _parts, _main, _absents,
+    _names, described, sides, sizes, _colours, relations, _alls, _groups, _parts, _main, _said, _absents,
 )  # fmt: skip
 WEIGHTS = {
     "name": 3.0, "described": 2.5, "side": 2.5, "order": 1.0, "size": 1.5, "colour": 2.0, "relation": 2.5,
     "all": 2.0, "and": 0.7, "group": 0.8, "purpose": 0.8, "not": 0.5, "part": 1.5, "main": 3.0,
+    "said": 6.0,
 }  # fmt: skip
 """How often each kind is asked, where it can be."""

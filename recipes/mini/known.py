@@ -25,7 +25,7 @@ class Asked:
         text: what is asked for, without the words around it.
         answers: numbers of the regions that answer; empty where nothing does.
         kind: of the rule: ``name``, ``described``, ``side``, ``order``, ``size``, ``colour``, ``relation``,
-            ``all``, ``part``, ``group``, ``purpose``, ``main``, ``not``, ``and``, ``absent``.
+            ``all``, ``part``, ``group``, ``purpose``, ``main``, ``not``, ``and``, ``said``, ``absent``.
     """
 
     text: str
@@ -88,7 +88,7 @@ def known_of(photographs: Photographs, photograph: Photograph, view: View) -> Kn
 
 def call(rng: np.random.Generator, category: str, many: bool = False) -> str:
     """A word for a category, the usual one more often than its synonyms."""
-    words = SYNONYMS[category]
+    words = SYNONYMS.get(category, (category,))
     if category == "person" and not many and rng.random() < 0.35:
         return str(rng.choice(PEOPLE))
     word = words[0] if rng.random() < 0.6 else str(rng.choice(words))

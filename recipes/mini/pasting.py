@@ -62,6 +62,6 @@ def paste(
         blend = soft[..., None]
         frame[place] = np.rint(frame[place] * (1 - blend) + piece * blend).astype(np.uint8)
         masks = np.concatenate([view.masks & ~new, new[None]])
-        regions = (*view.regions, Region(category, True, {}))
-        return replace(view, frame=frame, regions=regions, masks=masks)
+        regions = (*view.regions, Region(category, True, {}, (height, width)))
+        return replace(view, frame=frame, regions=regions, masks=masks, entire=False)
     return None

@@ -10,6 +10,7 @@ Beside COCO's keys an image may have ``source``, ``split`` (``train``, ``val``) 
 every object of the source's own categories is annotated, ``person`` where only persons are, ``some`` where what
 is not annotated may still be there. An annotation may have ``kind``: ``instance`` is one object, ``region`` all
 pixels of a category. Files without these keys are COCO's own: complete, of instances, but for crowds.
+Expressions of people, as of RefCOCO, join the annotations that they are for by number.
 """
 
 from __future__ import annotations
@@ -23,30 +24,56 @@ from typing import Any, Literal
 
 import numpy as np
 
+from instructseg.data.datasets.refcoco import in_split, read_refs
 from instructseg.files import read_json
-from instructseg.masks import rle_to_mask
+from instructseg.masks import segmentation_to_mask
 from instructseg.media import load_image
 
 Complete = Literal["all", "person", "some"]
 
 
 @dataclass(frozen=True)
+class PhotographFiles:
+    """Where photographs and what is known of them are.
+
+    Attributes:
+        annotations: the COCO-shaped file.
+        images: the folder of its images.
+        expressions: files ``refs(*).p`` of RefCOCO; photographs that these hold out for evaluation are left out
+            of training.
+    """
+
+    annotations: Path
+    images: Path
+    expressions: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, root: Path) -> PhotographFiles:
+        """Those of a folder, see the head of this file."""
+        return cls(root / "annotations.json", root / "images")
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """One annotated mask.
 
     Attributes:
         category: its name.
         single: whether it is one object; otherwise all pixels of the category.
-        rle: at the photograph's size.
+        segmentation: polygons or run lengths, as of COCO.
+        size: height and width of the photograph.
+        said: expressions of people for it.
     """
 
     category: str
     single: bool
-    rle: dict[str, Any]
+    segmentation: Any
+    size: tuple[int, int]
+    said: tuple[str, ...] = ()
 
     def mask(self) -> np.ndarray:
         """``bool[H, W]``."""
-        return rle_to_mask(self.rle).astype(bool)
+        return segmentation_to_mask(self.segmentation, *self.size).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -107,41 +134,54 @@ class Photographs:
         return self.covered(photograph) - {region.category for region in photograph.regions}
 
 
-def read_photographs(root: Path, split: str, without: Collection[str] = ()) -> Photographs:
-    """Reads the index of a folder; no image is opened.
+def read_photographs(files: Path | PhotographFiles, split: str, without: Collection[str] = ()) -> Photographs:
+    """Reads the index of photographs; no image is opened.
 
     Args:
-        root: see the head of this file.
+        files: of a folder, or one by one.
         split: ``train`` or ``val``.
         without: sources that are left out.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the file is damaged, or nothing is left.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or nothing is left.
     """
-    content = read_json(root / "annotations.json")
+    files = PhotographFiles.of(files) if isinstance(files, Path) else files
+    content = read_json(files.annotations)
+    said, held_out = _expressions(files.expressions)
     try:
         names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        sizes = {entry["id"]: (int(entry["height"]), int(entry["width"])) for entry in content["images"]}
         regions: dict[int, list[Region]] = defaultdict(list)
         for entry in content["annotations"]:
             single = entry.get("kind", "region" if entry.get("iscrowd") else "instance") == "instance"
-            regions[entry["image_id"]].append(
-                Region(names[entry["category_id"]], single, entry["segmentation"])
-            )
+            category, size = names[entry["category_id"]], sizes[entry["image_id"]]
+            spoken = tuple(said[entry["id"]]) if "id" in entry else ()
+            regions[entry["image_id"]].append(Region(category, single, entry["segmentation"], size, spoken))
         images: list[Photograph] = []
         categories: dict[str, set[str]] = defaultdict(set)
         for entry in content["images"]:
             source = entry.get("source", "coco")
             found = tuple(regions[entry["id"]])
             categories[source] |= {region.category for region in found}
-            if entry.get("split", split) == split and source not in without and found:
-                images.append(
-                    Photograph(
-                        root / "images" / entry["file_name"], source, entry.get("complete", "all"), found
-                    )
-                )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{root}/annotations.json is no COCO file: {error!r}") from error
+            wanted = entry.get("split", split) == split and not (split == "train" and entry["id"] in held_out)
+            if wanted and source not in without and found:
+                file = files.images / entry["file_name"]
+                images.append(Photograph(file, source, entry.get("complete", "all"), found))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{files.annotations} is no COCO file: {error!r}") from error
     if not images:
-        raise ValueError(f"{root}/annotations.json has no photographs of split '{split}'")
+        raise ValueError(f"{files.annotations} has no photographs of split '{split}'")
     return Photographs(tuple(images), {source: frozenset(kinds) for source, kinds in categories.items()})
+
+
+def _expressions(files: Collection[Path]) -> tuple[dict[Any, list[str]], set[Any]]:
+    """By annotation, what people said of it; and the images that are held out."""
+    said: dict[Any, list[str]] = defaultdict(list)
+    held_out = set()
+    for ref in (ref for file in files for ref in read_refs(file)):
+        if not in_split(ref.split, "train"):
+            held_out.add(ref.image_id)
+        elif len(ref.ann_ids) == 1:
+            said[ref.ann_ids[0]] += ref.sentences
+    return said, held_out

@@ -190,6 +190,30 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def measure(name: str, photographs: Photographs, trained: Photographs, videos: Path | None) -> dict[str, Any]:
+    """All rows of a model, as they stand in a result file.
+
+    Args:
+        name: of the model, or its folder.
+        photographs: not trained on.
+        trained: tell which categories are frequent.
+        videos: a folder of sequences; left out if it does not exist.
+    """
+    predictor = ImagePredictor.from_pretrained(name)
+    results = evaluate(predictor, photographs)
+    found = [row.values() for row in rows(results, trained)]
+    row, threshold = absence(results)
+    found.append({**row.values(), "threshold": threshold})
+    other = evaluate(predictor, photographs, HELD_OUT)
+    plain, changed = ([one for one in some if not one.absent] for some in (results, other))
+    loss = mean_iou(plain) - mean_iou(changed)
+    found.append({"row": "held-out wording, loss of mean IoU", "value": loss, "n": len(changed)})
+    if videos is not None and videos.is_dir():
+        both = VideoPredictor(predictor.model, predictor.processor)
+        found += [video(both, videos, stride) for stride in (1, 4)]
+    return {"model": name, "rows": found}
+
+
 def main() -> None:
     """Reads the command line, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -201,27 +225,19 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="writes presences for 'instructseg calibrate', and ends")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    predictor = ImagePredictor.from_pretrained(arguments.model)
     photographs = read_photographs(arguments.photos, "val", KEPT_OUT)
     photographs = replace(photographs, images=photographs.images[:: arguments.every])
-    results = evaluate(predictor, photographs)
     if arguments.samples:
-        write_samples(arguments.samples, results)
+        predictor = ImagePredictor.from_pretrained(arguments.model)
+        write_samples(arguments.samples, evaluate(predictor, photographs))
         return
-    found = [row.values() for row in rows(results, read_photographs(arguments.photos, "train", KEPT_OUT))]
-    row, threshold = absence(results)
-    found.append({**row.values(), "threshold": threshold})
-    other = evaluate(predictor, photographs, HELD_OUT)
-    plain, changed = ([one for one in some if not one.absent] for some in (results, other))
-    loss = mean_iou(plain) - mean_iou(changed)
-    found.append({"row": "held-out wording, loss of mean IoU", "value": loss, "n": len(changed)})
-    if not arguments.no_video and (arguments.photos / "video").is_dir():
-        videos = VideoPredictor(predictor.model, predictor.processor)
-        found += [video(videos, arguments.photos / "video", stride) for stride in (1, 4)]
-    print(table(found))
-    print(f"presence threshold for a T-acc of {T_ACC:.0%}: {threshold:.3f}")
+    videos = None if arguments.no_video else arguments.photos / "video"
+    values = measure(
+        arguments.model, photographs, read_photographs(arguments.photos, "train", KEPT_OUT), videos
+    )
+    print(table(values["rows"]))
     if arguments.output:
-        write_json_atomic(arguments.output, {"model": str(arguments.model), "rows": found}, indent=1)
+        write_json_atomic(arguments.output, values, indent=1)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class View:
         masks: ``bool[N, H, W]``, theirs.
         cut: categories of which something is left that is too little to be named.
         mirrored: whether left and right are exchanged.
+        entire: whether nothing was cut off or pasted in, so that what people said of the photograph is true.
     """
 
     frame: np.ndarray
@@ -33,6 +34,7 @@ class View:
     masks: np.ndarray
     cut: frozenset[str]
     mirrored: bool = False
+    entire: bool = False
 
 
 def whole_view(photograph: Photograph, most: int) -> View:
@@ -79,7 +81,8 @@ def _view(
     kept = kept[:most]
     shown = np.ascontiguousarray(frame[piece][:, across])
     masks = np.stack([mask for *_, mask in kept]) if kept else np.zeros((0, *shown.shape[:2]), bool)
-    return View(shown, tuple(region for _, region, _ in kept), masks, frozenset(cut), mirrored)
+    entire = shown.shape == frame.shape
+    return View(shown, tuple(region for _, region, _ in kept), masks, frozenset(cut), mirrored, entire)
 
 
 def _other_colours(rng: np.random.Generator, frame: np.ndarray) -> np.ndarray:

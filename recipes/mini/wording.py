@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 TRAINED = (
@@ -44,3 +46,9 @@ def worded(rng: np.random.Generator, text: str, held_out: bool = False) -> str:
     if choice < 0.1:
         return said[0].upper() + said[1:]
     return said.removeprefix("the ") if choice < 0.2 and said.startswith("the ") else said
+
+
+def exchanged(text: str) -> str:
+    """What is said of the mirror image: ``left`` in place of ``right`` and the reverse, also in "leftmost"."""
+    other = {"left": "right", "right": "left"}
+    return re.sub(r"\b(left|right)(?=\b|most|hand)", lambda found: other[found[1]], text)

@@ -55,7 +55,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(frame).save(folder / "images" / f"{name}.png")
         complete = "all" if name == "yard" else "some"
         images.append(
-            {"id": number, "file_name": f"{name}.png", "source": name, "split": "train", "complete": complete}
+            {"id": number, "file_name": f"{name}.png", "height": HEIGHT, "width": WIDTH}
+            | {"source": name, "split": "train", "complete": complete}
         )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
     content = {"images": images, "annotations": annotations, "categories": categories}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,19 @@ def test_held_out_wording_is_never_trained() -> None:
     held_out = {worded(np.random.default_rng(seed), "the dog", held_out=True) for seed in range(100)}
     assert not {text.lower() for text in said} & {text.lower() for text in held_out}
     assert all("dog" in text for text in said | held_out)
+
+
+def test_what_people_said_is_asked_and_mirrored_with_the_view(yard: Known) -> None:
+    regions = tuple(
+        replace(one, said=("left of the two", "the leftmost right-handed one")) if number == 1 else one
+        for number, one in enumerate(yard.view.regions)
+    )
+    for mirrored, entire, expected in (
+        (False, True, {"left of the two", "the leftmost right-handed one"}),
+        (True, True, {"right of the two", "the rightmost left-handed one"}),
+        (True, False, set()),
+    ):
+        view = replace(yard.view, regions=regions, mirrored=mirrored, entire=entire)
+        found = every(known(view, yard.covered, yard.absent)).values()
+        said = [one for one in found if one.kind == "said"]
+        assert {one.text for one in said} == expected and all(one.answers == {1} for one in said)
