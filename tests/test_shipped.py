@@ -16,7 +16,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["nano-tune", "nano/tune", "nano_tune", "tune", "configs/nano/tune.yaml", "nano/tune.yaml"]
+    "given", ["nano-tune", "nano/tune", "nano_tune", "configs/nano/tune.yaml", "nano/tune.yaml"]
 )
 def test_a_name_is_spelled_in_many_ways(given: str) -> None:
     assert find_config(given) == CONFIGS / "nano" / "tune.yaml"
@@ -29,7 +29,8 @@ def test_a_file_of_the_user_comes_first() -> None:
 
 def test_every_name_is_a_valid_run() -> None:
     names = config_names()
-    assert {"nano-tune", "nano-tune-video", "eval-refcoco", "instructseg-3b", "qwen3-4b"} <= set(names)
+    assert find_config("tune-video") == names["nano-tune-video"]
+    assert {"mini-tune", "nano-tune", "nano-tune-video", "eval-refcoco", "instructseg-3b", "qwen3-4b"} <= set(names)
     assert "nano" not in names  # its recipe needs a clone
     for name in names:
         assert load_config(name).model.name
@@ -39,6 +40,7 @@ def test_every_name_is_a_valid_run() -> None:
     ("given", "said"),
     [
         ("nano-tume", "did you mean nano-tune?"),
+        ("tune", "did you mean mini-tune or nano-tune?"),
         ("something-else", "none of that name"),
         ("4b/../../x", "none of that name"),
         ("/configs/nano/tune.yaml", "none of that name"),
