@@ -1,7 +1,7 @@
 """Configurations that ship with the package, found by name from any folder.
 
-``nano-tune``, ``nano/tune`` and ``configs/nano/tune.yaml`` name the same file. The end of a name will do while no
-other name has it: ``tune-video``.
+``nano-tune``, ``nano/tune`` and ``configs/nano/tune.yaml`` name the same file. The end of a name will do while
+no other name has it: ``tune-video``.
 """
 
 from __future__ import annotations
