@@ -234,7 +234,7 @@ class Encoder:
             temporal = torch.cat([one.perceived[instruction.number] for one in pair.seen])
         layout = instruction.layout(len(pair.references))
         row = SequenceRow(layout, _computed(pair.frame.tokens)[0], temporal)
-        if self.keep_tokens.rate == 1:
+        if self.keep_tokens.keeps_all:
             return row
         seed = zlib.crc32(pair.frame.frame.tobytes() + instruction.text.encode())
         return row.fewer(self.keep_tokens, len(pair.seen), self._embedded(instruction), seed)

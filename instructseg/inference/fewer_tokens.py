@@ -34,21 +34,21 @@ class SequenceRow:
         """The sequence with the chosen visual tokens alone, each at its old position.
 
         Args:
-            choice: rate and method.
+            choice: rates and method.
             references: ``R``, at least 1.
             text: ``float[T, D]``, input embeddings of the instruction.
             seed: of a random choice.
         """
         ids, roles = (torch.tensor(one) for one in self.layout)
         kept = torch.ones(len(roles), dtype=torch.bool)
-        chosen = choice.choose(self.tokens, grid_places(len(self.tokens)).to(self.tokens.device), text, seed)
-        tokens, temporal = self.tokens[chosen.to(self.tokens.device)], self.temporal
+        places, temporal = grid_places(len(self.tokens)).to(self.tokens.device), self.temporal
+        chosen, tokens = choice.condense(choice.rate, self.tokens, places, text, seed)
         kept[roles == Role.IMAGE] = _marked(chosen, len(self.tokens))
         if temporal is not None:
             times = torch.linspace(0, 1, references).repeat_interleave(len(temporal) // references)
-            chosen = choice.choose(temporal, times[:, None].to(temporal.device), text, seed)
-            kept[roles == Role.TEMPORAL] = _marked(chosen, len(temporal))
-            temporal = temporal[chosen.to(temporal.device)]
+            places = times[:, None].to(temporal.device)
+            chosen, temporal = choice.condense(choice.perceiver, temporal, places, text, seed)
+            kept[roles == Role.TEMPORAL] = _marked(chosen, len(places))
         layout = ids[kept].tolist(), roles[kept].tolist()
         return SequenceRow(layout, tokens, temporal, kept.nonzero().flatten().tolist())
 

@@ -37,8 +37,8 @@ class ImageOptions(AnswerOptions):
         max_new_tokens: longest explanation.
         consensus: number of paraphrases of each instruction, itself among them, of which most must agree
             (:mod:`instructseg.inference.consensus`); 1 for the instruction alone.
-        keep_tokens: share of the visual tokens that the language model reads, above 0 and at most 1
-            (:mod:`instructseg.model.tokens`); 1 for all. Text is written from all of them.
+        keep_tokens: share of the key frame's tokens that the language model reads, above 0 and at most 1;
+            1 for all. :class:`~instructseg.model.tokens.TokenChoice` sets more. Text is written from all.
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.

@@ -27,8 +27,8 @@ class StreamOptions(AnswerOptions):
             references, a fixed stride may take the nearest key frame instead of the previous one.
         llm_stride: frames from one run of the language model to the next: 1 is exact; ``"auto"`` runs it
             when a score falls or the image changes; see :class:`~instructseg.inference.stride.Stride`.
-        keep_tokens: share of the visual tokens that the language model reads, above 0 and at most 1
-            (:mod:`instructseg.model.tokens`); 1 for all.
+        keep_tokens: share of the key frame's tokens that the language model reads, above 0 and at most 1;
+            1 for all. :class:`~instructseg.model.tokens.TokenChoice` sets more.
         batch_size: pairs of frame and instruction per batch, where memory allows.
         chunk: frames encoded together when several are given at once.
         smooth: share (0..1) of the frame before in the soft mask of an object, moved on with it; 0 for none.

@@ -217,7 +217,7 @@ class Job:
     )
     keep_tokens: float = _option(
         1.0,
-        "Share of the visual tokens that the language model reads: faster, less exact below 1.",
+        "Share of an image's tokens that the language model reads: faster, less exact below 1.",
         "--keep-tokens",
         request=True,
         min=0.01,

@@ -1,10 +1,12 @@
-"""Choice of visual tokens for the language model: fewer of them, spread over what there is to see.
+"""Fewer visual tokens for the language model, spread over what there is to see.
 
 Greedy k-center (Gonzalez 1985), as EVTP-IVS (arXiv 2508.11886) has it for instructed segmentation: each step
-takes the token that is farthest from those taken, by features and by place. What the instruction means weighs
-the distance. Chosen tokens keep their order and their positions in the sequence.
+takes the token that is farthest from those taken, by features and by place. Each token left out is merged into
+the nearest taken one (after ToMe, arXiv 2210.09461). Tokens keep their order, and their positions in the
+sequence.
 
-Letters: ``N`` tokens, ``D`` channels, ``S`` coordinates of a place, ``T`` tokens of the instruction.
+Letters: ``N`` tokens, ``M`` kept ones, ``D`` channels, ``S`` coordinates of a place, ``T`` tokens of the
+instruction.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-Method = Literal["coverage", "uniform", "random"]
+Method = Literal["coverage", "instruction", "uniform", "random"]
 """Ways to choose."""
 METHODS: tuple[Method, ...] = get_args(Method)
-SPATIAL = 0.5
+SPATIAL = 0.25
 """Weight of the distance of places beside that of features."""
 LEAST_WEIGHT = 0.5
-"""Weight of the token that has least to do with the instruction; the largest weight is 1."""
+"""Weight, for ``instruction``, of the token that has least to do with it; the largest is 1."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,25 @@ class TokenChoice:
     """Share of the visual tokens that the language model reads.
 
     Attributes:
-        rate: share of the tokens of the key frame, and of those of the perceiver, that are kept; 1 for all.
-        method: ``coverage``; ``uniform`` (every n-th) and ``random`` are for comparison.
+        rate: share of the tokens of the key frame that are kept, above 0 and at most 1; 1 for all.
+        perceiver: likewise, of those of the perceiver: few already, and dense.
+        method: ``coverage``. Others are for comparison: ``instruction`` weighs the distance by what a token has
+            to do with the instruction, ``uniform`` takes every n-th token, ``random`` any.
+        merge: whether tokens left out are merged into the nearest kept one.
 
     Raises:
-        ValueError: the rate is not above 0 and at most 1, or there is no such method.
+        ValueError: a rate is out of range, or there is no such method.
     """
 
     rate: float = 1.0
+    perceiver: float = 1.0
     method: Method = "coverage"
+    merge: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise ValueError(f"keep_tokens must be above 0 and at most 1, got {self.rate}")
+        for rate in (self.rate, self.perceiver):
+            if not 0 < rate <= 1:
+                raise ValueError(f"keep_tokens must be above 0 and at most 1, got {rate}")
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: use {', '.join(METHODS)}")
 
@@ -52,24 +60,42 @@ class TokenChoice:
         """A choice from a rate or a choice."""
         return value if isinstance(value, TokenChoice) else cls(value)
 
-    def choose(
-        self, features: torch.Tensor, places: torch.Tensor, text: torch.Tensor, seed: int
-    ) -> torch.Tensor:
-        """Numbers of the kept tokens, rising, ``int64[ceil(rate * N)]`` on the CPU.
+    @property
+    def keeps_all(self) -> bool:
+        """Whether no token is left out."""
+        return self.rate == self.perceiver == 1
+
+    def condense(
+        self, rate: float, features: torch.Tensor, places: torch.Tensor, text: torch.Tensor, seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Kept tokens, ``M = ceil(rate * N)``.
 
         Args:
+            rate: of these tokens.
             features: ``float[N, D]``.
             places: ``float[N, S]``, each coordinate 0..1.
             text: ``float[T, D]``, input embeddings of the instruction.
             seed: of a random choice.
+
+        Returns:
+            Their numbers, rising, ``int64[M]`` on the CPU, and what the language model reads in their
+            places, ``float[M, D]``.
         """
-        count = math.ceil(self.rate * len(features))
+        count = math.ceil(rate * len(features))
+        if count == len(features):
+            return torch.arange(count), features
+        apart = distances(features, places)
         if self.method == "uniform":
-            return uniform(len(features), count)
-        if self.method == "random":
-            return random(len(features), count, seed)
-        weights = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * relevance(features, text)
-        return coverage(distances(features, places), weights, count)
+            kept = uniform(len(features), count)
+        elif self.method == "random":
+            kept = random(len(features), count, seed)
+        else:
+            weights = torch.ones(len(features), device=features.device)
+            if self.method == "instruction":
+                weights = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * relevance(features, text)
+            kept = coverage(apart, weights, count)
+        there = kept.to(features.device)
+        return kept, merged(features, apart, there) if self.merge else features[there]
 
 
 ALL_TOKENS = TokenChoice()
@@ -101,7 +127,7 @@ def coverage(distance: torch.Tensor, weights: torch.Tensor, count: int) -> torch
         ``int64[count]`` on the CPU, rising.
     """
     # many tiny steps: a copy on the CPU is faster than kernels on a GPU
-    apart = (distance * weights).float().cpu().numpy()  # column j: distances of token j times its weight
+    apart = (distance * weights).cpu().numpy()  # column j: distances of token j times its weight
     nearest = np.full(len(apart), np.inf, np.float32)
     taken = [int(weights.argmax())]
     while len(taken) < count:
@@ -112,18 +138,33 @@ def coverage(distance: torch.Tensor, weights: torch.Tensor, count: int) -> torch
 
 
 def distances(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Distances of tokens by what they show and where, ``float[N, N]``.
+    """Distances of tokens by what they show and where, ``float32[N, N]``.
 
-    Features: half of one minus the cosine, 0..1, once their mean is subtracted. Places: Euclidean, 0..1, by
-    the longest possible; weighted by :data:`SPATIAL`.
+    Euclidean in both: of features over the largest, and :data:`SPATIAL` times that of places over the largest
+    possible.
     """
-    directions = F.normalize(features.float() - features.float().mean(0), dim=-1)
+    shown = torch.cdist(features.float(), features.float())
     apart = torch.cdist(places.float(), places.float()) / math.sqrt(places.shape[1])
-    return (1 - directions @ directions.T) / 2 + SPATIAL * apart
+    return shown / shown.amax().clamp(min=torch.finfo(torch.float32).tiny) + SPATIAL * apart
+
+
+def merged(features: torch.Tensor, distance: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """The mean of each kept token and of those that are nearest to it, ``float[M, D]``.
+
+    Args:
+        features: ``float[N, D]``.
+        distance: ``float[N, N]``.
+        kept: ``int64[M]``, different ones.
+    """
+    nearest = distance[:, kept].argmin(1)  # (N,) place among the kept
+    nearest[kept] = torch.arange(len(kept), device=kept.device)  # a token's copy must not draw it away
+    sums = features.new_zeros(len(kept), features.shape[1], dtype=torch.float32)
+    sums.index_add_(0, nearest, features.float())
+    return (sums / nearest.bincount(minlength=len(kept))[:, None]).to(features.dtype)
 
 
 def relevance(features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """How much tokens have to do with an instruction, ``float[N]``, 0 (least) .. 1 (most).
+    """How much tokens have to do with an instruction, ``float32[N]``, 0 (least) .. 1 (most).
 
     The largest cosine with a token of the instruction.
     """

@@ -27,7 +27,9 @@ CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 
 
 @torch.no_grad()
-def plain(nano: Nano, text: str, task: Task, key: np.ndarray, seen: list[np.ndarray], rate: float) -> States:
+def plain(
+    nano: Nano, text: str, task: Task, key: np.ndarray, seen: list[np.ndarray], choice: TokenChoice
+) -> States:
     """The whole sequence of one pair, of which all but the chosen tokens are taken away."""
     model, processor = nano
 
@@ -41,20 +43,25 @@ def plain(nano: Nano, text: str, task: Task, key: np.ndarray, seen: list[np.ndar
     shown = tokens(key)
     temporal = torch.cat([model.perceive(tokens(one), words, mask) for one in seen or [key]])
     embeds = model.embed(input_ids, roles, shown, temporal)[0]
-    choice, kept = TokenChoice(rate), []
-    of_key = choice.choose(shown[0], grid_places(64), words[0], 0).tolist()
+    kept: list[int] = []
+    numbers, shown = choice.condense(choice.rate, shown[0], grid_places(64), words[0], 0)
+    of_key = numbers.tolist()
     times = torch.tensor([[t / max(1, len(temporal) - 1)] for t in range(len(temporal)) for _ in range(8)])
-    of_seen = choice.choose(temporal.flatten(0, 1), times, words[0], 0).tolist()
-    images = iter(range(10**6))
-    perceived = iter(range(10**6))
+    numbers, perceived = choice.condense(choice.perceiver, temporal.flatten(0, 1), times, words[0], 0)
+    of_seen = numbers.tolist()
+    embeds[roles[0] == Role.IMAGE] = embeds[roles[0] == Role.IMAGE].index_copy(0, torch.tensor(of_key), shown)
+    places = roles[0] == Role.TEMPORAL
+    embeds[places] = embeds[places].index_copy(0, torch.tensor(of_seen), perceived)
+    image, seen_so_far = iter(range(10**6)), iter(range(10**6))
     for position, role in enumerate(roles[0].tolist()):
         if (
-            (role == Role.IMAGE and next(images) not in of_key)
-            or (role == Role.TEMPORAL and next(perceived) not in of_seen)
+            (role == Role.IMAGE and next(image) not in of_key)
+            or (role == Role.TEMPORAL and next(seen_so_far) not in of_seen)
         ):  # fmt: skip
             continue
         kept.append(position)
-    assert len(of_key) == math.ceil(64 * rate)
+    assert len(of_key) == math.ceil(64 * choice.rate)
+    assert len(of_seen) == math.ceil(8 * len(temporal) * choice.perceiver)
     assert len(kept) == len(roles[0]) - 64 - 8 * len(temporal) + len(of_key) + len(of_seen)
     hidden = model.language.model(
         inputs_embeds=embeds[kept][None],
@@ -70,13 +77,15 @@ def same_states(found: States, expected: States) -> None:
     torch.testing.assert_close(found.text, expected.text, **CLOSE)
 
 
-@pytest.mark.parametrize("rate", [0.2, 0.6])
+@pytest.mark.parametrize("choice", [TokenChoice(0.2), TokenChoice(0.6, 0.3), TokenChoice(1, 0.5)])
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_states_are_those_of_a_plain_pass(nano: Nano, frames: Frames, rate: float, batch_size: int) -> None:
+def test_states_are_those_of_a_plain_pass(
+    nano: Nano, frames: Frames, choice: TokenChoice, batch_size: int
+) -> None:
     """A batch of images and clips, with different numbers of references, and texts of different lengths."""
     clip = frames(6)
     cached = [CachedFrame(frame) for frame in clip]
-    encoder = Encoder(*nano, batch_size=batch_size, keep_tokens=TokenChoice(rate))
+    encoder = Encoder(*nano, batch_size=batch_size, keep_tokens=choice)
     asked: list[tuple[str, Task, int, list[int]]] = [
         (TEXTS[0], Task.RVOS, 2, [0, 1, 3, 4]),
         (TEXTS[1], Task.RES, 5, []),
@@ -88,7 +97,7 @@ def test_states_are_those_of_a_plain_pass(nano: Nano, frames: Frames, rate: floa
         for n, (text, task, key, seen) in enumerate(asked)
     ]
     for found, (text, task, key, seen) in zip(encoder.reason(pairs), asked, strict=True):
-        same_states(found, plain(nano, text, task, clip[key], [clip[i] for i in seen], rate))
+        same_states(found, plain(nano, text, task, clip[key], [clip[i] for i in seen], choice))
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5])
@@ -101,10 +110,11 @@ def test_the_language_model_reads_fewer_positions(nano: Nano, frames: Frames, ra
     )
     predictor = ImagePredictor(*nano)
     with torch.inference_mode():
-        for kept in (1.0, rate):
+        for kept in (1.0, rate, TokenChoice(rate, rate)):
             predictor.predict(frames(1)[0], TEXTS[0], keep_tokens=kept)
     hook.remove()
-    assert lengths[0] - lengths[1] == 64 - math.ceil(64 * rate) + 8 - math.ceil(8 * rate)
+    assert lengths[0] - lengths[1] == 64 - math.ceil(64 * rate)
+    assert lengths[1] - lengths[2] == 8 - math.ceil(8 * rate)
 
 
 @pytest.mark.parametrize("options", [{}, {"llm_stride": 3}, {"llm_stride": "auto"}])
@@ -133,7 +143,7 @@ def test_an_instruction_that_comes_later_has_tokens_of_its_own(nano: Nano, frame
 def test_other_methods_run(nano: Nano, frames: Frames, method: str) -> None:
     found = []
     for _ in range(2):
-        choice = TokenChoice(0.3, method)  # type: ignore[arg-type]
+        choice = TokenChoice(0.3, 0.3, method)  # type: ignore[arg-type]
         results = VideoPredictor(*nano).predict(frames(3), TEXTS[0], keep_tokens=choice, soft=True)
         found.append(probabilities(list(results)))
     np.testing.assert_array_equal(*found)

@@ -14,6 +14,7 @@ from instructseg.model.tokens import (
     coverage,
     distances,
     grid_places,
+    merged,
     random,
     relevance,
     uniform,
@@ -35,17 +36,15 @@ def plain_k_center(distance: list[list[float]], weights: list[float], count: int
 
 
 def plain_distance(features: torch.Tensor, places: torch.Tensor) -> list[list[float]]:
-    mean = features.mean(0)
-    found = []
-    for i in range(len(features)):
-        row = []
-        for j in range(len(features)):
-            a, b = features[i] - mean, features[j] - mean
-            cosine = float(a @ b / (a.norm() * b.norm()))
-            apart = float((places[i] - places[j]).square().sum().sqrt()) / math.sqrt(places.shape[1])
-            row.append((1 - cosine) / 2 + SPATIAL * apart)
-        found.append(row)
-    return found
+    def apart(values: torch.Tensor, i: int, j: int) -> float:
+        return float((values[i] - values[j]).square().sum().sqrt())
+
+    count = range(len(features))
+    largest = max(apart(features, i, j) for i in count for j in count)
+    side = math.sqrt(places.shape[1])
+    return [
+        [apart(features, i, j) / largest + SPATIAL * apart(places, i, j) / side for j in count] for i in count
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20, 25])
@@ -61,6 +60,31 @@ def test_distances_are_those_of_a_plain_loop() -> None:
     features, places = torch.randn(9, 5), torch.rand(9, 3)
     expected = torch.tensor(plain_distance(features, places))
     torch.testing.assert_close(distances(features, places), expected, atol=1e-5, rtol=1e-5)
+    assert not distances(torch.ones(3, 2), torch.ones(3, 1)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_merged_token_is_the_mean_of_those_nearest_to_it(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    features, apart = torch.randn(12, 4).to(dtype), torch.rand(12, 12)
+    apart.fill_diagonal_(0)
+    apart[3, 7] = apart[7, 3] = 0  # copies, both kept
+    kept = torch.tensor([1, 3, 7])
+    groups: dict[int, list[int]] = {place: [] for place in kept.tolist()}
+    for token in range(12):
+        own = token if token in groups else min(groups, key=lambda place: float(apart[token, place]))
+        groups[own].append(token)
+    expected = torch.stack([features[group].float().mean(0) for group in groups.values()]).to(dtype)
+    found = merged(features, apart, kept)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected)
+
+
+def test_nothing_is_merged_where_all_are_kept() -> None:
+    features = torch.randn(9, 4)
+    kept, read = TokenChoice(merge=True).condense(1.0, features, grid_places(9), torch.randn(1, 4), 0)
+    assert kept.tolist() == list(range(9))
+    assert torch.equal(read, features)
 
 
 def test_copies_of_a_token_are_taken_last() -> None:
@@ -76,7 +100,9 @@ def test_what_the_instruction_means_is_taken_first() -> None:
     text = torch.tensor([[0.0, 1.0]])
     features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, -1.0]])
     assert relevance(features, text).tolist() == [0.5, 1.0, 0.5, 0.0]
-    assert TokenChoice(0.25).choose(features, torch.zeros(4, 1), text, 0).tolist() == [1]
+    places = torch.zeros(4, 1)
+    assert TokenChoice(method="instruction").condense(0.25, features, places, text, 0)[0].tolist() == [1]
+    assert TokenChoice().condense(0.25, features, places, text, 0)[0].tolist() == [0]
 
 
 @pytest.mark.parametrize("tokens", [1, 8, 13, 64, 729])
@@ -104,9 +130,11 @@ def test_random_takes_every_token_as_often() -> None:
 @pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 1.0])
 def test_a_rate_is_rounded_up(method: str, rate: float) -> None:
     torch.manual_seed(0)
-    found = TokenChoice(rate, method).choose(torch.randn(64, 4), grid_places(64), torch.randn(2, 4), 0)  # type: ignore[arg-type]
+    features, text = torch.randn(64, 4), torch.randn(2, 4)
+    found, plain = TokenChoice(method=method, merge=False).condense(rate, features, grid_places(64), text, 0)  # type: ignore[arg-type]
     assert len(found) == math.ceil(rate * 64)
     assert found.tolist() == sorted(set(found.tolist()))
+    assert torch.equal(plain, features[found])
 
 
 def test_places_are_rows_and_columns_of_a_square() -> None:
@@ -119,8 +147,10 @@ def test_places_are_rows_and_columns_of_a_square() -> None:
 def test_a_rate_out_of_range_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match=f"keep_tokens must be above 0 and at most 1, got {rate}"):
         TokenChoice.of(rate)
+    with pytest.raises(ValueError, match=f"at most 1, got {rate}"):
+        TokenChoice(perceiver=rate)
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown method 'best': use coverage, uniform, random"):
-        TokenChoice(0.5, "best")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown method 'best': use coverage, instruction, uniform, random"):
+        TokenChoice(0.5, method="best")  # type: ignore[arg-type]
