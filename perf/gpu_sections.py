@@ -24,7 +24,7 @@ from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Sample, SegOutput, Task
 from perf.device import Case, Device
 from perf.official_procedure import REFERENCES, OfficialProcedure
-from perf.stages import stage_cases
+from perf.stages import FEW, stage_cases
 from perf.workload import INSTRUCTIONS, build
 
 STRIDE, CHUNK, PROFILED = 4, 4, 8
@@ -90,7 +90,7 @@ def _video(bench: Bench, count: int, frames: Sequence[np.ndarray], **options: An
 
 
 def videos(bench: Bench) -> Rows:
-    """Whole videos, from pixels to masks: exact and with a stride, one and three instructions."""
+    """Whole videos, from pixels to masks: exact, with a stride, with few tokens; one and three instructions."""
     official, frames = OfficialProcedure(bench.model, bench.processor), bench.frames
     for count in (1, 3):
         for stride in (1, STRIDE):
@@ -98,6 +98,12 @@ def videos(bench: Bench) -> Rows:
             theirs = partial(official.video, frames, INSTRUCTIONS[:count], [len(frames) // 2])
             row = _pair(bench, ours, len(frames), theirs, 1)
             yield {"case": f"video K={count} stride {stride}", **row}
+    for count, stride in ((1, 1), (1, STRIDE), (3, STRIDE)):
+        for name, choice in FEW.items():
+            ours = partial(_video, bench, count, frames, llm_stride=stride, chunk=CHUNK, keep_tokens=choice)
+            theirs = partial(official.video, frames, INSTRUCTIONS[:count], [len(frames) // 2])
+            row = _pair(bench, ours, len(frames), theirs, 1)
+            yield {"case": f"video K={count} stride {stride} {name}", **row}
 
 
 def images(bench: Bench) -> Rows:
@@ -108,6 +114,8 @@ def images(bench: Bench) -> Rows:
         texts, frame = INSTRUCTIONS[:count], bench.frames[0]
         ours, theirs = partial(predictor.predict, frame, texts), partial(official.image, frame, texts)
         yield {"case": f"image K={count}", **_pair(bench, ours, 1, theirs, 1)}
+    few = partial(predictor.predict, frame, texts, keep_tokens=FEW["few"])
+    yield {"case": f"image K={count} few", **_pair(bench, few, 1, theirs, 1)}
 
 
 @torch.no_grad()
@@ -324,9 +332,9 @@ def compiled(bench: Bench) -> Rows:
 
 SECTIONS: dict[str, tuple[Callable[[Bench], Rows], float]] = {
     "rates": (rates, 3),
-    "videos": (videos, 15),
-    "images": (images, 5),
-    "stages": (stages, 5),
+    "videos": (videos, 25),
+    "images": (images, 6),
+    "stages": (stages, 6),
     "profile": (profile, 8),
     "parity": (parity, 8),
     "batches": (batches, 10),

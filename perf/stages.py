@@ -29,13 +29,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from instructseg.inference.fewer_tokens import SequenceRow
 from instructseg.inference.postprocess import all_masks, best_masks
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from instructseg.model.quantized import quantize_language
+from instructseg.model.tokens import TokenChoice
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Geometry, Task
-from perf.official_procedure import Stages, plain_sampling
+from instructseg.structures import Geometry, Role, Task
+from perf.official_procedure import Prompt, Stages, plain_sampling
 from perf.workload import (
     FULL_DEPTHS,
     INSTRUCTIONS,
@@ -57,6 +59,10 @@ DEPTHS = {
     "vmtf": 3,
 }
 """Layers of the measured model; the perceivers and the mask decoder are whole."""
+FEW: dict[str, TokenChoice] = {"few": TokenChoice(0.2), "few_both": TokenChoice(0.2, 0.2)}
+"""Fewer tokens of the key frame, and of the perceiver as well, by the ending of the stage's name."""
+FEW_CASES = {("image", 10, None), ("video", 1, 1), ("video", 1, 4), ("video", 3, 4)}
+"""What is composed with few tokens, by case, instructions and stride."""
 _ROWS = 4096
 Shape = tuple[int, int, int]
 
@@ -153,6 +159,7 @@ def stage_cases(model: InstructSeg, processor: InstructSegProcessor) -> dict[str
         with plain_sampling(model):
             return model.pixel_decoder(maps)
 
+    few = [few_tokens(model, kind, prompt, tokens[0]) for kind, prompt in (("video", video), ("image", image))]
     return {
         "siglip": lambda: session.tokens(frame),
         "ovp": lambda: model.perceive(tokens, video.text, video.text_mask),
@@ -160,6 +167,8 @@ def stage_cases(model: InstructSeg, processor: InstructSegProcessor) -> dict[str
         "llm_video_official": lambda: model.reason(embeds["video"], video.roles, whole=True),
         "llm_image": lambda: model.reason(embeds["image"], image.roles),
         "llm_image_official": lambda: model.reason(embeds["image"], image.roles, whole=True),
+        **few[0],
+        **few[1],
         "language_head_video_official": lambda: model.language.lm_head(embeds["video"]),
         "language_head_image_official": lambda: model.language.lm_head(embeds["image"]),
         "swin": lambda: model.backbone(pixels),
@@ -171,6 +180,27 @@ def stage_cases(model: InstructSeg, processor: InstructSegProcessor) -> dict[str
         "masks": lambda: best_masks(masks, scores, geometry),
         "masks_official": lambda: _all(masks, scores, geometry),
     }
+
+
+def few_tokens(
+    model: InstructSeg, kind: str, prompt: Prompt, tokens: torch.Tensor
+) -> dict[str, Callable[[], Any]]:
+    """The language model with :data:`FEW` of its tokens, their choice included, which depends on the values."""
+    ids, roles, width = prompt.input_ids[0], prompt.roles[0], tokens.shape[1]
+    temporal = torch.randn(int((roles == Role.TEMPORAL).sum()), width, device=tokens.device, dtype=tokens.dtype)
+    row = SequenceRow((ids.tolist(), roles.tolist()), tokens, temporal)
+    references = len(temporal) // model.config.ovp_queries
+
+    def case(choice: TokenChoice) -> Callable[[], Any]:
+        def kept() -> SequenceRow:
+            return row.fewer(choice, references, prompt.text[0], 0)
+
+        left = kept()
+        positions = torch.tensor([left.positions], device=tokens.device)
+        embeds = torch.randn(1, positions.shape[1], width, device=tokens.device, dtype=tokens.dtype)
+        return lambda: (kept(), model.reason(embeds, roles[positions], positions))
+
+    return {f"llm_{kind}_{name}": case(choice) for name, choice in FEW.items()}
 
 
 def _all(masks: torch.Tensor, scores: torch.Tensor, geometry: Geometry) -> Any:
@@ -215,10 +245,12 @@ def composed(full: Mapping[str, float]) -> list[dict[str, Any]]:
     """Seconds per frame or picture with all layers, from seconds per call."""
     found: list[dict[str, Any]] = []
 
-    def add(case: str, count: int, stride: int | None, official: float, ours: float) -> None:
+    def add(case: str, count: int, stride: int | None, few: str, official: float, ours: float) -> None:
+        if few and (case, count, stride) not in FEW_CASES:
+            return
         found.append(
-            {"case": case, "instructions": count, "llm_stride": stride, "official_s": official, "ours_s": ours,
-             "ratio": official / ours}
+            {"case": case, "instructions": count, "llm_stride": stride, "tokens": few, "official_s": official,
+             "ours_s": ours, "ratio": official / ours}
         )  # fmt: skip
 
     branch = full["swin"] + full["pixel_decoder"]
@@ -230,13 +262,15 @@ def composed(full: Mapping[str, float]) -> list[dict[str, Any]]:
         answers = full["mask_decoder_official"] + full["masks_official"]
         return encoded * full["siglip"] + perceived * full["ovp"] + language + masks + answers
 
-    for count in (1, 3, 10):
-        ours = full["siglip"] + branch + count * (full["ovp"] + full["llm_image"] + answer)
-        add("image", count, None, count * official("image", 2, 1), ours)
-    for count in (1, 3):
-        for stride in (1, 4):
-            ours = full["siglip"] + branch + count * (full["ovp"] + full["llm_video"] / stride + answer)
-            add("video", count, stride, count * official("video", 5, 4), ours)
+    for few in ("", *(f"_{name}" for name in FEW)):
+        for count in (1, 3, 10):
+            ours = full["siglip"] + branch + count * (full["ovp"] + full[f"llm_image{few}"] + answer)
+            add("image", count, None, few[1:], count * official("image", 2, 1), ours)
+        for count in (1, 3):
+            for stride in (1, 4):
+                language = full["ovp"] + full[f"llm_video{few}"] / stride
+                ours = full["siglip"] + branch + count * (language + answer)
+                add("video", count, stride, few[1:], count * official("video", 5, 4), ours)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from instructseg.model.tokens import TokenChoice
 from perf import gpu, gpu_sections
 from perf.device import Device, process_seconds
 from perf.workload import build, configuration
@@ -39,6 +40,9 @@ def test_a_trial_run_writes_every_figure(
     stage, rate = rows["llm_video"], found["sections"]["rates"]["rows"][0]["bfloat16"]
     assert stage["share"] == pytest.approx(1e3 * stage["tflop"] / stage["ms"] / rate)
     assert rows["llm_video"]["tflop"] > rows["llm_image"]["tflop"] > 0
+    few = rows["llm_video_few"]["tflop"]
+    assert rows["llm_video"]["tflop"] > few > rows["llm_video_few_both"]["tflop"] > 0
+    assert rows["image K=10 few"]["ratio"] > 0
     assert rows["golden: float32, device against CPU"]["relative"] == 0
     assert rows["golden: bfloat16 against float32"]["same_sign"] > 0.98
     assert "image K=10" in capsys.readouterr().out
@@ -49,6 +53,17 @@ def test_videos_are_measured_beside_the_official_procedure(bench: gpu_sections.B
     assert first["case"] == "video K=1 stride 1"
     assert first["fps"] == pytest.approx(1e3 / first["ms"])
     assert first["ratio"] == pytest.approx(first["official_ms"] / first["ms"])
+
+
+def test_videos_are_measured_with_few_tokens(
+    bench: gpu_sections.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_sections, "_pair", lambda bench, ours, *_: ours() or {})
+    asked: list[object] = []
+    monkeypatch.setattr(gpu_sections, "_video", lambda *_, **options: asked.append(options.get("keep_tokens")))
+    cases = [row["case"] for row in gpu_sections.videos(bench)]
+    assert asked == [None] * 4 + [TokenChoice(0.2), TokenChoice(0.2, 0.2)] * 3
+    assert cases[4:6] == ["video K=1 stride 1 few", "video K=1 stride 1 few_both"]
 
 
 @pytest.mark.parametrize("section", ["profile", "variants", "training", "graphs"])

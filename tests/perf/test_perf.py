@@ -82,15 +82,18 @@ def test_composition_counts_calls() -> None:
              "mask_decoder_official", "masks", "masks_official")  # fmt: skip
     full = dict.fromkeys(names, 0.0)
     for kind in ("image", "video"):
+        full |= {f"llm_{kind}_few": 4.0, f"llm_{kind}_few_both": 2.0}
         full |= {f"llm_{kind}": 8.0, f"llm_{kind}_official": 10.0, f"language_head_{kind}_official": 1.0}
     full |= {"siglip": 3.0, "swin": 2.0}
     found = {
-        (row["case"], row["instructions"], row["llm_stride"]): (row["official_s"], row["ours_s"])
+        (row["case"], row["instructions"], row["llm_stride"], row["tokens"]): (row["official_s"], row["ours_s"])
         for row in stages.composed(full)
     }
-    assert found["image", 10, None] == (10 * (2 * 3 + 11 + 2), 3 + 2 + 80)
-    assert found["video", 3, 1] == (3 * (5 * 3 + 11 + 2), 3 + 2 + 24)
-    assert found["video", 3, 4] == (3 * (5 * 3 + 11 + 2), 3 + 2 + 6)
+    assert found["image", 10, None, ""] == (10 * (2 * 3 + 11 + 2), 3 + 2 + 80)
+    assert found["video", 3, 1, ""] == (3 * (5 * 3 + 11 + 2), 3 + 2 + 24)
+    assert found["video", 3, 4, ""] == (3 * (5 * 3 + 11 + 2), 3 + 2 + 6)
+    assert found["video", 3, 4, "few"] == (3 * (5 * 3 + 11 + 2), 3 + 2 + 3)
+    assert found["image", 10, None, "few_both"] == (10 * (2 * 3 + 11 + 2), 3 + 2 + 20)
 
 
 def test_a_clock_adds_up() -> None:
