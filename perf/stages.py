@@ -30,6 +30,7 @@ import torch
 from torch import nn
 
 from instructseg.inference.fewer_tokens import SequenceRow
+from instructseg.inference.instructions import lay_out_places
 from instructseg.inference.postprocess import all_masks, best_masks
 from instructseg.model import FrameFeatures, InstructSeg
 from instructseg.model.instructseg import LanguageStates
@@ -196,9 +197,10 @@ def few_tokens(
             return row.fewer(choice, references, prompt.text[0], 0)
 
         left = kept()
-        positions = torch.tensor([left.positions], device=tokens.device)
-        embeds = torch.randn(1, positions.shape[1], width, device=tokens.device, dtype=tokens.dtype)
-        return lambda: (kept(), model.reason(embeds, roles[positions], positions))
+        there = torch.tensor([left.layout[1]], device=tokens.device)
+        placement = lay_out_places([left.places], there)
+        embeds = torch.randn(*there.shape, width, device=tokens.device, dtype=tokens.dtype)
+        return lambda: (kept(), model.reason(embeds, there, placement))
 
     return {f"llm_{kind}_{name}": case(choice) for name, choice in FEW.items()}
 

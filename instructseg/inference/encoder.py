@@ -21,7 +21,7 @@ from instructseg.inference.instructions import (
     Instruction,
     States,
     lay_out,
-    lay_out_positions,
+    lay_out_places,
     stack_states,
     stack_text,
 )
@@ -158,9 +158,9 @@ class Encoder:
             tokens = torch.cat([row.tokens for row in rows])  # (sum of key-frame tokens, D)
             seen = [row.temporal for row in rows if row.temporal is not None]
             temporal = torch.cat(seen) if seen else None  # (sum of perceiver tokens, D)
-            positions = lay_out_positions([row.positions for row in rows], roles)
+            placement = lay_out_places([row.places for row in rows], roles)
             embeds = self.model.embed(input_ids, roles, tokens, temporal)
-            states = self.model.reason(embeds, roles, positions)
+            states = self.model.reason(embeds, roles, placement)
             for place in range(len(batch)):
                 # copies: views would keep the whole batch alive
                 text = states.text[place][states.text_mask[place]]

@@ -22,13 +22,14 @@ class SequenceRow:
         layout: token ids and roles, ``L`` each.
         tokens: ``float[P, D]``, of the key frame.
         temporal: ``float[R * K, D]``, those of the perceiver, references in order; ``None`` without one.
-        positions: ids of the positions, ``L``; ``None`` for 0 to ``L - 1``.
+        places: position ids and what each position stands for, ``L`` each, as of
+            :class:`~instructseg.model.language.Placement`; ``None`` where nothing is left out.
     """
 
     layout: tuple[list[int], list[int]]
     tokens: torch.Tensor
     temporal: torch.Tensor | None
-    positions: list[int] | None = None
+    places: tuple[list[int], list[float]] | None = None
 
     def fewer(self, choice: TokenChoice, references: int, text: torch.Tensor, seed: int) -> SequenceRow:
         """The sequence with the chosen visual tokens alone, each at its old position.
@@ -40,19 +41,15 @@ class SequenceRow:
             seed: of a random choice.
         """
         ids, roles = (torch.tensor(one) for one in self.layout)
-        kept = torch.ones(len(roles), dtype=torch.bool)
+        sizes = torch.ones(len(roles))  # 0 where a token is left out
         places, temporal = grid_places(len(self.tokens)).to(self.tokens.device), self.temporal
-        chosen, tokens = choice.condense(choice.rate, self.tokens, places, text, seed)
-        kept[roles == Role.IMAGE] = _marked(chosen, len(self.tokens))
+        chosen, tokens, counts = choice.condense(choice.rate, self.tokens, places, text, seed)
+        sizes[roles == Role.IMAGE] = torch.zeros(len(self.tokens)).index_copy(0, chosen, counts)
         if temporal is not None:
             times = torch.linspace(0, 1, references).repeat_interleave(len(temporal) // references)
             places = times[:, None].to(temporal.device)
-            chosen, temporal = choice.condense(choice.perceiver, temporal, places, text, seed)
-            kept[roles == Role.TEMPORAL] = _marked(chosen, len(places))
-        layout = ids[kept].tolist(), roles[kept].tolist()
-        return SequenceRow(layout, tokens, temporal, kept.nonzero().flatten().tolist())
-
-
-def _marked(chosen: torch.Tensor, count: int) -> torch.Tensor:
-    """``bool[count]``, true at the chosen places."""
-    return torch.zeros(count, dtype=torch.bool).index_fill(0, chosen, True)
+            chosen, temporal, counts = choice.condense(choice.perceiver, temporal, places, text, seed)
+            sizes[roles == Role.TEMPORAL] = torch.zeros(len(places)).index_copy(0, chosen, counts)
+        left = sizes > 0
+        layout = ids[left].tolist(), roles[left].tolist()
+        return SequenceRow(layout, tokens, temporal, (left.nonzero().flatten().tolist(), sizes[left].tolist()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from instructseg.model.instructseg import LanguageStates
+from instructseg.model.language import Placement
 from instructseg.processing import InstructSegProcessor
 from instructseg.processing.conversation import pad_sequences
 from instructseg.structures import Role, Task
@@ -110,14 +111,19 @@ def lay_out(
     return pad(input_ids, (0, missing)), pad(roles, (0, missing), value=int(Role.PAD))
 
 
-def lay_out_positions(rows: Sequence[list[int] | None], roles: torch.Tensor) -> torch.Tensor | None:
-    """Position ids of a batch, ``int64[B, L]`` beside its ``roles``; ``None`` where no row has its own."""
+def lay_out_places(
+    rows: Sequence[tuple[list[int], list[float]] | None], roles: torch.Tensor
+) -> Placement | None:
+    """Position ids and sizes of a batch beside its ``roles``, ``int64[B, L]``; ``None`` if no row has any."""
     known = [row for row in rows if row is not None]
     if not known:
         return None
     assert len(known) == len(rows)
-    positions = pad_sequences(known, 0)
-    return torch.nn.functional.pad(positions, (0, roles.shape[1] - positions.shape[1])).to(roles.device)
+    ids, sizes = torch.zeros(roles.shape, dtype=torch.int64), torch.ones(roles.shape)
+    for place, (numbers, counts) in enumerate(known):
+        ids[place, : len(numbers)] = torch.tensor(numbers)
+        sizes[place, : len(counts)] = torch.tensor(counts)
+    return Placement(ids.to(roles.device), sizes.to(roles.device))
 
 
 def stack_text(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,7 +24,7 @@ from transformers import initialization as init
 
 from instructseg.model import fusion
 from instructseg.model.configuration import InstructSegConfig
-from instructseg.model.language import KINDS, Sampling, merge_lora
+from instructseg.model.language import KINDS, Placement, Sampling, merge_lora
 from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
 from instructseg.model.parts import ModelParts, build_parts
@@ -184,7 +184,7 @@ class InstructSeg(StoredModel):
         self,
         embeds: torch.Tensor,
         roles: torch.Tensor,
-        positions: torch.Tensor | None = None,
+        placement: Placement | None = None,
         whole: bool = False,
     ) -> LanguageStates:
         """One pass of the language model; no token is generated.
@@ -192,13 +192,13 @@ class InstructSeg(StoredModel):
         Args:
             embeds: ``float[B, L, D]``.
             roles: ``int64[B, L]``.
-            positions: ``int64[B, L]``, position ids of sequences with tokens left out
-                (:mod:`instructseg.model.tokens`); ``None`` for 0 to ``L - 1``.
+            placement: of sequences with tokens left out (:mod:`instructseg.model.tokens`); ``None`` for whole
+                ones.
             whole: whether ``hidden`` is computed everywhere; without gradients, it is computed at mask tokens
                 and instruction alone otherwise.
         """
         read = None if whole else (roles == Role.MASK) | (roles == Role.REFER)
-        hidden = self.language.hidden_states(embeds, roles != Role.PAD, read, positions)
+        hidden = self.language.hidden_states(embeds, roles != Role.PAD, read, placement)
         mask_tokens, _ = fusion.take(hidden, roles, Role.MASK)
         text, text_mask = fusion.take(hidden, roles, Role.REFER)
         return LanguageStates(hidden, mask_tokens, text, text_mask)

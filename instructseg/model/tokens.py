@@ -2,8 +2,8 @@
 
 Greedy k-center (Gonzalez 1985), as EVTP-IVS (arXiv 2508.11886) has it for instructed segmentation: each step
 takes the token that is farthest from those taken, by features and by place. Each token left out is merged into
-the nearest taken one (after ToMe, arXiv 2210.09461). Tokens keep their order, and their positions in the
-sequence.
+the nearest taken one, which attention then reads as so many copies (ToMe, arXiv 2210.09461). Tokens keep their
+order, and their positions in the sequence.
 
 Letters: ``N`` tokens, ``M`` kept ones, ``D`` channels, ``S`` coordinates of a place, ``T`` tokens of the
 instruction.
@@ -67,7 +67,7 @@ class TokenChoice:
 
     def condense(
         self, rate: float, features: torch.Tensor, places: torch.Tensor, text: torch.Tensor, seed: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Kept tokens, ``M = ceil(rate * N)``.
 
         Args:
@@ -78,12 +78,12 @@ class TokenChoice:
             seed: of a random choice.
 
         Returns:
-            Their numbers, rising, ``int64[M]`` on the CPU, and what the language model reads in their
-            places, ``float[M, D]``.
+            Their numbers, rising, ``int64[M]`` on the CPU; what the language model reads in their places,
+            ``float[M, D]``; and how many tokens each stands for, ``float32[M]`` on the CPU.
         """
         count = math.ceil(rate * len(features))
         if count == len(features):
-            return torch.arange(count), features
+            return torch.arange(count), features, torch.ones(count)
         apart = distances(features, places)
         if self.method == "uniform":
             kept = uniform(len(features), count)
@@ -95,7 +95,10 @@ class TokenChoice:
                 weights = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * relevance(features, text)
             kept = coverage(apart, weights, count)
         there = kept.to(features.device)
-        return kept, merged(features, apart, there) if self.merge else features[there]
+        if not self.merge:
+            return kept, features[there], torch.ones(count)
+        read, sizes = merged(features, apart, there)
+        return kept, read, sizes.cpu()
 
 
 ALL_TOKENS = TokenChoice()
@@ -148,19 +151,25 @@ def distances(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return shown / shown.amax().clamp(min=torch.finfo(torch.float32).tiny) + SPATIAL * apart
 
 
-def merged(features: torch.Tensor, distance: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """The mean of each kept token and of those that are nearest to it, ``float[M, D]``.
+def merged(
+    features: torch.Tensor, distance: torch.Tensor, kept: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of each kept token and of those that are nearest to it, ``float[M, D]``, and their numbers.
 
     Args:
         features: ``float[N, D]``.
         distance: ``float[N, N]``.
         kept: ``int64[M]``, different ones.
+
+    Returns:
+        The means, and ``float32[M]``, how many tokens they are of.
     """
     nearest = distance[:, kept].argmin(1)  # (N,) place among the kept
     nearest[kept] = torch.arange(len(kept), device=kept.device)  # a token's copy must not draw it away
     sums = features.new_zeros(len(kept), features.shape[1], dtype=torch.float32)
     sums.index_add_(0, nearest, features.float())
-    return (sums / nearest.bincount(minlength=len(kept))[:, None]).to(features.dtype)
+    sizes = nearest.bincount(minlength=len(kept)).float()
+    return (sums / sizes[:, None]).to(features.dtype), sizes
 
 
 def relevance(features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -43,30 +43,25 @@ def plain(
     shown = tokens(key)
     temporal = torch.cat([model.perceive(tokens(one), words, mask) for one in seen or [key]])
     embeds = model.embed(input_ids, roles, shown, temporal)[0]
-    kept: list[int] = []
-    numbers, shown = choice.condense(choice.rate, shown[0], grid_places(64), words[0], 0)
-    of_key = numbers.tolist()
-    times = torch.tensor([[t / max(1, len(temporal) - 1)] for t in range(len(temporal)) for _ in range(8)])
-    numbers, perceived = choice.condense(choice.perceiver, temporal.flatten(0, 1), times, words[0], 0)
-    of_seen = numbers.tolist()
-    embeds[roles[0] == Role.IMAGE] = embeds[roles[0] == Role.IMAGE].index_copy(0, torch.tensor(of_key), shown)
-    places = roles[0] == Role.TEMPORAL
-    embeds[places] = embeds[places].index_copy(0, torch.tensor(of_seen), perceived)
-    image, seen_so_far = iter(range(10**6)), iter(range(10**6))
-    for position, role in enumerate(roles[0].tolist()):
-        if (
-            (role == Role.IMAGE and next(image) not in of_key)
-            or (role == Role.TEMPORAL and next(seen_so_far) not in of_seen)
-        ):  # fmt: skip
-            continue
-        kept.append(position)
-    assert len(of_key) == math.ceil(64 * choice.rate)
-    assert len(of_seen) == math.ceil(8 * len(temporal) * choice.perceiver)
-    assert len(kept) == len(roles[0]) - 64 - 8 * len(temporal) + len(of_key) + len(of_seen)
+    sizes, places = (
+        torch.ones(len(roles[0])),
+        torch.tensor([[t / max(1, len(temporal) - 1)] for t in range(len(temporal)) for _ in range(8)]),
+    )
+    for role, rate, values, where in (
+        (Role.IMAGE, choice.rate, shown[0], grid_places(64)),
+        (Role.TEMPORAL, choice.perceiver, temporal.flatten(0, 1), places),
+    ):
+        numbers, read, counts = choice.condense(rate, values, where, words[0], 0)
+        assert len(numbers) == math.ceil(len(values) * rate)
+        assert counts.sum() == len(values)
+        first = roles[0].tolist().index(role)  # they stand side by side
+        sizes[first : first + len(values)] = 0
+        sizes[first + numbers] = counts
+        embeds[first + numbers] = read
+    kept = [position for position, size in enumerate(sizes.tolist()) if size]
+    bias = torch.full((len(kept), len(kept)), -torch.inf).triu(1) + sizes[kept].log()
     hidden = model.language.model(
-        inputs_embeds=embeds[kept][None],
-        attention_mask=torch.ones(1, len(kept), dtype=torch.long),
-        position_ids=torch.tensor([kept]),
+        inputs_embeds=embeds[kept][None], attention_mask=bias[None, None], position_ids=torch.tensor([kept])
     ).last_hidden_state[0]
     left = roles[0][kept]
     return States(hidden[left == Role.MASK], hidden[left == Role.REFER])

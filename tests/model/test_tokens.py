@@ -75,14 +75,16 @@ def test_a_merged_token_is_the_mean_of_those_nearest_to_it(dtype: torch.dtype) -
         own = token if token in groups else min(groups, key=lambda place: float(apart[token, place]))
         groups[own].append(token)
     expected = torch.stack([features[group].float().mean(0) for group in groups.values()]).to(dtype)
-    found = merged(features, apart, kept)
+    found, sizes = merged(features, apart, kept)
     assert found.dtype == dtype
+    assert sizes.tolist() == [len(group) for group in groups.values()]
     torch.testing.assert_close(found, expected)
 
 
 def test_nothing_is_merged_where_all_are_kept() -> None:
     features = torch.randn(9, 4)
-    kept, read = TokenChoice(merge=True).condense(1.0, features, grid_places(9), torch.randn(1, 4), 0)
+    kept, read, sizes = TokenChoice().condense(1.0, features, grid_places(9), torch.randn(1, 4), 0)
+    assert sizes.tolist() == [1] * 9
     assert kept.tolist() == list(range(9))
     assert torch.equal(read, features)
 
@@ -131,10 +133,13 @@ def test_random_takes_every_token_as_often() -> None:
 def test_a_rate_is_rounded_up(method: str, rate: float) -> None:
     torch.manual_seed(0)
     features, text = torch.randn(64, 4), torch.randn(2, 4)
-    found, plain = TokenChoice(method=method, merge=False).condense(rate, features, grid_places(64), text, 0)  # type: ignore[arg-type]
+    found, plain, sizes = TokenChoice(method=method, merge=False).condense(
+        rate, features, grid_places(64), text, 0
+    )  # type: ignore[arg-type]
     assert len(found) == math.ceil(rate * 64)
     assert found.tolist() == sorted(set(found.tolist()))
     assert torch.equal(plain, features[found])
+    assert sizes.tolist() == [1] * len(found)
 
 
 def test_places_are_rows_and_columns_of_a_square() -> None:

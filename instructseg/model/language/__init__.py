@@ -2,7 +2,7 @@
 
 from instructseg.model.language.bert import BertLanguageModel
 from instructseg.model.language.causal import rotate
-from instructseg.model.language.language_model import ChatFormat, LanguageModel, Sampling
+from instructseg.model.language.language_model import ChatFormat, LanguageModel, Placement, Sampling
 from instructseg.model.language.lora import LORA_RELEASED, add_lora, merge_lora
 from instructseg.model.language.phi import PhiLanguageModel
 from instructseg.model.language.qwen3 import Qwen3LanguageModel
@@ -21,6 +21,7 @@ __all__ = [
     "ChatFormat",
     "LanguageModel",
     "PhiLanguageModel",
+    "Placement",
     "Qwen3LanguageModel",
     "Sampling",
     "add_lora",

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertPreTrainedModel
 
 from instructseg.model.language.causal import gather_positions
-from instructseg.model.language.language_model import ChatFormat, LanguageModel, wanted_positions
+from instructseg.model.language.language_model import ChatFormat, LanguageModel, Placement, wanted_positions
 
 CHAT = ChatFormat(human="[CLS] {}", system="{} ", reply=" {} ", end="[SEP]")
 """One sequence between BERT's own special tokens, without turns."""
@@ -50,20 +50,24 @@ class BertLanguageModel(LanguageModel, BertPreTrainedModel):
         embeds: torch.Tensor,
         attention_mask: torch.Tensor,
         read: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
+        placement: Placement | None = None,
     ) -> torch.Tensor:
         """As of :class:`LanguageModel`."""
         plain = self.model.config._attn_implementation == "sdpa" and self.model._compiled_call_impl is None
+        ids, mask, seen = None, attention_mask, attention_mask[:, None, None, :]  # seen: (B, 1, 1, L)
+        if placement is not None:
+            ids, seen = placement.ids, placement.seen(seen, embeds.dtype)
+            mask = seen.expand(-1, -1, embeds.shape[1], -1)
         if read is None or torch.is_grad_enabled() or not plain:
-            states = self.model(inputs_embeds=embeds, attention_mask=attention_mask, position_ids=positions)
+            states = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=ids)
             return cast(torch.Tensor, states.last_hidden_state)
-        seen = None if bool(attention_mask.all()) else attention_mask[:, None, None, :]  # (B, 1, 1, L)
-        hidden = self.model.embeddings(inputs_embeds=embeds, position_ids=positions)
+        every = placement is None and bool(attention_mask.all())
+        hidden = self.model.embeddings(inputs_embeds=embeds, position_ids=ids)
         *layers, last = self.model.encoder.layer
         for layer in layers:
-            hidden = layer(hidden, seen)
+            hidden = layer(hidden, None if every else seen)
         index = wanted_positions(read)
-        states = _last_block(last, hidden, index, seen)
+        states = _last_block(last, hidden, index, None if every else seen)
         return embeds.new_zeros(embeds.shape).scatter(1, index.unsqueeze(-1).expand_as(states), states)
 
 
@@ -76,7 +80,8 @@ def _last_block(
         block: a ``BertLayer``.
         hidden: ``float[B, L, D]``, its input.
         index: ``int64[B, N]``, the positions.
-        seen: ``bool[B, 1, 1, L]``, false on padding; ``None`` where there is none.
+        seen: ``bool[B, 1, 1, L]``, false on padding, or ``float`` to be added to attention scores; ``None``
+            where all read all alike.
 
     Returns:
         ``float[B, N, D]``.

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.models.phi.modeling_phi import rotate_half
 
-from instructseg.model.language.language_model import LanguageModel, Sampling, wanted_positions
+from instructseg.model.language.language_model import LanguageModel, Placement, Sampling, wanted_positions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,27 +44,33 @@ class CausalLanguageModel(LanguageModel):
         embeds: torch.Tensor,
         attention_mask: torch.Tensor,
         read: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
+        placement: Placement | None = None,
     ) -> torch.Tensor:
         """As of :class:`LanguageModel`."""
         if read is None or not self._may_skip(attention_mask):
-            states = self.model(
-                inputs_embeds=embeds, attention_mask=attention_mask, position_ids=positions, use_cache=False
-            )
+            ids, mask = None, attention_mask
+            if placement is not None:
+                places = torch.arange(embeds.shape[1], device=embeds.device)[None]
+                earlier = earlier_positions(places, embeds.shape[1]) & attention_mask[:, None, None, :]
+                ids, mask = placement.ids, placement.seen(earlier, embeds.dtype)
+            states = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=ids, use_cache=False)
             return cast(torch.Tensor, states.last_hidden_state)
         length = int(read.any(0).nonzero().max()) + 1
-        if positions is None:
-            positions = torch.arange(length, device=embeds.device)[None]
-        states, index = self._read(embeds[:, :length], read[:, :length], positions[:, :length])
+        if placement is not None:
+            placement = Placement(placement.ids[:, :length], placement.sizes[:, :length])
+        states, index = self._read(embeds[:, :length], read[:, :length], placement)
         return embeds.new_zeros(embeds.shape).scatter(1, index, states)
 
-    def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    def last_block(
+        self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary, seen: torch.Tensor
+    ) -> torch.Tensor:
         """The last block in inference, at some positions alone; keys and values are those of all.
 
         Args:
             hidden: ``float[B, L, D]``, its input.
             index: ``int64[B, N]``, the positions.
-            rotary: of all positions of each row, or of all rows.
+            rotary: of all positions.
+            seen: what the positions read, ``bool[B, 1, N, L]``, or ``float`` to be added to attention scores.
 
         Returns:
             ``float[B, N, D]``.
@@ -86,21 +92,24 @@ class CausalLanguageModel(LanguageModel):
         return bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all())
 
     def _read(
-        self, embeds: torch.Tensor, read: torch.Tensor, positions: torch.Tensor
+        self, embeds: torch.Tensor, read: torch.Tensor, placement: Placement | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """States of the requested positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``.
-
-        ``positions`` are ids, ``int64[B or 1, L]``.
-        """
-        model = self.model
+        """States of the requested positions, ``float[B, N, D]``, and their places, ``int64[B, N, D]``."""
+        model, mask, length = self.model, None, embeds.shape[1]
+        places = positions = torch.arange(length, device=embeds.device)[None]
+        index = wanted_positions(read)
+        seen = earlier_positions(index, length)
+        if placement is not None:
+            positions = placement.ids
+            mask = placement.seen(earlier_positions(places, length), embeds.dtype)
+            seen = placement.seen(seen, embeds.dtype)
         rotary = model.rotary_emb(embeds, position_ids=positions)
         hidden = embeds
         for layer in model.layers[:-1]:
             hidden = layer(
-                hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary, use_cache=False
+                hidden, attention_mask=mask, position_ids=positions, position_embeddings=rotary, use_cache=False
             )
-        index = wanted_positions(read)
-        states = getattr(model, self.final_norm)(self.last_block(hidden, index, rotary))
+        states = getattr(model, self.final_norm)(self.last_block(hidden, index, rotary, seen))
         return states, index.unsqueeze(-1).expand_as(states)
 
     def continue_text(

@@ -56,6 +56,29 @@ class ChatFormat:
         return self.reply.replace("{}", reply) + self.end
 
 
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Positions of sequences of which tokens were left out, and what those that are left stand for.
+
+    Attributes:
+        ids: ``int64[B, L]``, position ids, rising along a row.
+        sizes: ``float32[B, L]``, tokens that each stands for, at least 1: attention reads it as so many copies
+            (proportional attention of ToMe, arXiv 2210.09461).
+    """
+
+    ids: torch.Tensor
+    sizes: torch.Tensor
+
+    def seen(self, earlier: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """The mask that is added to attention scores, ``float[B, 1, N, L]``.
+
+        Args:
+            earlier: ``bool[B, 1, N, L]``, true where a position (N) reads another (L); axes may be 1.
+            dtype: of the scores.
+        """
+        return torch.where(earlier, self.sizes.log()[:, None, None, :], -torch.inf).to(dtype)
+
+
 class LanguageModel(nn.Module):
     """Reads embeddings of text, image tokens, perceiver tokens and mask tokens in one sequence.
 
@@ -101,7 +124,7 @@ class LanguageModel(nn.Module):
         embeds: torch.Tensor,
         attention_mask: torch.Tensor,
         read: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
+        placement: Placement | None = None,
     ) -> torch.Tensor:
         """Last hidden states.
 
@@ -110,7 +133,7 @@ class LanguageModel(nn.Module):
             attention_mask: ``bool[B, L]``, false on padding.
             read: ``bool[B, L]``, the requested positions, at least one; ``None`` for all. Their states are
                 the same (without gradients); computation for other positions alone is skipped.
-            positions: ``int64[B, L]``, position ids, rising along a row; ``None`` for 0 to ``L - 1``.
+            placement: of sequences with tokens left out; ``None`` for whole ones.
 
         Returns:
             ``float[B, L, D]``; undefined at positions that were not requested.

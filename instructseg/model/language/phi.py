@@ -10,7 +10,6 @@ from transformers import PhiConfig, PhiForCausalLM
 from instructseg.model.language.causal import (
     CausalLanguageModel,
     Rotary,
-    earlier_positions,
     gather_positions,
     rotary_at,
     rotate,
@@ -40,7 +39,9 @@ class PhiLanguageModel(CausalLanguageModel, PhiForCausalLM):
         config = self.model.config
         return bool(config.num_key_value_heads == config.num_attention_heads)
 
-    def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    def last_block(
+        self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary, seen: torch.Tensor
+    ) -> torch.Tensor:
         """As of :class:`CausalLanguageModel`; attention and feed-forward run in parallel."""
         block = self.model.layers[-1]
         attention = block.self_attn
@@ -55,7 +56,6 @@ class PhiLanguageModel(CausalLanguageModel, PhiForCausalLM):
         if attention.qk_layernorm:
             q, k = attention.q_layernorm(q), attention.k_layernorm(k)
         q, k = rotate(q, *rotary_at(rotary, index)), rotate(k, *rotary)
-        earlier = earlier_positions(index, hidden.shape[1])
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier, scale=attention.scaling)
-        attended = attention.dense(seen.transpose(1, 2).flatten(2))
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=attention.scaling)
+        attended = attention.dense(found.transpose(1, 2).flatten(2))
         return attended + block.mlp(asking) + gather_positions(hidden, index)

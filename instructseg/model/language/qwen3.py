@@ -11,7 +11,6 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from instructseg.model.language.causal import (
     CausalLanguageModel,
     Rotary,
-    earlier_positions,
     gather_positions,
     rotary_at,
     rotate,
@@ -49,7 +48,9 @@ class Qwen3LanguageModel(CausalLanguageModel, Qwen3ForCausalLM):
         """As of :class:`CausalLanguageModel`; no layer may attend to a sliding window alone."""
         return set(self.model.config.layer_types) == {"full_attention"}
 
-    def last_block(self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    def last_block(
+        self, hidden: torch.Tensor, index: torch.Tensor, rotary: Rotary, seen: torch.Tensor
+    ) -> torch.Tensor:
         """As of :class:`CausalLanguageModel`; several heads of queries share one of keys and values."""
         block = self.model.layers[-1]
         attention = block.self_attn
@@ -63,7 +64,6 @@ class Qwen3LanguageModel(CausalLanguageModel, Qwen3ForCausalLM):
         v = heads(attention.v_proj(normed)).transpose(1, 2)
         q, k = rotate(q, *rotary_at(rotary, index)), rotate(k, *rotary)
         k, v = (shared.repeat_interleave(attention.num_key_value_groups, dim=1) for shared in (k, v))
-        earlier = earlier_positions(index, hidden.shape[1])
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier, scale=attention.scaling)
-        states = gather_positions(hidden, index) + attention.o_proj(seen.transpose(1, 2).flatten(2))
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=attention.scaling)
+        states = gather_positions(hidden, index) + attention.o_proj(found.transpose(1, 2).flatten(2))
         return states + block.mlp(block.post_attention_layernorm(states))

@@ -11,7 +11,7 @@ from transformers import BertModel, PhiForCausalLM, Qwen3ForCausalLM
 
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
-from instructseg.model.language import KINDS, LanguageModel
+from instructseg.model.language import KINDS, LanguageModel, Placement
 from instructseg.model.quantized import quantize_model
 from instructseg.pretrained import from_pretrained
 from instructseg.structures import Role
@@ -93,19 +93,43 @@ def test_tokens_keep_their_positions_where_others_are_left_out(kind: str) -> Non
     torch.manual_seed(1)
     embeds, mask = torch.randn(2, 6, 32), torch.ones(2, 6, dtype=torch.bool)
     mask[1, 4:] = False
-    positions = torch.tensor([[0, 3, 4, 9, 12, 13], [1, 2, 7, 8, 0, 0]])
-    expected = base(inputs_embeds=embeds, attention_mask=mask.long(), position_ids=positions).last_hidden_state
-    torch.testing.assert_close(
-        language.hidden_states(embeds, mask, positions=positions)[mask], expected[mask], **CLOSE
-    )
+    ids, ones = torch.tensor([[0, 3, 4, 9, 12, 13], [1, 2, 7, 8, 0, 0]]), torch.ones(2, 6)
+    placement = Placement(ids, ones)
+    expected = base(inputs_embeds=embeds, attention_mask=mask.long(), position_ids=ids).last_hidden_state
+    whole = language.hidden_states(embeds, mask, placement=placement)
+    torch.testing.assert_close(whole[mask], expected[mask], **CLOSE)
     read = torch.zeros(2, 6, dtype=torch.bool)
     read[0, [2, 5]] = read[1, [1, 3]] = True
-    found = language.hidden_states(embeds, mask, read, positions)
+    found = language.hidden_states(embeds, mask, read, placement)
     torch.testing.assert_close(found[read], expected[read], **CLOSE)
     moved = language.hidden_states(embeds, mask, read)
     assert (found - moved)[read].abs().max() > 5e-5
-    plain = torch.arange(6).expand(2, 6)
-    assert torch.equal(language.hidden_states(embeds, mask, read, plain)[read], moved[read])
+    plain = Placement(torch.arange(6).expand(2, 6), ones)
+    torch.testing.assert_close(language.hidden_states(embeds, mask, read, plain)[read], moved[read], **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_merged_token_is_read_as_so_many_copies(kind: str) -> None:
+    """Against the copies themselves; of a decoder, one layer, in which copies are not apart yet."""
+    language = tiny_model(text_config={**TEXT[kind], "num_hidden_layers": 2 if kind == "bert" else 1}).language
+    torch.manual_seed(1)
+    embeds, sizes = torch.randn(1, 5, 32), torch.tensor([[1.0, 3.0, 1.0, 2.0, 1.0]])
+    ids = torch.tensor([[0, 2, 5, 6, 9]])
+    copies = sizes[0].long()
+    many = language.hidden_states(
+        embeds.repeat_interleave(copies, 1),
+        torch.ones(1, 8, dtype=torch.bool),
+        placement=Placement(ids.repeat_interleave(copies, 1), torch.ones(1, 8)),
+    )[:, copies.cumsum(0) - 1]  # the last copy of each has read the others
+    mask, read = torch.ones(1, 5, dtype=torch.bool), torch.tensor([[False, True, False, False, True]])
+    few = language.hidden_states(embeds, mask, placement=Placement(ids, sizes))
+    torch.testing.assert_close(few, many, **CLOSE)
+    found = language.hidden_states(embeds, mask, read, Placement(ids, sizes))
+    torch.testing.assert_close(found[read], many[read], **CLOSE)
+    assert (
+        language.hidden_states(embeds, mask, placement=Placement(ids, torch.ones(1, 5))) - many
+    ).abs().max() > 5e-5
 
 
 @torch.no_grad()
