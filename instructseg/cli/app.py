@@ -168,10 +168,13 @@ def ask_command(
 
     instructseg ask drawing.png "how many circles are there?" "what colour is the star?" --model nano
     """
-    (source,) = parse_words([image], questions or ["?"]).sources
+    asked = parse_words([image, *(questions or ["?"])], sure=job.yes)
+    source, *others = asked.sources
+    if others:
+        raise ValueError(f"questions are about one image: {others[0]} is another one")
     if source == "-" and not questions:
         raise ValueError("standard input is the image: give the questions after it")
-    ask(source, questions or typed(), job)
+    ask(source, asked.prompts if questions else typed(), job)
 
 
 @app.command("demo")

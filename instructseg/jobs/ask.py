@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from instructseg.jobs.checks import check_text
-from instructseg.jobs.inputs import Source, content, find_images
+from instructseg.jobs.inputs import Source, find_images, reading
 from instructseg.jobs.job import Job, check_options
 from instructseg.jobs.run_summary import Summary, show
 from instructseg.jobs.systems import open_system
@@ -39,8 +39,12 @@ def ask(source: Source, questions: Iterable[str], job: Job) -> None:
     from instructseg.loading import load
 
     check_options(job)
-    (item,) = find_images([source]).items
-    frame = load_image(content(item), job.max_pixels)
+    found = find_images([source])  # holds what was downloaded, too
+    if len(found.items) != 1:
+        raise ValueError(f"{source} holds {len(found.items)} images: questions are about one")
+    (item,) = found.items
+    with reading(item) as given:
+        frame = load_image(given, job.max_pixels)
     predictor = open_system(load, job, (), None)
     if not isinstance(predictor, TextPredictor) or Task.VQA not in predictor.text_tasks:
         raise ValueError(

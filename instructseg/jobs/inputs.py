@@ -8,7 +8,8 @@ import time
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,6 +113,21 @@ def content(item: Item) -> Path | bytes:
     if is_address(item.source) and not item.path.exists():
         return store(item.source, item.path.parent)
     return item.path
+
+
+@contextmanager
+def reading(item: Item) -> Iterator[Path | bytes]:
+    """:func:`content`, to be read in the block: errors name the item as its user does, not a temporary file.
+
+    Raises:
+        ValueError: as :func:`content` and the block.
+    """
+    try:
+        yield content(item)
+    except ValueError as error:
+        if not item.source or str(item.path) not in str(error):
+            raise
+        raise ValueError(str(error).replace(str(item.path), str(item))) from error
 
 
 def _taken(

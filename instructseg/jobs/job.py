@@ -292,7 +292,12 @@ class Job:
         metavar="FILE",
     )
     yes: bool = _option(
-        False, "Take prompts of one word each as they are.", "--yes", "-y", affects_results=False
+        False,
+        "Take prompts of one word each as they are.",
+        "--yes",
+        "-y",
+        commands=_LOADING,
+        affects_results=False,
     )
 
     def request(self) -> dict[str, Any]:

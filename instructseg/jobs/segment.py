@@ -14,7 +14,7 @@ import typer
 
 from instructseg.jobs import checks
 from instructseg.jobs.faults import described
-from instructseg.jobs.inputs import content, find_videos
+from instructseg.jobs.inputs import find_videos, reading
 from instructseg.jobs.job import Job, checked
 from instructseg.jobs.run_summary import Summary
 from instructseg.jobs.systems import Systems, open_system, questions, video_system
@@ -73,9 +73,8 @@ def segment_images(
         places = [plan_paths(item.name, job.output, job.formats, video=False) for item in inputs.items]
     with _open_results(job, inputs, places, prompts) as results:
         if not inputs.batch:
-            load_image(
-                content(inputs.items[0]), job.max_pixels
-            )  # an unreadable one fails before the model loads
+            with reading(inputs.items[0]) as source:
+                load_image(source, job.max_pixels)  # an unreadable one fails before the model loads
         yield from _segment_images(results, prompts, job, systems, inputs.batch)
         _gather(results, systems)
 
@@ -94,9 +93,8 @@ def _segment_images(
     with progress(results.todo, len(results.todo), "images", label) as steps:
         for step in steps:
             summary = Summary(str(step.item), [str(path) for path in step.places.paths], several=batch)
-            with _alone(summary, batch, reading=True):
+            with _alone(summary, batch, opening=True), reading(step.item) as source:
                 checks.check_text("input", [str(step.item)])
-                source = content(step.item)
                 frame = load_image(source, job.max_pixels)
                 if isinstance(source, Path) and (count := frames_in(source)) > 1:
                     summary.notes.append(
@@ -148,7 +146,7 @@ def segment_videos(
             summary = Summary(str(step.item), [str(path) for path in step.places.paths])
             summary.several = inputs.batch
             video = known[step.item.name]
-            with _alone(summary, inputs.batch, reading=True):
+            with _alone(summary, inputs.batch, opening=True):
                 checks.check_text("input", [str(step.item)])
                 if isinstance(video, Exception):
                     raise video
@@ -163,8 +161,10 @@ def segment_videos(
 def _opened(item: Item, job: Job, batch: bool) -> VideoSource | Exception:
     """A video, or of several the error in opening it."""
     try:
-        source = content(item) if item.camera is None else item.camera
-        return open_video(source, job.fps, job.max_pixels)
+        if item.camera is not None:
+            return open_video(item.camera, job.fps, job.max_pixels)
+        with reading(item) as source:
+            return open_video(source, job.fps, job.max_pixels)
     except Exception as error:  # any error of a reader concerns that file alone
         if not batch:
             raise
@@ -260,18 +260,18 @@ def _segment_image(
 
 def _size(item: Item) -> tuple[int, int]:
     """Height and width of an image by its header."""
-    source = content(item)
-    return image_size(io.BytesIO(source) if isinstance(source, bytes) else source)
+    with reading(item) as source:
+        return image_size(io.BytesIO(source) if isinstance(source, bytes) else source)
 
 
 @contextmanager
-def _alone(summary: Summary, batch: bool, reading: bool = False) -> Iterator[None]:
+def _alone(summary: Summary, batch: bool, opening: bool = False) -> Iterator[None]:
     """Of several inputs, reports a failure in the summary; errors that affect all inputs end the run."""
     try:
         yield
     except Exception as error:  # any error of a reader concerns that file alone
         of_the_disk = isinstance(error, OSError) and error.errno in _OF_THE_DISK
-        named = reading or Path(summary.source).name in str(error)
+        named = opening or Path(summary.source).name in str(error)
         of_the_request = isinstance(error, ValueError) and not named
         if not batch or of_the_disk or of_the_request or isinstance(error, ImportError):
             raise

@@ -108,6 +108,7 @@ def read_classes(given: str | None, *others: object) -> list[str]:
         others: prompts of other kinds, which exclude classes.
 
     Raises:
+        FileNotFoundError: a name is that of a text file or a table, and there is none.
         ValueError: there is no name, other prompts are given, or the file is wrong.
     """
     if given is None:
@@ -120,6 +121,8 @@ def read_classes(given: str | None, *others: object) -> list[str]:
         if isinstance(lines, dict):
             raise ValueError(f"{given} names inputs: a file of classes has a name per line")
         names = lines
+    elif Path(given).suffix.lower() in (".txt", *_TABLES):
+        raise FileNotFoundError(f"no such file of classes: {given}")
     found = list(dict.fromkeys(name.strip() for name in names if name.strip()))
     if not found:
         raise ValueError('--classes is empty: name some, as in "person, dog, the red car"')
@@ -140,6 +143,8 @@ def read_prompts(file: Path) -> list[str] | dict[Source, tuple[str, ...]]:
         raise FileNotFoundError(f"no such file of prompts: {file}")
     if file.suffix.lower() in _TABLES:
         return _table(file)
+    if _looks_like_file(file.name):
+        raise ValueError(f"{file} is no file of prompts: that is text with one prompt per line, or a table")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -202,6 +207,8 @@ def _is_input(word: str) -> bool:
     path = Path(word)
     if is_address(word) or word == "-":
         return True
+    if not word.strip():
+        return False  # an empty prompt; as a path, it would be this folder
     if exists(path):
         return not path.is_dir() or os.sep in word or holds(path, IMAGES + VIDEOS)
     return _looks_like_file(word) or (glob.has_magic(word) and bool(_matches(word)))
@@ -249,8 +256,10 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _check_prompt(prompt: str) -> None:
-    """Refuses a file among the prompts."""
+    """Refuses an empty prompt, and a file among the prompts."""
     path = Path(prompt)
+    if not prompt.strip():
+        raise ValueError('a prompt is empty: say what to look for, as in "the red circle"')
     if _looks_like_file(prompt) or (
         exists(path) and (path.is_file() or holds(path, IMAGES + VIDEOS + ARCHIVES))
     ):
@@ -269,5 +278,5 @@ def _check_sentence(prompts: Sequence[str]) -> None:
     if _BARE.intersection(words) or any(a in _ADJECTIVES and b not in _ADJECTIVES for a, b in pairs):
         raise ValueError(
             f'{len(words)} prompts of one word: put a sentence in quotes, as "{" ".join(prompts)}" '
-            "(to look for each word by itself, add --yes or write it after --prompt)"
+            "(to look for each word by itself, add --yes)"
         )

@@ -81,9 +81,10 @@ def load_image(source: ImageLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         with stored(source) as path:
             return load_image(path, max_pixels)
     if not isinstance(source, str | Path):
+        several = ": predict_many takes several" if isinstance(source, list | tuple) else ""
         raise TypeError(
             f"an image is a path, an address, bytes, an array, a tensor or a Pillow image, got "
-            f"{type(source).__name__}"
+            f"{type(source).__name__}{several}"
         )
     path = Path(source)
     if not path.exists():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,7 @@ class InstructSegProcessor:
         return text.replace(SEG_TOKEN, "").strip()
 
     def strange_words(self, texts: Sequence[str]) -> list[str]:
-        """Words that the weights do not know, each once.
+        """Words, and symbols such as emoji, that the weights do not know, each once.
 
         Those that were not met in training (``config.words``), where that is known; otherwise those that the
         tokenizer splits into pieces: unknown to a small model, but a large vocabulary splits many known ones.
@@ -171,7 +172,7 @@ class InstructSegProcessor:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None and backend.normalizer is not None:  # some words are replaced by others
             texts = [backend.normalizer.normalize_str(text) for text in texts]
-        words = dict.fromkeys(word for text in texts for word in re.findall(r"[^\W_]+", text.lower()))
+        words = dict.fromkeys(word for text in texts for word in _words_of(text.lower()))
         if self.config.words:
             return [word for word in words if word not in self.config.words and not word.isdigit()]
         split = self.tokenizer.tokenize
@@ -292,3 +293,10 @@ class InstructSegProcessor:
 def _where(sample: Sample) -> str:
     """The start of an error message about a sample."""
     return f"sample '{sample.name}': " if sample.name else ""
+
+
+def _words_of(text: str) -> Iterator[str]:
+    """Words of a text, without marks between them; symbols are words of their own."""
+    for found in re.finditer(r"[^\W_]+|[^\w\s]", text):
+        if len(found[0]) > 1 or found[0].isalnum() or unicodedata.category(found[0]) == "So":
+            yield found[0]

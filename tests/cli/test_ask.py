@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +84,26 @@ def test_weights_that_write_no_words_say_so_in_one_line(monkeypatch: pytest.Monk
 def test_what_is_refused() -> None:
     assert "no such image: none.png" in run("none.png", HOW_MANY, code=2).stderr
     assert "give the questions after it" in run("-", code=2).stderr
+
+
+def test_questions_are_about_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "folder/b.png", "folder/c.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(DRAWN_IMAGE, name)
+    assert "folder holds 2 images: questions are about one" in run("folder", HOW_MANY, code=2).stderr
+    assert "folder/b.png is another one" in run("a.png", "folder/b.png", HOW_MANY, code=2).stderr
+    assert "put a sentence in quotes" in run("a.png", *HOW_MANY.split(), code=2).stderr
+    assert run("a.png", "red", "circle", "--yes").stdout.count("score") == 2
+
+
+def test_the_image_may_come_from_standard_input_or_the_web(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path(DRAWN_IMAGE).read_bytes()
+    expected = run(str(DRAWN_IMAGE), HOW_MANY).stdout
+    given = CliRunner().invoke(app, ["ask", "-", HOW_MANY, "--model", "nano"], input=content)
+    assert given.exit_code == 0 and given.stdout == expected, given.output
+    monkeypatch.setattr("instructseg.media.incoming._download", lambda _, path: path.write_bytes(content))
+    assert run("https://x.org/shapes.png", HOW_MANY).stdout == expected
+    monkeypatch.setattr("instructseg.media.incoming._download", lambda _, path: path.write_bytes(b"%PDF-1.4"))
+    told = run("https://x.org/shapes.png", HOW_MANY, code=2).stderr
+    assert "error: https://x.org/shapes.png is a PDF document" in told

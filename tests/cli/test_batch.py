@@ -152,6 +152,8 @@ def test_standard_input_and_members_of_a_shard() -> None:
     content = Path("photo.png").read_bytes()
     result = CliRunner().invoke(app, ["image", "-", "the star", "-f", "rle"], input=content)
     assert result.exit_code == 0 and files() == ["stdin.json"], result.output
+    given = CliRunner().invoke(app, ["image", "-", "the star", "-o", "pdf"], input=b"%PDF-1.4")
+    assert "error: standard input" in given.stderr and "is a PDF document" in given.stderr
     with tarfile.open("shard.tar", "w") as archive:
         archive.add("photo.png", "set/01.png")
         archive.add("clip.mp4", "02.mp4")

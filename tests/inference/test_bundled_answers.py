@@ -115,6 +115,7 @@ def test_classes_of_an_image_and_a_video() -> None:
 def test_classes_exclude_other_prompts() -> None:
     assert "leave out other prompts" in run("--classes", "circle", "-p", "star", code=2)
     assert "--classes is empty" in run("--classes", " , ", code=2)
+    assert "no such file of classes: none.txt" in run("--classes", "none.txt", code=2)
     assert "name them with --classes" in run("the circle", "--arrange", "semantic", code=2)
     assert "unknown arrange 'panoptik' (did you mean panoptic?)" in run(
         "--classes", "circle", "--arrange", "panoptik", code=2

@@ -81,6 +81,11 @@ def test_what_is_no_image_at_all_is_refused_at_every_door(nano: Nano, frames: Fr
         VideoPredictor(*nano).predict(bad, "red")  # type: ignore[arg-type]
 
 
+def test_a_list_of_images_is_told_where_it_goes(nano: Nano, frames: Frames) -> None:
+    with pytest.raises(TypeError, match="got list: predict_many takes several"):
+        ImagePredictor(*nano).predict(frames(2), "red")  # type: ignore[arg-type]
+
+
 def test_bytes_files_and_tensors_are_images_at_every_door(nano: Nano, frames: Frames) -> None:
     (shown,) = frames(1)
     file = io.BytesIO()

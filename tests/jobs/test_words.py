@@ -40,6 +40,8 @@ def test_prompts_by_an_option_or_a_file() -> None:
     assert found == Request([Path("a.png"), Path("b.png")], ["b.png", "the"])
     Path("prompts.txt").write_text("\ufeffthe dog\n\n  a cat \n", encoding="utf-8")
     assert read_prompts(Path("prompts.txt")) == ["the dog", "a cat"]
+    with pytest.raises(ValueError, match=r"a\.png is no file of prompts"):
+        read_prompts(Path("a.png"))
     for raw, message in ((b"", "has no prompts"), (b"caf\xe9", "not encoded in UTF-8")):
         Path("prompts.txt").write_bytes(raw)
         with pytest.raises(ValueError, match=message):
@@ -65,6 +67,8 @@ def test_prompts_by_an_option_or_a_file() -> None:
         ("a.png|A|dog", "put a sentence in quotes"),
         ("s3://x/a.jpg|dog", "s3://x/a.jpg is no address of the web: download it first"),
         ("|dog", "an input is empty"),
+        ("a.png|", "a prompt is empty"),
+        ("a.png|dog| ", "a prompt is empty"),
         ("a.png|caf\udce9", r"'caf.udce9' is not encoded in UTF-8"),
         ("a\udce9.png|dog", "is not encoded in UTF-8"),
     ],
