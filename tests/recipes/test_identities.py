@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
+from instructseg.files import read_json
 from instructseg.prediction import Prediction
 from recipes.identities import (
     FRAMES,
@@ -19,6 +22,7 @@ from recipes.identities import (
     of_truth,
     region_boundary,
 )
+from tests.pages import ROOT
 
 HALF = 5
 
@@ -77,3 +81,23 @@ def test_hota_and_switches_of_a_swap(video: TrueVideo, swapped: Tracks) -> None:
     assert found["HOTA"] == pytest.approx(3**-0.5) and found["switches"] == 2
     missed = [[replace(one, id=1) for one in some[:1]] for some in swapped]
     assert judge.total([judge.score(video, missed)])["DetA"] == pytest.approx(0.5)
+
+
+def test_the_table_of_the_docs_is_that_of_the_figures() -> None:
+    rows = read_json(ROOT / "recipes" / "identities.json")["rows"]
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    lines = page[page.index("How well ids hold") :].splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("|---")) + 1
+    shown = [
+        [cell.strip() for cell in line.strip("|").split("|")[1:]]
+        for line in islice(lines, start, start + len(rows))
+    ]
+    for line, one in zip(shown, rows, strict=True):
+        interval = f"{one['low']:.2f} to {one['high']:.2f}"
+        figures = [f"{one['HOTA']:.3f}", interval, str(one["switches"]), f"{one['J&F']:.3f}"]
+        assert line == [re.sub(r"\b0\.", ".", value) for value in figures], one["row"]
+    assert [one["row"].split(":")[0] for one in rows[::3]] == [
+        *(f"nano, {kind}" for kind in KINDS),
+        "mini, filmed",
+    ]
+    assert not lines[start + len(rows)]
