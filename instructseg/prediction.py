@@ -198,6 +198,12 @@ class FrameResult:
     time: float | None = None
     keys: Mapping[int, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        height, width = self.frame.shape[:2]
+        time = "" if self.time is None else f" at {self.time:.3f} s"
+        told = [f"'{one.label}' " + (f"#{one.id}" if one.found else "not found") for one in self.predictions]
+        return f"<FrameResult {self.index}{time}: {', '.join(told) or 'nothing asked'}, in {height}x{width}>"
+
     def of(self, instruction_id: int) -> list[Prediction]:
         """Predictions of an instruction, by its place in the call or its id in a session; may be empty."""
         return [one for one in self.predictions if one.instruction_id == instruction_id]

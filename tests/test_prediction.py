@@ -33,6 +33,10 @@ def test_the_summary_is_one_readable_line() -> None:
     assert repr(prediction()) == expected
     assert repr(NOTHING) == "<Prediction 'the dog': not found, presence 0.02, in 20x30>"
     assert "'dog'" in repr(prediction(label="dog"))
+    shown = FrameResult(3, IMAGE, [prediction(), prediction(2), NOTHING], 0.125)
+    told = "'the red square' #1, 'the red square' #2, 'the dog' not found"
+    assert repr(shown) == f"<FrameResult 3 at 0.125 s: {told}, in 20x30>"
+    assert repr(FrameResult(0, IMAGE, [])) == "<FrameResult 0: nothing asked, in 20x30>"
 
 
 def test_box_and_area_are_those_of_pycocotools() -> None:
