@@ -25,7 +25,7 @@ from instructseg.jobs.inputs import find_all, find_images, find_videos
 from instructseg.jobs.job import IMAGE, VIDEO, Job
 from instructseg.jobs.run_summary import show, show_all
 from instructseg.jobs.segment import segment_images, segment_video, segment_videos
-from instructseg.jobs.words import parse_words, read_classes
+from instructseg.jobs.words import parse_words, read_classes, settle_prompts
 from instructseg.version import __version__
 
 
@@ -110,7 +110,7 @@ def image_command(job: Job, words: ImageWords = None, prompt: PromptOption = Non
     classes = read_classes(job.classes, prompt, job.prompts)
     asked = parse_words(words or (), classes or prompt or (), job.prompts, job.yes)
     found = find_images(asked.sources, job.recursive, asked.own)
-    show_all(segment_images(found, asked.prompts, job), job.json, "images")
+    show_all(segment_images(found, settle_prompts(asked, found), job), job.json, "images")
 
 
 @app.command("video")
@@ -123,7 +123,7 @@ def video_command(job: Job, words: VideoWords = None, prompt: PromptOption = Non
     classes = read_classes(job.classes, prompt, job.prompts)
     asked = parse_words(words or (), classes or prompt or (), job.prompts, job.yes)
     found = find_videos(asked.sources, job.recursive, asked.own)
-    show_all(segment_videos(found, asked.prompts, job), job.json, "videos")
+    show_all(segment_videos(found, settle_prompts(asked, found), job), job.json, "videos")
 
 
 @app.command("batch")
@@ -146,11 +146,8 @@ def batch_command(
         if isinstance(source, str):
             raise ValueError(f"{source}: a batch reads files that all processes reach; download it first")
     images, videos = find_all(asked.sources, job.recursive, asked.own)
-    found = {IMAGE: images, VIDEO: videos}
-    if ray is None:
-        summaries = run_share(found, asked.prompts, job)
-    else:
-        summaries = run_ray(found, asked.prompts, job, ray, workers)
+    found, prompts = {IMAGE: images, VIDEO: videos}, settle_prompts(asked, images, videos)
+    summaries = run_share(found, prompts, job) if ray is None else run_ray(found, prompts, job, ray, workers)
     show_all(summaries, job.json, "inputs")
 
 

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from instructseg.jobs.checks import check_text
 from instructseg.jobs.inputs import IMAGES, VIDEOS, Source, exists, holds
 from instructseg.media.camera import camera_index
 from instructseg.media.incoming import is_address
+from instructseg.results import Inputs
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _TABLES = (".csv", ".tsv", ".xlsx")
@@ -61,6 +62,7 @@ def parse_words(
 
     The first word is an input, and so are following words that are files, addresses, folders of images or
     videos, or patterns such as ``*.png`` left by the shell. With other prompts, all words are inputs.
+    Archives may have prompts of their own (:func:`settle_prompts`), and then need no other.
 
     Args:
         words: of the command line.
@@ -88,7 +90,7 @@ def parse_words(
     asked = given or rest
     if not inputs:
         raise ValueError("Missing argument INPUT: name images, videos or folders")
-    if not asked:
+    if not asked and not any(_may_hold_prompts(source) for source in inputs):
         taken = f": '{words[-1]}' is an input, as it exists" if len(words) > 1 else ""
         raise ValueError(
             f'Missing argument PROMPT{taken}: say what to segment, as in --prompt "the red circle"'
@@ -98,6 +100,34 @@ def parse_words(
     if not sure:
         _check_sentence(rest)
     return Request(inputs, asked)
+
+
+def settle_prompts(asked: Request, *found: Inputs) -> list[str]:
+    """The prompts of a run, of which those of shards and tables of images count where no others are given.
+
+    Args:
+        asked: the request.
+        found: its inputs; prompts of their own are dropped where the request has some for all.
+
+    Returns:
+        Every prompt once, in order.
+
+    Raises:
+        ValueError: an input has no prompt.
+    """
+    if asked.own:
+        return asked.prompts
+    items = [item for inputs in found for item in inputs.items]
+    if not asked.prompts:
+        bare = [item for item in items if not item.prompts]
+        if bare:
+            raise ValueError(f"Missing argument PROMPT: {bare[0]} has none of its own: give one for all inputs")
+        return list(dict.fromkeys(text for item in items for text in item.prompts))
+    for inputs in found:
+        if any(item.prompts for item in inputs.items):
+            inputs.notes.append("prompts that lie in shards or tables are left out, as others are given")
+        inputs.items = [replace(item, prompts=()) for item in inputs.items]
+    return asked.prompts
 
 
 def read_classes(given: str | None, *others: object) -> list[str]:
@@ -212,6 +242,11 @@ def _is_input(word: str) -> bool:
     if exists(path):
         return not path.is_dir() or os.sep in word or holds(path, IMAGES + VIDEOS)
     return _looks_like_file(word) or (glob.has_magic(word) and bool(_matches(word)))
+
+
+def _may_hold_prompts(source: Source) -> bool:
+    """True for an archive, and for a folder with one."""
+    return isinstance(source, Path) and (source.suffix.lower() in ARCHIVES or holds(source, ARCHIVES))
 
 
 def _expanded(word: str, further: bool) -> list[Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instructseg.cli import app
+from instructseg.files import read_json
 from instructseg.inference import ImagePredictor
 from instructseg.inference.encoder import Encoder
 from instructseg.jobs import segment
@@ -164,6 +166,32 @@ def test_standard_input_and_members_of_a_shard() -> None:
     assert (
         "1 of 1 are done already" in run("video", "shard.tar", "the star", "-f", "rle", "-o", "shards").stderr
     )
+
+
+def test_prompts_of_a_shard_count_where_no_others_are_given() -> None:
+    prompts = {"a.txt": b"the star\n", "b.json": b'{"prompt": "the dog"}', "c.txt": b""}
+    with tarfile.open("shard.tar", "w") as archive:
+        for name in "abc":
+            archive.add("photo.png", f"{name}.png")
+        for name, content in prompts.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    assert "Missing argument PROMPT: shard.tar:c.png has none of its own" in refused("batch", "shard.tar")
+    told = run("batch", "shard.tar", "a cat", "-f", "coco", "-o", "one").stderr
+    assert "prompts that lie in shards or tables are left out" in told
+    assert [one["name"] for one in read_json(Path("one/coco.json"))["categories"]] == ["a cat"]
+    with tarfile.open("shard.tar", "a") as archive:
+        entry = tarfile.TarInfo("c.json")
+        entry.size = len(prompts["b.json"])
+        archive.addfile(entry, io.BytesIO(prompts["b.json"]))
+    for words in (("batch", "shard.tar"), ("image", "shard.tar")):
+        run(*words, "-f", "coco,yolo", "--threshold", 0, "-o", words[0])
+        found = read_json(Path(words[0]) / "coco.json")
+        assert [one["name"] for one in found["categories"]] == ["the star", "the dog"]
+        assert [one["category_id"] for one in found["annotations"]] == [1, 2, 2]
+        assert "- the star\n- the dog" in Path(words[0], "yolo/data.yaml").read_text()
+    assert "Missing argument PROMPT" in refused("batch", "photo.png")
 
 
 def test_prompts_of_one_word_each_are_taken_on_request() -> None:
