@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -32,6 +33,7 @@ COVERED_SHARE = 0.9
 NOT_FOUND, COVERED = "not found", "covered"
 """Captions of a prediction without a mask, and of one hidden by later ones."""
 _DARK, _WIDEST = 20, "0.00"
+_COUNT = re.compile(r" x\d+")
 Legend = Literal["below", "inside", "none"]
 """Place of the caption: below the image, over its bottom, or nowhere; the last two keep the image's size."""
 
@@ -106,7 +108,7 @@ def draw_predictions(
     for (_, label), line in groupby(places, lambda i: (predictions[i].instruction_id, predictions[i].label)):
         found = [i for i in line if predictions[i].found]
         note = f"{max(predictions[i].score for i in found):.2f}" if found else NOT_FOUND
-        note += f" ×{len(found)}" if len(found) > 1 else ""
+        note += f" x{len(found)}" if len(found) > 1 else ""
         note += f", {COVERED}" if found and hidden.issuperset(found) else ""
         entries.append((_plain(label), note, [colours[i] for i in found]))
     return _caption(painted, entries, (f"{_WIDEST}, {COVERED}", NOT_FOUND), legend == "below")
@@ -297,7 +299,10 @@ def _wrap(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[str]:
 def _noted(
     text: str, note: str, widest: Sequence[str], font: FreeTypeFont | ImageFont, width: float
 ) -> list[str]:
-    """Lines of a label and its note, as many as for the longest of ``widest``."""
+    """Lines of a label and its note, as many as for the longest of ``widest``.
+
+    The number of objects is left out where it would take another line.
+    """
     number = note[: len(_WIDEST)] if note[0].isdigit() else ""
     # broken at the same place, whatever the score
     lines = _wrap(f"{text} · {_WIDEST if number else ''}{note[len(number) :]}", font, width)
@@ -306,6 +311,8 @@ def _noted(
         before, _, after = lines[last].rpartition(_WIDEST)
         lines[last] = before + number + after
     room = max(len(_wrap(f"{text} · {other}", font, width)) for other in widest)
+    if len(lines) > room and (count := _COUNT.search(note)):
+        return _noted(text, note[: count.start()] + note[count.end() :], widest, font, width)
     return [*lines, *[""] * (room - len(lines))]
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ImageDraw, ImageFont
 
 from instructseg.prediction import Prediction
 from instructseg.visualization import colour, covered, draw_masks, draw_predictions
@@ -189,6 +192,37 @@ def test_a_legend_is_as_high_on_every_frame(text: str, size: tuple[int, int]) ->
             drawn = draw_predictions(frame, [predicted(first, score, text), predicted(second, score, "it")])
             shapes.add(drawn.shape)
     assert len(shapes) == 1
+
+
+@given(letters=st.integers(1, 60), count=st.integers(0, 12))
+@settings(max_examples=60, deadline=None)
+def test_a_legend_is_as_high_for_any_number_of_objects(letters: int, count: int) -> None:
+    frame, label = np.zeros((120, 160, 3), np.uint8), "m" * letters
+    one = Prediction(box(5, 5, 90, 90, (120, 160)), 0.9, 0.9, label, id=1)
+    some = [replace(one, id=number) for number in range(1, count + 1)]
+    some = some or [replace(one, mask=np.zeros_like(one.mask))]
+    above = replace(one, label="x", instruction_id=1)  # covers them
+    assert draw_predictions(frame, some).shape == draw_predictions(frame, [one]).shape
+    assert draw_predictions(frame, [*some, above]).shape == draw_predictions(frame, [one, above]).shape
+
+
+def test_the_font_has_what_a_legend_adds_to_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Prediction(box(10, 10, 50, 50), 0.9, 0.9, "the dog", id=1)
+    other = Prediction(box(5, 5, 90, 90), 0.9, 0.9, "the cat", id=3, instruction_id=1)
+    drawn = list[str]()
+    text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, at, line, **more: (drawn.append(line), text(self, at, line, **more)),
+    )
+    draw_predictions(np.zeros((100, 120, 3), np.uint8), [one, replace(one, id=2), other])
+    draw_predictions(np.zeros((100, 120, 3), np.uint8), [replace(one, label="a b c d" * 90)])
+    added = set("".join(drawn)) - set("the dog the cat a b c d ")
+    font = ImageFont.load_default(size=16)
+    missing = bytes(font.getmask("\ue000"))
+    assert {"2", "\u00b7", "\u2026"} <= added
+    assert not [letter for letter in added if bytes(font.getmask(letter)) == missing]
 
 
 def test_predictions_must_fit_their_frame() -> None:
