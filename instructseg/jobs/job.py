@@ -292,12 +292,7 @@ class Job:
         metavar="FILE",
     )
     yes: bool = _option(
-        False,
-        "Take prompts of one word each as they are.",
-        "--yes",
-        "-y",
-        commands=_LOADING,
-        affects_results=False,
+        False, "Take one-word prompts as they are.", "--yes", "-y", commands=_LOADING, affects_results=False
     )
 
     def request(self) -> dict[str, Any]:
