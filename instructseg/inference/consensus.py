@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from instructseg.masks import mask_iou
 from instructseg.plurals import description, means_several
 from instructseg.prediction import Prediction
 
@@ -59,7 +60,9 @@ def agree(answers: Sequence[Sequence[Prediction]]) -> list[Prediction]:
     )
     groups: list[dict[int, Prediction]] = []
     for row, one in pooled:
-        fitting = [(_overlap(one, next(iter(group.values()))), group) for group in groups if row not in group]
+        fitting = [
+            (mask_iou(one.mask, next(iter(group.values())).mask), group) for group in groups if row not in group
+        ]
         best = max(fitting, key=lambda pair: pair[0], default=(0.0, None))
         if best[1] is not None and best[0] >= SAME_OBJECT:
             best[1][row] = one
@@ -81,7 +84,3 @@ def agree(answers: Sequence[Sequence[Prediction]]) -> list[Prediction]:
             replace(first, mask=soft > 0.5, probability=soft, score=score, presence=presence, agreement=share)
         )
     return sorted(found, key=lambda one: -one.score)
-
-
-def _overlap(one: Prediction, other: Prediction) -> float:
-    return float((one.mask & other.mask).sum() / max(1, (one.mask | other.mask).sum()))

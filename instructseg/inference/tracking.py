@@ -17,6 +17,7 @@ from itertools import count
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from instructseg.masks import mask_iou
 from instructseg.prediction import Prediction
 
 PATIENCE = 60
@@ -117,7 +118,7 @@ class Tracker:
         if self._now - track.seen > 1 or track.look.mask.shape != look.mask.shape:
             return 0.0
         moved = _moved(track.look.mask, track.velocity)
-        overlap = max(_iou(moved, look.mask), _iou(track.look.mask, look.mask))
+        overlap = max(mask_iou(moved, look.mask), mask_iou(track.look.mask, look.mask))
         return 0.0 if not overlap else 0.7 * overlap + 0.3 * _likeness(track.look, look)
 
     def _far(self, track: Track, look: Look) -> float:
@@ -227,11 +228,6 @@ def _moved(values: np.ndarray, by: np.ndarray) -> np.ndarray:
         target = out[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
         target[:] = values[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
     return out
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    either = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / either if either else 0.0
 
 
 def _likeness(a: Look, b: Look) -> float:

@@ -1,0 +1,1 @@
+"""Propagation of masks through a video by a tracker (``track``)."""
