@@ -42,9 +42,9 @@ class FlowTracker:
         """Moves the objects on to the next frame; see :class:`MaskTracker`."""
         before, self._grey = self._grey, _reduced_grey(frame)
         if before is not None and self._objects:
-            back = self._flow.calc(self._grey, before, None)
+            back = self._flow_between(self._grey, before)
             moved = _moved_on([one.probability for one in self._objects.values()], back)
-            confirmed = is_confirmed(back, self._flow.calc(before, self._grey, None))
+            confirmed = is_confirmed(back, self._flow_between(before, self._grey))
             confirmed &= _is_alike(self._grey, before, back)
             confirmed = _enlarged_mask(confirmed, frame.shape[:2])
             for (number, one), mask in zip(list(self._objects.items()), moved, strict=True):
@@ -60,6 +60,10 @@ class FlowTracker:
     def drop(self, number: int) -> None:
         """Forgets an object."""
         self._objects.pop(number, None)
+
+    def _flow_between(self, grey: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Flow ``float32[h, w, 2]`` from a frame ``uint8[h, w]`` to another one."""
+        return self._flow.calc(grey, other, None)  # type: ignore[call-overload, no-any-return]
 
 
 def is_confirmed(back: np.ndarray, forth: np.ndarray) -> np.ndarray:
