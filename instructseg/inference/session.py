@@ -15,6 +15,8 @@ from instructseg.inference.arrangement import arrange
 from instructseg.inference.encoder import Pair
 from instructseg.inference.instructions import Anchor, Instruction, States
 from instructseg.inference.predictor import PretrainedPredictor
+from instructseg.inference.propagation.propagation import Propagation
+from instructseg.inference.propagation.tracker_names import tracker_maker
 from instructseg.inference.stream_options import StreamOptions
 from instructseg.inference.tracking import Identities
 from instructseg.inference.user_input import take_image
@@ -66,6 +68,8 @@ class VideoSession(PretrainedPredictor):
         self._added = 0
         self._rule = self.rule(options, soft=options.smooth > 0)
         self._identities = Identities(options.smooth)
+        make = tracker_maker(options.track, self.model.device)
+        self._propagation = None if make is None else Propagation(make, options.lookahead)
         self._start = 0  # index of the first frame of the current video
         self._window = options.window()
         self._size: tuple[int, int] | None = None
@@ -118,6 +122,8 @@ class VideoSession(PretrainedPredictor):
             del self._instructions[number]
             self._identities.drop(number)
             self._window.forget(number)
+            if self._propagation is not None:
+                self._propagation.drop(number)
 
     def push(self, frame: ImageLike) -> list[FrameResult]:
         """Adds the next frame.
@@ -152,6 +158,11 @@ class VideoSession(PretrainedPredictor):
 
     def take(self) -> list[FrameResult]:
         """Returns results computed before an error interrupted the last call."""
+        if self._propagation is not None:
+            self._done += [self._finished(one) for one in self._propagation.release()]
+        return self._taken()
+
+    def _taken(self) -> list[FrameResult]:
         done, self._done = self._done, []
         return done
 
@@ -165,6 +176,8 @@ class VideoSession(PretrainedPredictor):
         with self._alone("flush"):
             self._window.ended = True
             results = self._advance()
+            if self._propagation is not None:
+                results += [self._finished(one) for one in self._propagation.end()]
             self._start += self._window.read
             self._window = self.options.window()
             self._size = None
@@ -237,13 +250,20 @@ class VideoSession(PretrainedPredictor):
                 found, keys = answer(t, active) if active else ({}, {})
                 shown = window[t].frame.copy()  # drawing on it must not change a later reference
                 named = self._identities.update(shown, found)
-                if self.options.arrange is not None and named:
-                    named = arrange(named, self.options.arrange)
-                if not self.options.soft:
-                    named = [replace(one, probability=None) for one in named]
-                self._done.append(FrameResult(self._start + t, shown, named, keys=keys))
+                result = FrameResult(self._start + t, shown, named, keys=keys)
+                results = [result] if self._propagation is None else self._propagation.add(result)
+                self._done += [self._finished(one) for one in results]
                 window.advance()
-        return self.take()
+        return self._taken()
+
+    def _finished(self, result: FrameResult) -> FrameResult:
+        """The result as users get it."""
+        named = result.predictions
+        if self.options.arrange is not None and named:
+            named = arrange(named, self.options.arrange)
+        if not self.options.soft:
+            named = [replace(one, probability=None) for one in named]
+        return replace(result, predictions=named)
 
     def _key(self, t: int, row: Instruction, known: Iterable[int]) -> int:
         """Key frame of an instruction for frame ``t``, given the key frames with states."""

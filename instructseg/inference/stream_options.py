@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from instructseg.inference.encoder import BATCH_SIZE
 from instructseg.inference.frame_window import REFERENCES, FrameWindow
 from instructseg.inference.predictor import check_batch_size, check_task
+from instructseg.inference.propagation.tracker_names import OFF
 from instructseg.inference.selection import AnswerKeywords, AnswerOptions
 from instructseg.inference.stride import Stride
 from instructseg.model.tokens import TokenChoice
@@ -32,6 +33,10 @@ class StreamOptions(AnswerOptions):
         batch_size: pairs of frame and instruction per batch, where memory allows.
         chunk: frames encoded together when several are given at once.
         smooth: share (0..1) of the frame before in the soft mask of an object, moved on with it; 0 for none.
+        track: what carries masks from frame to frame: ``"off"``, ``"flow"``, ``"sam2.1-tiny"`` or another
+            name of :func:`~instructseg.inference.propagation.tracker_names.tracker_maker`. The surer of a
+            carried mask and the model's own is shown.
+        lookahead: frames that ``track`` holds back together, to carry masks backward, too; 0 for none.
 
     Raises:
         ValueError: an option is out of range.
@@ -46,6 +51,8 @@ class StreamOptions(AnswerOptions):
     batch_size: int = BATCH_SIZE
     chunk: int = 1
     smooth: float = 0.0
+    track: str = OFF
+    lookahead: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", check_task(self.task))
@@ -55,6 +62,8 @@ class StreamOptions(AnswerOptions):
         super().__post_init__()
         if not 0 <= self.smooth < 1:
             raise ValueError(f"smooth {self.smooth} must be at least 0 and below 1")
+        if self.lookahead < 0:
+            raise ValueError(f"lookahead must not be negative, got {self.lookahead}")
         self.window()
         object.__setattr__(self, "llm_stride", Stride.of(self.llm_stride))
         object.__setattr__(self, "keep_tokens", TokenChoice.of(self.keep_tokens))
@@ -87,6 +96,8 @@ class PredictOptions(AnswerKeywords, total=False):
     batch_size: int
     chunk: int | None
     smooth: float
+    track: str
+    lookahead: int | None
 
 
 class SessionOptions(PredictOptions, total=False):

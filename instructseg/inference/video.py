@@ -17,6 +17,8 @@ import numpy as np
 from instructseg.inference.frame_window import REFERENCES, spacing_of
 from instructseg.inference.memory import gaining_chunk
 from instructseg.inference.predictor import PretrainedPredictor
+from instructseg.inference.propagation.propagation import LOOKAHEAD
+from instructseg.inference.propagation.tracker_names import OFF
 from instructseg.inference.session import VideoSession
 from instructseg.inference.stream_options import PredictOptions, SessionOptions, StreamOptions
 from instructseg.inference.stride import Stride
@@ -85,11 +87,12 @@ class VideoPredictor(PretrainedPredictor):
             instructions: one or several.
             task: selects the prompt, also by name; ``Task.REASON_VOS`` for questions answered by a mask.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
-                ``llm_stride``, ``spacing``, ``delay``, ``chunk``. By default the references of a video with
-                a known frame rate are spaced by :func:`~instructseg.inference.frame_window.spacing_of`,
-                those of other sources are the nearest frames; the delay of a fixed ``llm_stride`` is long
-                enough for the nearest key frame; the chunk of a file is :attr:`chunk`, or without a memory
-                budget 4 for small images or on a GPU.
+                ``llm_stride``, ``spacing``, ``delay``, ``chunk``, ``track``. By default the references of a
+                video with a known frame rate are spaced by
+                :func:`~instructseg.inference.frame_window.spacing_of`, those of other sources are the nearest
+                frames; the delay of a fixed ``llm_stride`` is long enough for the nearest key frame; the chunk
+                of a file is :attr:`chunk`, or without a memory budget 4 for small images or on a GPU; with
+                ``track``, 32 frames of a file are held back.
 
         Yields:
             One result per frame, in order, at most ``references`` times ``spacing`` frames after it was read
@@ -112,6 +115,9 @@ class VideoPredictor(PretrainedPredictor):
             options["delay"] = references // 2 * spacing + stride.every // 2
         if options.get("chunk") is None:
             options["chunk"] = 1 if frames.about is None else self._chunk()
+        if options.get("lookahead") is None:
+            tracked = options.get("track", OFF) != OFF
+            options["lookahead"] = LOOKAHEAD if tracked and frames.about is not None else 0
         session = self.session(task=task, **options)
         for instruction in given:
             session.add(instruction)

@@ -240,6 +240,9 @@ class Job:
         min=0,
         max=0.95,
     )
+    track: str = _option(
+        "off", "Carry masks on: flow, sam2.1-tiny, SAM 2 weights.", "--track", commands=(VIDEO,), request=True
+    )
     compile: bool = _option(
         False,
         "Compile the model first: pays off on long videos. Needs a C++ compiler.",
@@ -346,7 +349,7 @@ def check_options(job: Job) -> None:
     Raises:
         ValueError: one is out of range.
     """
-    checks.check_text("output or model", [job.output, job.model or ""])
+    checks.check_text("output, model or track", [job.output, job.model or "", job.track])
     checks.check_device(job.device)
     checks.check_dtype(job.dtype)
     checks.check_quantization(job.quantize)

@@ -165,11 +165,11 @@ class Propagation:
     def add(self, result: FrameResult) -> list[FrameResult]:
         """Takes the model's result on the next frame; returns those that are ready, in order."""
         self._waiting.append(result)
-        return self._through() if len(self._waiting) >= self._lookahead else []
+        return self.release() if len(self._waiting) >= self._lookahead else []
 
     def end(self) -> list[FrameResult]:
         """Ends the video: returns the last results. The next frame is of another video."""
-        last = self._through()
+        last = self.release()
         self._restart()
         return last
 
@@ -177,7 +177,7 @@ class Propagation:
         """Drops the objects of an instruction."""
         self._forward.drop(instruction)
 
-    def _through(self) -> list[FrameResult]:
+    def release(self) -> list[FrameResult]:
         """The waiting results, tracked forward, and backward from the best anchors of what begins."""
         waiting, self._waiting = self._waiting, []
         best = self._best_frames(waiting)
