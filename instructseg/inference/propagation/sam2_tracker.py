@@ -10,6 +10,7 @@ Letters: ``H, W`` pixels of the frame, ``S`` side of the model's input.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +40,15 @@ def load_sam2(name: str, device: torch.device) -> Sam2VideoModel:
     """
     folder = model_path(name, _FILES)
     try:
-        model, report = Sam2VideoModel.from_pretrained(
+        loaded: Any = Sam2VideoModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     except (OSError, TypeError, ValueError, RuntimeError, KeyError) as error:
         raise ValueError(f"{name}: no SAM 2 video model of transformers: {error}") from error
+    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"{name}: no SAM 2 video model: {len(missing)} weights are missing, as {missing[0]}")
-    return model.eval().to(device)
+    return model.eval().to(device)  # type: ignore[no-any-return]
 
 
 class Sam2Tracker:
@@ -64,7 +66,8 @@ class Sam2Tracker:
     def __init__(self, model: Sam2VideoModel) -> None:
         self._model = model
         config = model.config
-        self._side = int(config.image_size)
+        assert isinstance(config.image_size, int)
+        self._side = config.image_size
         self._span = max(config.num_maskmem, config.max_object_pointers_in_encoder) - 1
         self._sessions: dict[int, Sam2VideoInferenceSession] = {}
         self._anchors: dict[int, dict[int, float]] = {}  # quality by frame, by id
@@ -84,18 +87,18 @@ class Sam2Tracker:
     @torch.inference_mode()
     def anchor(self, number: int, mask: np.ndarray, quality: float) -> None:
         """Takes a mask of an object; see :class:`MaskTracker`."""
-        known = self._anchors.setdefault(number, {})
-        kept = best_anchors({**known, self._now: quality})
-        if known and self._now not in kept:
+        known = {**self._anchors.get(number, {}), self._now: quality}
+        kept = best_anchors(known) if len(known) > 1 else [self._now]
+        if self._now not in kept:
             return
+        self._anchors[number] = {frame: known[frame] for frame in kept}
         if number not in self._sessions:
             self._sessions[number] = self._new_session()
             self._sessions[number].obj_id_to_idx(_ID)
         session = self._sessions[number]
-        self._anchors[number] = {frame: {**known, self._now: quality}[frame] for frame in kept or [self._now]}
         outputs = session.output_dict_per_obj[0]
         outputs["non_cond_frame_outputs"].pop(self._now, None)
-        for frame in set(outputs["cond_frame_outputs"]) - set(self._anchors[number]):
+        for frame in set(outputs["cond_frame_outputs"]) - set(kept):
             del outputs["cond_frame_outputs"][frame]
         session.add_mask_inputs(0, self._now, self._at_input(mask))
         session.obj_with_new_inputs = [_ID]
@@ -123,7 +126,7 @@ class Sam2Tracker:
 
     def _prune(self, session: Sam2VideoInferenceSession) -> None:
         """Removes what no later frame reads."""
-        session.processed_frames.clear()
+        session.processed_frames = {}
         session.frames_tracked_per_obj[0].clear()
         outputs = session.output_dict_per_obj[0]
         past = outputs["non_cond_frame_outputs"]
