@@ -17,7 +17,7 @@ from typing import Any
 
 from instructseg.jobs.job import IMAGE, VIDEO, Job, checked
 from instructseg.jobs.run_summary import Summary
-from instructseg.jobs.segment import segment_images, segment_videos
+from instructseg.jobs.segment import image_places, segment_images, segment_videos
 from instructseg.jobs.systems import Systems
 from instructseg.results import Inputs, Item, ResultFolder, plan_paths
 
@@ -141,7 +141,12 @@ def _pending(kind: str, inputs: Inputs, prompts: Sequence[str], job: Job) -> lis
 
 def _results(kind: str, inputs: Inputs, prompts: Sequence[str], job: Job) -> ResultFolder:
     job = checked(_fitting(kind, job), prompts)
-    places = [plan_paths(item.name, job.output, job.formats, kind == VIDEO) for item in inputs.items]
+    places = [
+        plan_paths(item.name, job.output, job.formats, video=True)
+        if kind == VIDEO
+        else image_places(item, prompts, job)
+        for item in inputs.items
+    ]
     return ResultFolder(job.output, inputs, places, prompts, job.marks(), job.overwrite)
 
 

@@ -23,6 +23,7 @@ from instructseg.media import VideoSource, frames_in, image_size, load_image, op
 from instructseg.prediction import FrameResult
 from instructseg.progress import progress
 from instructseg.results import (
+    FORMATS,
     Inputs,
     Item,
     PlannedResult,
@@ -67,16 +68,30 @@ def segment_images(
     """
     job = checked(job, prompts)
     systems = systems or Systems()
-    if len(questions(prompts, job)) == len(prompts):
-        places = [ResultPaths()] * len(inputs.items)
-    else:
-        places = [plan_paths(item.name, job.output, job.formats, video=False) for item in inputs.items]
+    places = [image_places(item, prompts, job) for item in inputs.items]
     with _open_results(job, inputs, places, prompts) as results:
         if not inputs.batch:
             with reading(inputs.items[0]) as source:
                 load_image(source, job.max_pixels)  # an unreadable one fails before the model loads
         yield from _segment_images(results, prompts, job, systems, inputs.batch)
         _gather(results, systems)
+
+
+def image_places(item: Item, prompts: Sequence[str], job: Job) -> ResultPaths:
+    """Places of an image's results; of questions alone, only those that hold replies.
+
+    Args:
+        item: the image, with prompts of its own or none.
+        prompts: of the others.
+        job: checked settings.
+
+    Raises:
+        ValueError: a file cannot hold the formats.
+    """
+    formats, asked = job.formats, item.prompts or prompts
+    if len(questions(asked, job)) == len(asked):
+        formats = tuple(one for one in formats if FORMATS[one].holds_replies)
+    return plan_paths(item.name, job.output, formats, video=False) if formats else ResultPaths()
 
 
 def _segment_images(
@@ -235,10 +250,10 @@ def _segment_image(
         image = predictor.encode(frame)
         replies = {place: predictor.answer(image, prompts[place]) for place in questions(prompts, job)}
     marked = [text for place, text in enumerate(prompts) if place not in replies]
-    if not marked:
+    if not marked and not step.places.paths:
         summary.reply(prompts, replies)
         return
-    found = predictor.predict(image, marked, **job.request())
+    found = predictor.predict(image, marked, **job.request()) if marked else []
     info = ResultInfo(
         prompts,
         summary.source,

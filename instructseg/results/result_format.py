@@ -142,6 +142,8 @@ class Format:
     """Name of the file about all inputs of a run, made by :meth:`gather`."""
     gathers_one: ClassVar[bool] = False
     """Whether that file is written for a single input, too."""
+    holds_replies: ClassVar[bool] = False
+    """Whether text replies are part of it, which is then written for questions alone, too."""
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         self.target, self.info = target, info

@@ -28,6 +28,7 @@ class RleJson(Format):
     name, title = "rle", "run lengths"
     places = ("{}.json",) * 2
     image_files = video_files = (".json",)
+    holds_replies = True
 
     def __init__(self, target: Path, info: ResultInfo) -> None:
         super().__init__(target, info)

@@ -43,6 +43,32 @@ def test_a_question_is_answered_in_words(replies: list[str]) -> None:
     ]
 
 
+def test_answers_alone_are_written_where_a_format_holds_them(replies: list[str]) -> None:
+    expected = [{"index": 0, "predictions": [{"answer": "two"}]}]
+    assert "wrote out/photo.json" in run("image", "photo.png", QUESTION, "-f", "rle,overlay").stdout
+    run("image", "photo.png", QUESTION, "-o", "answer.json")
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == ["photo.json"]
+    for file in ("out/photo.json", "answer.json"):
+        assert json.loads(Path(file).read_text())["frames"] == expected
+    run("image", "frames", QUESTION, "-f", "rle", "-o", "many")
+    asked = len(replies)
+    again = run("image", "frames", QUESTION, "-f", "rle", "-o", "many")
+    assert f"{asked - 2} of {asked - 2} are done already" in again.stderr and len(replies) == asked
+    run("batch", "frames", QUESTION, "-f", "rle,coco", "-o", "batch")
+    assert sorted(path.name for path in Path("batch").glob("[!.]*")) == sorted(
+        path.name for path in Path("many").glob("[!.]*")
+    )
+
+
+def test_an_image_of_a_table_may_have_questions_alone(replies: list[str]) -> None:
+    Path("prompts.csv").write_text(f"image,prompt\nphoto.png,{QUESTION}\nframes/0.png,{REQUEST}\n")
+    told = run("image", "--prompts", "prompts.csv", "-f", "rle,masks,coco").stdout
+    files = [line.removeprefix("wrote ") for line in told.splitlines() if line.startswith("wrote ")]
+    assert files and all(Path(file).exists() for file in files)
+    assert "2 of 2 are done already" in run("image", "--prompts", "prompts.csv", "-f", "rle,masks,coco").stderr
+    assert len(replies) == 1
+
+
 def test_questions_and_requests_in_one_command(replies: list[str]) -> None:
     result = run("image", "photo.png", REQUEST, QUESTION, OTHER, "-f", "rle,masks,palette,overlay")
     assert replies == [QUESTION]
