@@ -211,6 +211,17 @@ def limits(values: Row) -> str:
     return table(["model", "instructions", "weights", "expected", "measured", "handed back at once"], lines)
 
 
+def edges(values: Row) -> str:
+    """What moving outlines to edges of the image gains and costs."""
+    names = ("f1", "f2", "f4", "j")
+    lines = [
+        [f"`{row['model']}`, {row['images']} ({row['masks']} masks)",
+         *(f"{100 * row['off'][name]:.1f} → {100 * row['on'][name]:.1f}" for name in names), f"{row['ms']:.0f}"]
+        for row in values["rows"]
+    ]  # fmt: skip
+    return table(["weights, images", "F, 1 pixel", "2 pixels", "4 pixels", "J", "ms per mask"], lines)
+
+
 TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "nano": ("speed_nano", lambda values: ratios(values["rows"])),
     "width": ("speed_width", lambda values: ratios(values["rows"])),
@@ -226,6 +237,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "spacing": ("spacing", spacing),
     "quantized": ("quantized", quantized),
     "limits": ("limits", limits),
+    "edges": ("edges", edges),
 }
 """Tables by name: the file they come from and how they are written."""
 

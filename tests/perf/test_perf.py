@@ -17,7 +17,7 @@ from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.model import InstructSeg, preset
 from instructseg.model.pixel_decoder import DeformableAttention
 from instructseg.processing import InstructSegProcessor
-from perf import quantized, report, speed, stages, stride
+from perf import edges, quantized, report, speed, stages, stride
 from perf.official_procedure import OfficialProcedure, plain_sampling
 from perf.speed import Contest, agreement
 from perf.workload import Clock, build, configuration, pictures, weights_digest
@@ -212,6 +212,17 @@ def test_prices_in_tables() -> None:
         "| float32, int8 | 60.00 | -0.12 (-0.30 to +0.04) | 50.00 | -0.12 (-0.30 to +0.04) | above -0.5 |"
         in text
     )
+
+
+def test_edges_are_compared_on_the_same_masks() -> None:
+    found = edges.measure(ImagePredictor.from_pretrained("nano", "cpu"), edges.drawings(3))
+    assert found["masks"] > 2 and found["ms"] > 0
+    for name in ("j", "f1", "f2"):
+        assert 0 < found["off"][name] < found["on"][name] <= 1
+    row = {"model": "nano", "images": "drawings", **found, "masks": 7, "ms": 5.4}
+    row["off"], row["on"] = ({"f1": a, "f2": 0.5, "f4": 0.9, "j": 0.8} for a in (0.25, 0.75))
+    text = report.edges({"rows": [row]})
+    assert "| `nano`, drawings (7 masks) | 25.0 → 75.0 | 50.0 → 50.0 | 90.0 → 90.0 | 80.0 → 80.0 | 5 |" in text
 
 
 def test_shown_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
