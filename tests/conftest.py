@@ -5,6 +5,7 @@ a shared machine down many times. Modules are compiled once, whatever the enviro
 and in each of the processes that tests start.
 """
 
+import gc
 import os
 import sys
 
@@ -34,3 +35,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     asked = getattr(option, "numprocesses", None) is not None or getattr(option, "usepdb", False)
     if whole and not asked and not hasattr(config, "workerinput") and config.pluginmanager.hasplugin("xdist"):
         option.numprocesses, option.maxprocesses, option.dist = "auto", MOST_WORKERS, "worksteal"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: each full search for garbage took a third of a second to pass over it."""
+    gc.collect()
+    gc.freeze()

@@ -1,6 +1,6 @@
 """Programs in processes that are forked: what is imported here need not be imported again.
 
-``tests/jobs/test_batch_runs.py`` and ``tests/serve/test_service_page.py`` start new interpreters.
+``tests/serve/test_web_page.py`` starts a new interpreter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import torch
 from accelerate.state import AcceleratorState
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 class Program:
@@ -63,3 +64,33 @@ def run_in_two(folder: Path, *words: str) -> list[tuple[int | None, str, str]]:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     programs = [Program(folder, *words, **place, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
     return [program.ended() for program in programs]
+
+
+def run_by_torchrun(
+    folder: Path, *words: str, seconds: float = 300
+) -> tuple[int | None, list[tuple[str, str]]]:
+    """Runs a program in two processes under the agent of torchrun, with ``--standalone``.
+
+    Returns:
+        exit code of the agent, 1 where a process failed; output and errors of each process.
+    """
+    agent = multiprocessing.get_context("fork").Process(target=_launch, args=(folder, list(words)))
+    agent.start()
+    agent.join(seconds)
+    agent.kill()
+    return agent.exitcode, [
+        ((folder / f"{rank}.out").read_text(), (folder / f"{rank}.err").read_text()) for rank in "01"
+    ]
+
+
+def _launch(folder: Path, words: list[str]) -> None:
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, start_method="fork", max_restarts=0, run_id=folder.name,
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+    )  # fmt: skip
+    elastic_launch(config, _enter_of_rank)(folder, words)
+
+
+def _enter_of_rank(folder: Path, words: list[str]) -> None:
+    rank = os.environ["RANK"]
+    _enter([folder / f"{rank}.out", folder / f"{rank}.err"], words, {})

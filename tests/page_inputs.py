@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from instructseg.cli import demo
 from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_MODEL
 from instructseg.media import VideoWriter, open_video
 from recipes.nano.layouts.copies import write_copies
@@ -29,8 +31,17 @@ LANGUAGE_SIDE = (
     "model.mm_proj",
 )
 """Tensors of an official checkpoint that come from Mipha."""
-FRAMES = 8
+FRAMES = 4
 """Of the video that the pages segment."""
+
+
+def write_short(file: Path) -> None:
+    """Writes the first frames of the shipped video."""
+    video = open_video(DEMO_VIDEO)
+    frames = list(islice(video, FRAMES))
+    with VideoWriter(file, video.fps or 10.0, frames[0].shape[:2]) as writer:
+        for frame in frames:
+            writer.write(frame)
 
 
 def write_checkpoints(folder: Path) -> None:
@@ -55,11 +66,7 @@ def page_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copies = write_copies(folder / "data")
     shutil.copyfile(DEMO_IMAGE, folder / "photo.jpg")
     shutil.copyfile(DRAWN_IMAGE, folder / "drawing.png")
-    video = open_video(DEMO_VIDEO)
-    frames = list(video)[:FRAMES]
-    with VideoWriter(folder / "clip.mp4", video.fps or 10.0, frames[0].shape[:2]) as writer:
-        for frame in frames:
-            writer.write(frame)
+    write_short(folder / "clip.mp4")
     write_checkpoints(folder)
     assert copies
     return folder
@@ -91,6 +98,7 @@ def page_folder(
         (tmp_path / "configs" / source.name).symlink_to(source)
     capture = cv2.VideoCapture  # a camera is a video that ends
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(page_inputs / "clip.mp4")))
+    monkeypatch.setattr(demo, "DEMO_VIDEO", page_inputs / "clip.mp4")  # ``.ci/run`` runs the whole one
     monkeypatch.setattr(cv2, "imshow", lambda name, image: np.asarray(image))
     monkeypatch.setattr(cv2, "waitKey", lambda delay: -1)
     torch.manual_seed(0)

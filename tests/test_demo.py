@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import instructseg
 from instructseg import DEMO_IMAGE, DEMO_VIDEO, hub
 from instructseg.media import open_video
 from tests.inference.conftest import checkpoint, nano
+from tests.page_inputs import FRAMES, write_short
 
 __all__ = ["checkpoint", "nano"]
 BUNDLED = hub.DEFAULT_MODEL
@@ -87,7 +89,9 @@ def test_the_web_page_is_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_short(Path("short.mp4"))
     monkeypatch.setattr(hub, "DEFAULT_MODEL", BUNDLED)
+    monkeypatch.setattr(instructseg, "DEMO_VIDEO", Path("short.mp4"))
     notebook = json.loads((DEMO / "tour.ipynb").read_text(encoding="utf-8"))
     assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(
         notebook["cells"]
@@ -97,7 +101,7 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
             exec(compile(cell["source"], cell["id"], "exec"), names)
-    assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == 23
+    assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == FRAMES
     assert sorted(path.name for path in Path("tour").iterdir() if not path.name.startswith(".")) == [
         "result.json",
         "result_overlay.mp4",

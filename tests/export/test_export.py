@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ from instructseg.export import DESCRIPTION, PARTS, ExportedPart, build_parts, ex
 from instructseg.model import InstructSeg
 from instructseg.model.instructseg import LanguageStates
 from tests.model.conftest import TINY, tiny_model
+
+SIZE = (64, 96)
+Exported = Callable[[tuple[int, int]], tuple[Path, list[Path]]]
+"""From a size to the folder and its files."""
 
 
 def outputs_of(part: ExportedPart, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -54,16 +60,28 @@ def test_the_parts_together_are_the_model(model: InstructSeg) -> None:
     torch.testing.assert_close(scores, wanted.seg_logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(64, 96), pytest.param((128, 64), marks=pytest.mark.slow)])
-def test_onnxruntime_gives_the_same(model: InstructSeg, size: tuple[int, int], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exported(model: InstructSeg, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Every part in both forms, by size."""
+
+    @cache
+    def export(size: tuple[int, int]) -> tuple[Path, list[Path]]:
+        pytest.importorskip("onnxscript")
+        folder = tmp_path_factory.mktemp("exported")
+        return folder, export_onnx(model, folder, size, programs=True)
+
+    return export
+
+
+@pytest.mark.parametrize("size", [SIZE, pytest.param((128, 64), marks=pytest.mark.slow)])
+def test_onnxruntime_gives_the_same(model: InstructSeg, size: tuple[int, int], exported: Exported) -> None:
     runtime: Any = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    files = export_onnx(model, tmp_path, size)
-    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    folder, files = exported(size)
+    described = json.loads((folder / DESCRIPTION).read_text())
     assert [part["name"] for part in described["parts"]] == list(PARTS)
-    assert {file.name for file in files} == {path.name for path in tmp_path.iterdir()}
+    assert {file.name for file in files} == {path.name for path in folder.iterdir()}
     for part, entry in zip(build_parts(model, size), described["parts"], strict=True):
-        session = runtime.InferenceSession(tmp_path / entry["file"], providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(folder / entry["file"], providers=["CPUExecutionProvider"])
         assert [given.name for given in session.get_inputs()] == [given["name"] for given in entry["inputs"]]
         assert [out.name for out in session.get_outputs()] == entry["outputs"]
         for inputs in (part.inputs, other_rows(part)):
@@ -72,16 +90,20 @@ def test_onnxruntime_gives_the_same(model: InstructSeg, size: tuple[int, int], t
                 np.testing.assert_allclose(value, wanted.numpy(), atol=1e-3, rtol=1e-3, err_msg=part.name)
 
 
-def test_programs_are_written_and_run(model: InstructSeg, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    export_onnx(model, tmp_path, (64, 64), ["mask_decoder"], programs=True)
-    program = torch.export.load(tmp_path / "mask_decoder.pt2").module()
-    part = build_parts(model, (64, 64))[-1]
+def test_programs_are_written_and_run(model: InstructSeg, exported: Exported) -> None:
+    program = torch.export.load(exported(SIZE)[0] / "mask_decoder.pt2").module()
+    part = build_parts(model, SIZE)[-1]
     for inputs in (part.inputs, other_rows(part)):
         with torch.no_grad():
             found = program(*inputs.values())
         for value, wanted in zip(found, outputs_of(part, inputs), strict=True):
             torch.testing.assert_close(value, wanted)
+
+
+def test_parts_are_exported_alone_and_without_programs(model: InstructSeg, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    export_onnx(model, tmp_path, (64, 64), ["vision_tower"])
+    assert {path.name for path in tmp_path.iterdir()} == {"vision_tower.onnx", DESCRIPTION}
 
 
 def test_invalid_exports_are_refused(

@@ -21,6 +21,7 @@ from instructseg.cli import app
 from instructseg.jobs.batch import BatchWorker
 from instructseg.jobs.job import Job
 from tests.cli.conftest import LENGTH, bundled, checkpoint, clip_frames, nano, workspace
+from tests.forked import run_by_torchrun
 
 __all__ = ["bundled", "checkpoint", "clip_frames", "nano", "workspace"]
 ROOT = Path(__file__).parents[2]
@@ -72,13 +73,11 @@ def test_a_worker_keeps_its_system() -> None:
     assert {one.name for one in fields(Job)} >= {"output", "formats"}
 
 
-def test_shares_of_torchrun(checkpoint: Path) -> None:
+def test_shares_of_torchrun(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     inputs(6)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    command += ["-m", "instructseg", "batch", "photos", "the star", "-f", "rle,csv", "--model", str(checkpoint)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert "inputs failed, the others are done" in result.stderr and result.returncode == 1, result.stderr
+    words = ["batch", "photos", "the star", "-f", "rle,csv", "--model", str(checkpoint)]
+    code, ended = run_by_torchrun(tmp_path_factory.mktemp("printed"), "-m", "instructseg", *words)
+    assert code == 1 and any("inputs failed, the others are done" in err for _, err in ended), ended
     assert len(list(Path("out").rglob("*.json"))) == 6
     assert len(Path("out/boxes.csv").read_text().splitlines()) == 7
 

@@ -24,8 +24,14 @@ from recipes.nano.ablations.run import NEW, Settings, VariantBatches, build, tra
 from recipes.nano.ablations.variants import MEASURES, TABLES, VARIANTS
 from recipes.nano.config import NanoRunConfig, load_config
 from recipes.nano.evaluation.held_out import synthetic_dataset
+from tests.inference.conftest import read_once
 
 SEED = 1
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_once(monkeypatch)
 
 
 @pytest.fixture(scope="module")

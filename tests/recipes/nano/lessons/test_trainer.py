@@ -18,6 +18,7 @@ from instructseg.training.run import check_stage
 from recipes.nano.config import load_config
 from recipes.nano.lessons.trainer import lesson_trainer
 from recipes.nano.train import train
+from tests.forked import Program
 
 CONFIG = """
 recipe: nano
@@ -42,11 +43,10 @@ stages:
 
 def test_words_come_before_and_behind_options(tmp_path: Path) -> None:
     words = ["trian.seed=1", "--resume", f"output_dir={tmp_path}"]
-    done = subprocess.run(
-        [sys.executable, "train_net.py", "--config-file", "configs/nano.yaml", *words],
-        cwd=Path(__file__).parents[4], capture_output=True, text=True,
-    )  # fmt: skip
-    assert "trian: unknown key" in done.stderr
+    root = Path(__file__).parents[4]
+    program = [str(root / "train_net.py"), "--config-file", str(root / "configs/nano.yaml")]
+    _, _, err = Program(tmp_path, *program, *words).ended()
+    assert "trian: unknown key" in err
 
 
 def test_a_lesson_passes_over_what_only_a_joint_stage_measures(tmp_path: Path) -> None:
