@@ -6,7 +6,9 @@ keys outside the architecture (transformers writes many) are not read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +117,26 @@ def built_on_meta(config: InstructSegConfig, where: str) -> dict[str, torch.Tens
     """
     from instructseg.model.instructseg import InstructSeg
 
-    # OpenCLIP computes with the values of its tensors while it builds
-    device = "meta" if config.vision_tower == "siglip" else "cpu"
     try:
-        with torch.device(device):
-            return InstructSeg(config).state_dict(keep_vars=True)
+        if config.vision_tower == "open_clip":  # it computes with the values of its tensors while it builds
+            with torch.device("cpu"):
+                return InstructSeg(config).state_dict(keep_vars=True)
+        return dict(_state(config.to_json_string(use_diff=False)))
     except ImportError as error:  # an OpenCLIP tower without its package
         raise ValueError(f"{where}: {error}") from error
     except Exception as error:  # sizes that do not go together fail anywhere in torch and transformers
         raise ValueError(
             f"{where}: no model can be built from its {CONFIG_FILE} ({_first_line(error)})"
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _state(config: str) -> dict[str, torch.Tensor]:
+    """State on the meta device of a model by its configuration in JSON; each loading and plan needs one."""
+    from instructseg.model.instructseg import InstructSeg
+
+    with torch.device("meta"):
+        return InstructSeg(InstructSegConfig(**json.loads(config))).state_dict(keep_vars=True)
 
 
 def _first_line(error: Exception) -> str:

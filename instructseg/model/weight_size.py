@@ -7,6 +7,7 @@ from collections import Counter
 import torch
 
 from instructseg.model import InstructSeg, InstructSegConfig
+from instructseg.model.config_file import built_on_meta
 from instructseg.model.quantized import GROUP, is_block_weight, is_quantized
 from instructseg.out_of_memory import gib
 
@@ -55,11 +56,9 @@ def weight_bytes(config: InstructSegConfig, dtype: torch.dtype, quantize: str | 
         quantize: ``int8``, ``int4`` or ``None``.
     """
     plain = InstructSegConfig(**{**config.to_dict(), "quantize": None, "lora": None})
-    with torch.device("meta"):
-        state = InstructSeg(plain).state_dict()
     kept = tuple(f"{part}." for part in InstructSeg._keep_in_fp32_modules_strict)
     parts: Counter[str] = Counter()
-    for name, tensor in state.items():
+    for name, tensor in built_on_meta(plain, "the model").items():
         size = 4 if name.startswith(kept) else dtype.itemsize
         nbytes = tensor.numel() * (size if tensor.is_floating_point() else tensor.itemsize)
         if quantize and is_quantized(name):

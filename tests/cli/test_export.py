@@ -24,7 +24,7 @@ def test_export_writes_the_parts(tmp_path: Path) -> None:
     for part in described["parts"]:
         assert (tmp_path / "parts" / part["file"]).stat().st_size > 0
         assert str(tmp_path / "parts" / part["file"]) in result.output
-    assert described["parts"][1]["inputs"][0]["shape"] == [1, 3, 128, 128]
+    assert described["parts"][1]["inputs"][0]["shape"] == [1, 3, 64, 64]
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2 and "exists: choose another folder, or add --overwrite" in again.output
 

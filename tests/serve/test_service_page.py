@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.forked import Program
 from tests.page_inputs import FRAMES, page_folder, page_inputs
 from tests.pages import ROOT, Block, blocks_of
 
@@ -36,21 +36,18 @@ def port(page_folder: Path) -> Iterator[int]:
     number = free_port()
     words = shlex.split(SERVER.text.replace("8000", str(number)))
     assert words[:2] == ["instructseg", "serve"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", *words], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    server = Program(page_folder, "-m", *words)
     for _ in range(600):
         try:
             if httpx.get(f"http://localhost:{number}/ready").status_code == 200:
                 break
         except httpx.TransportError:
-            assert server.poll() is None, server.communicate()[1]
+            assert server.process.is_alive(), server.ended()
         time.sleep(0.1)
     yield number
-    server.send_signal(signal.SIGTERM)
-    said = server.communicate(timeout=30)[1]
-    assert "Traceback" not in said and server.returncode in (0, -signal.SIGTERM), said
+    server.process.terminate()
+    code, _, said = server.ended(30)
+    assert "Traceback" not in said and code in (0, -signal.SIGTERM), said
 
 
 def run(block: Block, port: int) -> str:
