@@ -39,7 +39,7 @@ def other_rows(part: ExportedPart) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def model() -> InstructSeg:
-    return tiny_model()
+    return tiny_model(decoder_layers=2, vmtf_depth=1)  # the time of an export is that of its layers
 
 
 def test_the_parts_together_are_the_model(model: InstructSeg) -> None:
