@@ -67,6 +67,8 @@ def page_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copyfile(DEMO_IMAGE, folder / "photo.jpg")
     shutil.copyfile(DRAWN_IMAGE, folder / "drawing.png")
     write_short(folder / "clip.mp4")
+    (folder / "demo").mkdir()
+    shutil.copyfile(folder / "clip.mp4", folder / "demo" / DEMO_VIDEO.name)
     write_checkpoints(folder)
     assert copies
     return folder
@@ -96,9 +98,10 @@ def page_folder(
     (tmp_path / "configs").mkdir()
     for source in (ROOT / "configs").iterdir():
         (tmp_path / "configs" / source.name).symlink_to(source)
+    # the whole one is run by ``.ci/run``
+    monkeypatch.setattr(demo, "DEMO_VIDEO", page_inputs / "demo" / DEMO_VIDEO.name)
     capture = cv2.VideoCapture  # a camera is a video that ends
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(page_inputs / "clip.mp4")))
-    monkeypatch.setattr(demo, "DEMO_VIDEO", page_inputs / "clip.mp4")  # ``.ci/run`` runs the whole one
     monkeypatch.setattr(cv2, "imshow", lambda name, image: np.asarray(image))
     monkeypatch.setattr(cv2, "waitKey", lambda delay: -1)
     torch.manual_seed(0)

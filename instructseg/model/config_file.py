@@ -6,7 +6,6 @@ keys outside the architecture (transformers writes many) are not read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from instructseg.files import read_object
+from instructseg.files import parse_json, read_object
 from instructseg.model.config_rules import MODEL, check_values, rules_of, shown
 from instructseg.model.configuration import InstructSegConfig, part_classes
 
@@ -136,7 +135,7 @@ def _state(config: str) -> dict[str, torch.Tensor]:
     from instructseg.model.instructseg import InstructSeg
 
     with torch.device("meta"):
-        return InstructSeg(InstructSegConfig(**json.loads(config))).state_dict(keep_vars=True)
+        return InstructSeg(InstructSegConfig(**parse_json(config, CONFIG_FILE))).state_dict(keep_vars=True)
 
 
 def _first_line(error: Exception) -> str:
