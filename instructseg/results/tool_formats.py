@@ -13,6 +13,7 @@ import numpy as np
 from instructseg.files import write_bytes_atomic, write_json_atomic
 from instructseg.polygons import keyhole, mask_outlines
 from instructseg.prediction import FrameResult
+from instructseg.results.raster_formats import Frames
 from instructseg.results.result_format import Format, FoundObject, FrameFormat, ResultInfo
 
 _TOLERANCE = 1.0
@@ -47,10 +48,15 @@ class LabelMe(FrameFormat):
 
     def _image(self, path: Path, index: int) -> str:
         """Path of the image as LabelMe looks for it: relative to the JSON."""
-        source = self.info.path
-        if source is None or (self.info.video and index >= len(self.info.frame_names)):
-            return self.info.file_of(index).rpartition("/")[2]
-        image = source / self.info.frame_names[index] if self.info.video else source
+        info, image = self.info, self.info.path
+        if image is not None and info.video:
+            image = image / info.frame_names[index] if index < len(info.frame_names) else None
+        if image is None:  # where the format "frames" writes it
+            own = Path(self.places[info.video].format(info.name)).parts
+            if self.target.parts[-len(own) :] != own:  # one file, not a folder of results
+                return info.file_of(index).rpartition("/")[2]
+            image = Frames.place(self.target.parents[len(own) - 1], info.name, info.video)
+            image = image / f"{info.stem(index)}.png" if info.video else image
         try:
             return Path(os.path.relpath(image.resolve(), path.parent.resolve())).as_posix()
         except ValueError:  # on another drive

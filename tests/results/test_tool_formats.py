@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from instructseg.results import FORMATS
-from tests.results.scenes import FPS, LENGTH, PROMPTS, SIZE, TIMES, contents_hold, frame, masks, written
+from instructseg.results import FORMATS, ResultInfo, ResultPaths, ResultWriter
+from tests.results.scenes import (
+    FPS,
+    LENGTH,
+    PROMPTS,
+    SIZE,
+    TIMES,
+    contents_hold,
+    frame,
+    masks,
+    result,
+    written,
+)
 
 FOUND = ("dog 1", "dog 2", "ball")
 
@@ -61,6 +72,23 @@ def test_labelme_of_a_video(tmp_path: Path) -> None:
     assert contents_hold(
         "labelme", tmp_path, video=True, item="clip", stems=tuple(f"f{i}" for i in range(LENGTH))
     )
+
+
+@pytest.mark.parametrize("item", ["clip", "day 1/clip"])
+def test_labelme_finds_the_written_frames_of_a_video(
+    tmp_path: Path, item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target, frames = (written(name, tmp_path, video=True, item=item) for name in ("labelme", "frames"))
+    for index in range(LENGTH):
+        content = json.loads((target / f"{index:05d}.json").read_text())
+        image = (target / content["imagePath"]).resolve()
+        assert image == (frames / f"{index:05d}.png").resolve() and image.is_file()
+    with ResultWriter(ResultPaths({"labelme": Path("one.json")}), ResultInfo(PROMPTS, name="photo")) as writer:
+        writer.write(result(0, False))
+    assert json.loads(Path("one.json").read_text())["imagePath"] == "photo.png"
+    target, image = written("labelme", tmp_path), written("frames", tmp_path)  # of an image without a file
+    assert (target.parent / json.loads(target.read_text())["imagePath"]).resolve() == image.resolve()
 
 
 def cvat_mask(element: ElementTree.Element) -> np.ndarray:
