@@ -83,9 +83,14 @@ def stored(source: Any) -> Iterator[Path]:
 
 
 def tensor_to_array(tensor: Any) -> np.ndarray:
-    """``[C, H, W]``, ``[H, W, C]`` or ``[H, W]`` of torch to an array with channels last; the first wins."""
+    """``[C, H, W]``, ``[H, W, C]`` or ``[H, W]`` of torch to an array with channels last; the first wins.
+
+    A batch of one is its image.
+    """
     values = tensor.detach().cpu()
     array: np.ndarray = (values.float() if values.is_floating_point() else values).numpy()
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
     if array.ndim == 3 and array.shape[0] in _CHANNELS:
         return array.transpose(1, 2, 0)
     return array

@@ -54,7 +54,8 @@ def test_images_of_every_kind_are_the_same(tmp_path: Path, image: np.ndarray, si
     channels_first = torch.from_numpy(image.transpose(2, 0, 1).copy())
     with (tmp_path / "a photo.png").open("rb") as file:
         given = [content, bytearray(content), memoryview(content), io.BytesIO(content), file]
-        given += [f"{site}/a%20photo.png", channels_first, torch.from_numpy(image.copy())]
+        tensors = channels_first, channels_first[None], torch.from_numpy(image.copy())
+        given += [f"{site}/a%20photo.png", *tensors]
         given += [channels_first / 255, (channels_first / 255).double().requires_grad_()]
         for source in given:
             assert (load_image(source) == image).all()  # type: ignore[arg-type]
