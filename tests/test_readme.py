@@ -45,7 +45,7 @@ ELSEWHERE = {
 }
 """Blocks whose commands other places run: ``.ci/run`` as printed, ``tests/cli/test_tuning.py``."""
 TINY_TRAINING = ["train.max_steps=1", "data.batch_size=2", "data.switch_bs=2"]
-SHORTER = {"eval": ["model.name=bundled", "eval.limit=1", "eval.pictures=0"], "train": TINY_TRAINING}
+SHORTER = {"eval": ["model.name=nano", "eval.limit=1", "eval.pictures=0"], "train": TINY_TRAINING}
 """Appended to what evaluates and trains."""
 
 
