@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -134,6 +135,7 @@ def read_delimited(
 
     Args:
         file: in UTF-8, with or without a byte order mark.
+        delimiter: unless a line ``sep=;`` stands first, as some spreadsheets write it.
         longest: characters of a field.
         absent: value of missing fields at the end of a row.
 
@@ -144,17 +146,21 @@ def read_delimited(
         text = require_file(file).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(Fault.RECORD, file, f"not UTF-8 ({error}): save it as UTF-8") from error
+    if said := re.match(r"sep=(.)\r?\n", text):
+        delimiter, text = said[1], text[said.end() :]
+    above = 1 if said else 0
     before = csv.field_size_limit(longest)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval=absent)
     try:
         columns = tuple(reader.fieldnames or ())
-        rows: list[tuple[int, Mapping[Any, Any]]] = [(reader.line_num, row) for row in reader]
+        rows: list[tuple[int, Mapping[Any, Any]]] = [(reader.line_num + above, row) for row in reader]
     except csv.Error as error:
         hint = "; is a quote not closed?" if "limit" in str(error) else ""
-        raise DataError(Fault.RECORD, f"{file}, line {reader.line_num}", f"no table: {error}{hint}") from error
+        where = f"{file}, line {reader.line_num + above}"
+        raise DataError(Fault.RECORD, where, f"no table: {error}{hint}") from error
     finally:
         csv.field_size_limit(before)
     if len(set(columns)) < len(columns):
         twice = next(name for number, name in enumerate(columns) if name in columns[:number])
-        raise DataError(Fault.RECORD, f"{file}, line 1", f"two columns are called {twice[:60]!r}")
+        raise DataError(Fault.RECORD, f"{file}, line {1 + above}", f"two columns are called {twice[:60]!r}")
     return columns, rows

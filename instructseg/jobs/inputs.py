@@ -142,7 +142,8 @@ def _taken(
     prompts = tuple((own or {}).get(source, ()))
     if isinstance(source, str):
         return [(_incoming(source, found, prompts), "")]
-    _check_exists(source, "image" if suffixes is IMAGES else "video, folder or image")
+    if len(own or ()) < 2:  # of a table with several, one that is missing is reported and the others are done
+        _check_exists(source, "image" if suffixes is IMAGES else "video, folder or image")
     frames = suffixes is VIDEOS and needed and holds(source, FRAME_SUFFIXES)
     if (
         source.is_dir()

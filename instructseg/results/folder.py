@@ -287,10 +287,12 @@ def _item_mark(item: Item) -> list[Any]:
 
 
 def _mark(path: Path) -> list[int]:
-    """Fingerprint of an input: size and modification time; of a folder, of all its files."""
+    """Fingerprint of an input: size and modification time; of a folder, of all its files; empty if missing."""
     if path.is_dir():
         rows = [(file.name, *_mark(file)) for file in sorted(path.iterdir()) if file.is_file()]
         return [len(rows), zlib.crc32(repr(rows).encode("utf-8", "surrogateescape"))]
+    if not path.exists():
+        return []
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 

@@ -146,6 +146,12 @@ def test_a_table_of_images_with_their_own_prompts() -> None:
     )
     again = run("image", "--prompts", "lists/prompts.csv", "-f", "masks,coco,yolo", "--threshold", "0")
     assert "2 of 2 are done already" in again.stderr
+    with Path("lists/prompts.csv").open("a") as table:
+        table.write("gone.png,the dog\nc.png,a cat\n")
+    shutil.copy("photo.png", "lists/c.png")
+    told = run("image", "--prompts", "lists/prompts.csv", "-f", "masks,coco,yolo", "--threshold", "0", code=1)
+    assert "c_masks/1-a-cat.png" in files() and "error: no such image: lists/gone.png" in told.stderr
+    assert "2 of 4 are done already" in told.stderr and "error: 1 of 2 images failed" in told.stderr
     assert "names its own inputs" in refused("image", "photo.png", "--prompts", "lists/prompts.csv")
     assert "Missing argument INPUT" in refused("image", "-p", "the dog")
 

@@ -113,6 +113,11 @@ def test_tables_of_prompts(suffix: str) -> None:
     semicolons = Path("folder/semicolons.csv")  # as spreadsheets of many countries write them
     semicolons.write_text("image;prompt\n1.png;the dog, on the left\n")
     assert read_prompts(semicolons) == {Path("folder/1.png"): ("the dog, on the left",)}
+    semicolons.write_text("sep=;\nimage;prompt\n1.png;the dog, on the left\n")
+    assert read_prompts(semicolons) == {Path("folder/1.png"): ("the dog, on the left",)}
+    semicolons.write_text("sep=;\nimage;image\n")
+    with pytest.raises(ValueError, match="line 2: two columns are called 'image'"):
+        read_prompts(semicolons)
     for bad, message in (
         ([("text",), ("a",)], "has no column 'prompt': its first line names text"),
         ([("prompt",), (" ",)], "has no prompts: write them below 'prompt'"),
