@@ -179,6 +179,38 @@ def spacing(values: Row) -> str:
     return table(["references", "J&F, %", "points to spacing 1"], lines)
 
 
+def track(values: Row) -> str:
+    """What carrying masks on changes, against the same predictions without it."""
+    lines = []
+    for videos, model in (("drawn", "`nano`"), ("filmed", "`mini`")):
+        for row in values.get(videos, {"rows": []})["rows"]:
+            threshold = "that of the weights" if row["threshold"] else "none"
+            off, flow, forward = row["jf"][:3]
+            cells = [f"{100 * one['value']:.2f}" for one in (off, flow)]
+            empty = [f"{100 * one['value']:.2f}" for one in row.get("left_empty", [])[:2]] or ["–", "–"]
+            empty.append(f"{100 * row['off_as_empty']['jf']:.2f}" if "off_as_empty" in row else "–")
+            name = f"{model}, stride {row['stride']}, {threshold}"
+            lines.append([name, *cells, points(flow), points(forward), *empty])
+    head = ["model, stride, threshold", "off, J&F, %", "`flow`", "points", "points, forward alone",
+            "absent: left empty, off, %", "`flow`", "off with as many left empty, J&F, %"]  # fmt: skip
+    return table(head, lines)
+
+
+def track_between(values: Row) -> str:
+    """Frames between key frames: true masks carried on, and the model's carried on instead of its own."""
+    lines = []
+    for videos in ("drawn", "filmed"):
+        found = values.get(videos, {"rows": [], "bound": []})
+        for row in (row for row in found["rows"] if row["stride"] > 1 and not row["threshold"]):
+            true = {one["between"]: one["jf"] for one in found["bound"] if one["stride"] == row["stride"]}
+            shown = [true["held"], true["flow"], row["jf"][0]["value"], row["jf"][3]["value"]]
+            name = f"{videos} videos, every {row['stride']}th frame"
+            lines.append([name, *(f"{100 * one:.2f}" for one in shown)])
+    head = ["key frames", "true masks held, J&F, %", "true masks, flow", "the model on every frame",
+            "the model's key frames, flow"]  # fmt: skip
+    return table(head, lines)
+
+
 def quantized(values: Row) -> str:
     """What fewer bits cost."""
     lines = []
@@ -235,6 +267,8 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "training": ("training", training),
     "stride": ("stride", stride),
     "spacing": ("spacing", spacing),
+    "track": ("track", track),
+    "track_between": ("track", track_between),
     "quantized": ("quantized", quantized),
     "limits": ("limits", limits),
     "edges": ("edges", edges),
