@@ -33,7 +33,7 @@ def test_a_copy_is_the_same_run(name: str, tmp_path: Path) -> None:
 
 
 def test_overrides_are_merged_and_mistakes_take_a_line() -> None:
-    assert "max_steps: 7" in said("show", "tune", "train.max_steps=7", "--merged")
-    for words in (["show", "tume"], ["show", "tune", "train.max_steps=7"]):
+    assert "max_steps: 7" in said("show", "nano-tune", "train.max_steps=7", "--merged")
+    for words in (["show", "tume"], ["show", "nano-tune", "train.max_steps=7"]):
         result = CliRunner().invoke(app, ["config", *words])
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1

@@ -317,11 +317,11 @@ def limit(model: InstructSeg, monkeypatch: pytest.MonkeyPatch, rows: int) -> lis
     asked: list[int] = []
     real = model.reason
 
-    def reason(embeds: torch.Tensor, roles: torch.Tensor) -> object:
+    def reason(embeds: torch.Tensor, *more: torch.Tensor) -> object:
         asked.append(len(embeds))
         if len(embeds) > rows:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has ...")
-        return real(embeds, roles)
+        return real(embeds, *more)
 
     monkeypatch.setattr(model, "reason", reason)
     return asked
@@ -388,7 +388,9 @@ def test_lengths_can_be_padded(nano: Nano, frames: Frames, monkeypatch: pytest.M
         session.add(text)
     lengths, real = [], nano[0].reason
     monkeypatch.setattr(
-        nano[0], "reason", lambda embeds, roles: lengths.append(roles.shape[1]) or real(embeds, roles)
+        nano[0],
+        "reason",
+        lambda embeds, roles, *more: lengths.append(roles.shape[1]) or real(embeds, roles, *more),
     )
     results = session.extend(clip) + session.close()
     monkeypatch.undo()

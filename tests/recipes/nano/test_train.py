@@ -30,7 +30,7 @@ def test_a_file_is_handed_to_its_owner(file: str, words: list[str], owner: objec
 
 
 def test_an_unknown_recipe_is_named() -> None:
-    with pytest.raises(ValueError, match="recipe: there is no 'nono'; there are nano and systems"):
+    with pytest.raises(ValueError, match="recipe: there is no 'nono'; there are mini, nano and systems"):
         train_net.choose(str(ROOT / "configs" / "nano" / "tune.yaml"), ["recipe=nono"])
 
 
