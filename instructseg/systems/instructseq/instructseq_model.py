@@ -32,7 +32,7 @@ class InstructSeq(StoredModel):
     def __init__(self, config: InstructSeqConfig) -> None:
         super().__init__(config)
         width = config.language_config.hidden_size
-        self.image: Any = AutoModel.from_config(config.image_config)
+        self.image: Any = AutoModel.from_config(config.image_config, trust_remote_code=False)
         self.text = RobertaModel(config.text_config, add_pooling_layer=False)
         self.enter_image = nn.Linear(_width_of(config.image_config), width)
         self.enter_text = nn.Linear(config.text_config.hidden_size, width)
