@@ -35,11 +35,12 @@ TARGETS = {
 """Ratios asked for, by case, instructions, stride and tokens."""
 TOKENS = {
     "": "",
+    "half": ", 50 % of the image tokens",
     "few": ", 20 % of the image tokens",
     "few_both": ", 20 % of the perceiver's too",
 }
 """Tokens that the language model reads, in words."""
-TRAINED = ("stride", "spacing", "quantized")
+TRAINED = ("stride", "spacing", "quantized", "tokens", "frontier")
 """Results that depend on the weights; the others have random ones."""
 Row = dict[str, Any]
 
@@ -211,6 +212,27 @@ def track_between(values: Row) -> str:
     return table(head, lines)
 
 
+def tokens(values: Row) -> str:
+    """What fewer visual tokens cost: cIoU with all of them, then points to it."""
+    rows = {(row["asked"], row["setting"]): row for row in values["rows"]}
+    asked, settings = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
+    lines = [[f"{settings[0]}: cIoU, %", *(f"{100 * rows[one, settings[0]]['ciou']:.2f}" for one in asked)]]
+    lines += [[setting, *(points(rows[one, setting]) for one in asked)] for setting in settings[1:]]
+    return table(
+        ["tokens read", *(f"{one} ({rows[one, settings[0]]['instructions']})" for one in asked)], lines
+    )
+
+
+def frontier(values: Row) -> str:
+    """J&F and the seconds of a frame at the released size, by stride and tokens."""
+    lines = [
+        [row["setting"], f"{100 * row['jf']:.2f}", points(row) if number else "–", digits(row["full_s"]),
+         f"{row['ratio']:.2f}", row["speed"] or "–"]
+        for number, row in enumerate(values["rows"])
+    ]  # fmt: skip
+    return table(["setting", "J&F, %", "points to exact", "s per frame", "ratio", "`--speed`"], lines)
+
+
 def quantized(values: Row) -> str:
     """What fewer bits cost."""
     lines = []
@@ -270,6 +292,9 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "track": ("track", track),
     "track_between": ("track", track_between),
     "quantized": ("quantized", quantized),
+    "tokens": ("tokens", tokens),
+    "tokens_mini": ("tokens_mini", tokens),
+    "frontier": ("frontier", frontier),
     "limits": ("limits", limits),
     "edges": ("edges", edges),
 }

@@ -60,10 +60,14 @@ DEPTHS = {
     "vmtf": 3,
 }
 """Layers of the measured model; the perceivers and the mask decoder are whole."""
-FEW: dict[str, TokenChoice] = {"few": TokenChoice(0.2), "few_both": TokenChoice(0.2, 0.2)}
+FEW: dict[str, TokenChoice] = {
+    "half": TokenChoice(0.5),
+    "few": TokenChoice(0.2),
+    "few_both": TokenChoice(0.2, 0.2),
+}
 """Fewer tokens of the key frame, and of the perceiver as well, by the ending of the stage's name."""
-FEW_CASES = {("image", 10, None), ("video", 1, 1), ("video", 1, 4), ("video", 3, 4)}
-"""What is composed with few tokens, by case, instructions and stride."""
+FEW_CASES = {("image", 10), ("video", 1), ("video", 3)}
+"""What is composed with few tokens, by case and instructions."""
 _ROWS = 4096
 Shape = tuple[int, int, int]
 
@@ -243,12 +247,12 @@ def measure(model: InstructSeg, cases: Mapping[str, Callable[[], Any]], repeats:
     return rows
 
 
-def composed(full: Mapping[str, float]) -> list[dict[str, Any]]:
+def composed(full: Mapping[str, float], strides: Sequence[int] = (1, 4)) -> list[dict[str, Any]]:
     """Seconds per frame or picture with all layers, from seconds per call."""
     found: list[dict[str, Any]] = []
 
     def add(case: str, count: int, stride: int | None, few: str, official: float, ours: float) -> None:
-        if few and (case, count, stride) not in FEW_CASES:
+        if few and (case, count) not in FEW_CASES:
             return
         found.append(
             {"case": case, "instructions": count, "llm_stride": stride, "tokens": few, "official_s": official,
@@ -269,7 +273,7 @@ def composed(full: Mapping[str, float]) -> list[dict[str, Any]]:
             ours = full["siglip"] + branch + count * (full["ovp"] + full[f"llm_image{few}"] + answer)
             add("image", count, None, few[1:], count * official("image", 2, 1), ours)
         for count in (1, 3):
-            for stride in (1, 4):
+            for stride in strides:
                 language = full["ovp"] + full[f"llm_video{few}"] / stride
                 ours = full["siglip"] + branch + count * (language + answer)
                 add("video", count, stride, few[1:], count * official("video", 5, 4), ours)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from instructseg.inference.encoder import BATCH_SIZE
 from instructseg.inference.frame_window import REFERENCES, FrameWindow
@@ -12,6 +14,11 @@ from instructseg.inference.selection import AnswerKeywords, AnswerOptions
 from instructseg.inference.stride import Stride
 from instructseg.model.tokens import TokenChoice
 from instructseg.structures import Task
+
+SpeedName = Literal["exact", "balanced", "fast"]
+"""Names of settings that trade exactness for speed."""
+SPEEDS: Mapping[SpeedName, tuple[int, float]] = {"exact": (1, 1.0), "balanced": (4, 1.0), "fast": (8, 0.2)}
+"""``llm_stride`` and ``keep_tokens`` by name, from the measured frontier (``docs/performance.md``)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class StreamOptions(AnswerOptions):
 
 
 class PredictOptions(AnswerKeywords, total=False):
-    """Fields of :class:`StreamOptions` by keyword, ``task`` apart."""
+    """Fields of :class:`StreamOptions` by keyword, ``task`` apart, and ``speed``, which sets two of them."""
 
     references: int
     spacing: int | None
@@ -98,9 +105,24 @@ class PredictOptions(AnswerKeywords, total=False):
     smooth: float
     track: str
     lookahead: int | None
+    speed: SpeedName
 
 
 class SessionOptions(PredictOptions, total=False):
     """Fields of :class:`StreamOptions` by keyword."""
 
     task: Task | str
+
+
+def with_speed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with ``speed`` replaced by what it means; of these settings, those given as well stay.
+
+    Raises:
+        ValueError: no such speed.
+    """
+    given = dict(options)
+    speed = given.pop("speed", "exact")
+    if speed not in SPEEDS:
+        raise ValueError(f"unknown speed {speed!r}: use {', '.join(SPEEDS)}")
+    stride, keep = SPEEDS[speed]
+    return {"llm_stride": stride, "keep_tokens": keep, **given}

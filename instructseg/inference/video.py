@@ -20,7 +20,7 @@ from instructseg.inference.predictor import PretrainedPredictor
 from instructseg.inference.propagation.propagation import LOOKAHEAD
 from instructseg.inference.propagation.tracker_names import OFF
 from instructseg.inference.session import VideoSession
-from instructseg.inference.stream_options import PredictOptions, SessionOptions, StreamOptions
+from instructseg.inference.stream_options import PredictOptions, SessionOptions, StreamOptions, with_speed
 from instructseg.inference.stride import Stride
 from instructseg.inference.user_input import take_instructions, take_video
 from instructseg.media import ImageLike, VideoSource
@@ -62,12 +62,13 @@ class VideoPredictor(PretrainedPredictor):
         """Opens a session with this model.
 
         Args:
-            options: fields of :class:`~instructseg.inference.session.StreamOptions`.
+            options: fields of :class:`~instructseg.inference.session.StreamOptions`, and ``speed``.
 
         Raises:
             ValueError: an option is out of range.
         """
-        stream = StreamOptions(**{"references": self.references, "batch_size": self.batch_size, **options})  # type: ignore[arg-type]
+        own = {"references": self.references, "batch_size": self.batch_size}
+        stream = StreamOptions(**{**own, **with_speed(options)})
         session = VideoSession(self.model, self.processor, stream)
         session.length_multiple = self.length_multiple
         return session
@@ -87,8 +88,9 @@ class VideoPredictor(PretrainedPredictor):
             instructions: one or several.
             task: selects the prompt, also by name; ``Task.REASON_VOS`` for questions answered by a mask.
             options: fields of :class:`StreamOptions`: ``soft``, ``threshold``, ``batch_size``,
-                ``llm_stride``, ``spacing``, ``delay``, ``chunk``, ``track``. By default the references of a
-                video with a known frame rate are spaced by
+                ``llm_stride``, ``keep_tokens``, ``spacing``, ``delay``, ``chunk``, ``track``; and ``speed``:
+                ``"exact"``, ``"balanced"`` or ``"fast"``, which sets ``llm_stride`` and ``keep_tokens``. By
+                default the references of a video with a known frame rate are spaced by
                 :func:`~instructseg.inference.frame_window.spacing_of`, those of other sources are the nearest
                 frames; the delay of a fixed ``llm_stride`` is long enough for the nearest key frame; the chunk
                 of a file is :attr:`chunk`, or without a memory budget 4 for small images or on a GPU; with
@@ -105,7 +107,8 @@ class VideoPredictor(PretrainedPredictor):
             TruncatedVideoError: the video breaks off; the frames before were yielded.
         """
         given = take_instructions(instructions)
-        stride = Stride.of(options.get("llm_stride", 1))
+        options.update(with_speed(options))  # type: ignore[typeddict-item]
+        stride = Stride.of(options["llm_stride"])
         frames = take_video(video)
         references, spacing = options.get("references", self.references), options.get("spacing")
         if spacing is None:

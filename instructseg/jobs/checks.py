@@ -12,6 +12,7 @@ from pathlib import Path
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 QUANTIZATIONS = ("int8", "int4")
+SPEEDS = ("exact", "balanced", "fast")
 FPS = (0.001, 1000.0)
 """Frame rates of written videos."""
 MAX_FRAMES = 100_000

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from instructseg.hub import bundled, bundled_folder
 from instructseg.jobs import checks
+from instructseg.jobs.job_option import job_option as _option
 from instructseg.media import MAX_PIXELS
 from instructseg.results import DEFAULT_FORMATS, FORMATS, DrawingOptions, format_of_file, parse_formats
 from instructseg.structures import Task
@@ -31,42 +30,6 @@ VideoTaskChoice = Enum(  # type: ignore[misc]
 
 LegendChoice = Enum("LegendChoice", {one.upper(): one for one in ("below", "inside", "none")}, type=str)  # type: ignore[misc]
 """Values of ``--legend``."""
-
-
-def _option(
-    default: Any,
-    text: str,
-    *names: str,
-    commands: tuple[str, ...] = (IMAGE, VIDEO),
-    affects_results: bool = True,
-    request: bool = False,
-    parse: Callable[[Any], Any] | None = None,
-    types: dict[str, Any] | None = None,
-    **settings: Any,
-) -> Any:
-    """A field of :class:`Job` with its option of the command line.
-
-    Args:
-        default: of field and option.
-        text: help.
-        names: e.g. ``--output``, ``-o``.
-        commands: with this option.
-        affects_results: whether results of another value are other results.
-        request: whether a predictor takes it.
-        parse: the option's value to that of the field.
-        types: type of the option by command, if not that of the field.
-        settings: of ``typer.Option``.
-    """
-    shown = typer.Option(*names, help=text, **settings)
-    metadata = {
-        "option": shown,
-        "commands": commands,
-        "affects": affects_results,
-        "request": request,
-        "parse": parse,
-        "types": types,
-    }
-    return field(default=default, metadata=metadata)
 
 
 def parse_task(choice: str | None) -> Task | None:
@@ -223,6 +186,13 @@ class Job:
         min=0.01,
         max=1,
     )
+    speed: str = _option(
+        "exact",
+        "exact, balanced or fast: sets --llm-stride and --keep-tokens.",
+        "--speed",
+        commands=(VIDEO,),
+        request=True,
+    )
     spacing: int | None = _option(
         None,
         "Frames between references; default: 1/6 second of a file, 1 in a folder.",
@@ -356,6 +326,7 @@ def check_options(job: Job) -> None:
     checks.check_memory(job.max_memory)
     checks.check_choice("arrange", job.arrange, ("instance", "panoptic", "semantic"), {})
     checks.check_stride(job.llm_stride)
+    checks.check_choice("speed", job.speed, checks.SPEEDS, {})
     checks.check_fps(job.fps)
     checks.check_share("threshold", job.threshold)
     checks.check_count("spacing", job.spacing, checks.MAX_FRAMES)

@@ -340,6 +340,20 @@ def test_fewer_tokens_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> 
         run("image", "photo.png", "a", "--keep-tokens", value, code=2)
 
 
+def test_a_speed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    real = VideoPredictor.predict
+    monkeypatch.setattr(
+        VideoPredictor,
+        "predict",
+        lambda self, *a, **k: asked.append(k.get("speed")) or real(self, *a, **k),
+    )
+    run("video", "clip.mp4", "the red circle", "--speed", "fast")
+    assert asked == ["fast"]
+    message = "unknown speed 'fats' (did you mean fast?): use exact, balanced, fast"
+    assert message in refused("video", "clip.mp4", "a", "--speed", "fats")
+
+
 def test_a_stride_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = VideoPredictor.predict

@@ -62,8 +62,8 @@ def test_videos_are_measured_with_few_tokens(
     asked: list[object] = []
     monkeypatch.setattr(gpu_sections, "_video", lambda *_, **options: asked.append(options.get("keep_tokens")))
     cases = [row["case"] for row in gpu_sections.videos(bench)]
-    assert asked == [None] * 4 + [TokenChoice(0.2), TokenChoice(0.2, 0.2)] * 3
-    assert cases[4:6] == ["video K=1 stride 1 few", "video K=1 stride 1 few_both"]
+    assert asked == [None] * 4 + [TokenChoice(0.5), TokenChoice(0.2), TokenChoice(0.2, 0.2)] * 3
+    assert cases[5:7] == ["video K=1 stride 1 few", "video K=1 stride 1 few_both"]
 
 
 @pytest.mark.parametrize("section", ["profile", "variants", "training", "graphs"])

@@ -82,7 +82,7 @@ def test_composition_counts_calls() -> None:
              "mask_decoder_official", "masks", "masks_official")  # fmt: skip
     full = dict.fromkeys(names, 0.0)
     for kind in ("image", "video"):
-        full |= {f"llm_{kind}_few": 4.0, f"llm_{kind}_few_both": 2.0}
+        full |= {f"llm_{kind}_half": 5.0, f"llm_{kind}_few": 4.0, f"llm_{kind}_few_both": 2.0}
         full |= {f"llm_{kind}": 8.0, f"llm_{kind}_official": 10.0, f"language_head_{kind}_official": 1.0}
     full |= {"siglip": 3.0, "swin": 2.0}
     found = {
