@@ -84,7 +84,7 @@ def test_it_segments_and_finds_configurations(program: Path, tmp_path: Path) -> 
     )
     assert str(program.parent.parent) in where  # not the source
     run(program, "demo", "--output", "out", cwd=tmp_path)
-    assert (tmp_path / "out" / "demo_overlay.mp4").is_file()
+    assert (tmp_path / "out" / "dog_overlay.mp4").is_file()
     assert run(program, "config", "list", cwd=tmp_path).count("\n") == len(config_names())
     shown = run(program, "config", "show", "nano-tune", cwd=tmp_path)
     assert shown == config_names()["nano-tune"].read_text()
