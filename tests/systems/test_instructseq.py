@@ -43,8 +43,8 @@ def coded(reader: AnswerReader, image: np.ndarray) -> list[int]:
 
 
 def read(reader: AnswerReader, *rows: list[int], chances: float = 1.0) -> object:
-    """The answer of samples of one length."""
-    tokens = np.array([[*row, reader.forms.end] for row in rows])
+    """The answer of samples of one length, in a batch with a longer one."""
+    tokens = np.array([[*row, *[reader.forms.end] * 3] for row in rows])
     return reader.read(tokens, np.full(tokens.shape, chances), lessons.SIDE, lessons.SIDE)
 
 
@@ -105,7 +105,7 @@ def test_samples_of_one_form_agree(predictor: InstructSeqPredictor) -> None:
 def test_the_wording_or_the_task_chooses_the_form(predictor: InstructSeqPredictor) -> None:
     image = drawn_image(3)
     for task, form in predictor.model.config.forms.items():
-        options = SamplingOptions(samples=3, seed=1, most=70)
+        options = SamplingOptions(samples=3, seed=1)
         answer = predictor.answers([image], ["segment the red circle in white"], options, [task])[0]
         assert answer.task == task == form.name
     found = predictor.predict(
@@ -159,7 +159,7 @@ def test_an_instruction_that_is_left_out_is_unconditional(predictor: InstructSeq
         free = model.read(pixels, ids, torch.zeros_like(mask))
         logits = model.decoder.start(free)[0]
     torch.testing.assert_close(logits[0], logits[1], atol=1e-4, rtol=1e-4)
-    options = SamplingOptions(samples=2, guidance=2.0, most=70)
+    options = SamplingOptions(samples=2, guidance=2.0)
     assert predictor.sample([image], ["the red circle"], options, ["detect"]).tokens.shape == (1, 2, 5)
 
 

@@ -21,7 +21,7 @@ VOCABULARY = Vocabulary({"text": 6, "image": 5, "place": 4})
 FORMS = AnswerForms(
     VOCABULARY,
     [
-        AnswerForm("words", ("text",), repeated="text"),
+        AnswerForm("words", ("text",), repeated="text", most=9),
         AnswerForm("picture", ("image", "image", 1, "image", "image", 1)),  # 1 ends a row
         AnswerForm("box", ("place",) * 2),
     ],
@@ -72,7 +72,8 @@ def test_only_tokens_of_a_form_may_follow() -> None:
     assert allowed(7, 8) == [1] and allowed(7, 8, 1) == [6, 7, 8, 9, 10]
     assert allowed(7, 8, 1, 6, 6, 1) == allowed(12, 11) == [END]
     assert allowed(12, 11, END) == allowed(4, END, END) == [END]
-    assert FORMS.longest is None and AnswerForms(VOCABULARY, FORMS.forms[1:], END).longest == 7
+    assert allowed(*[4] * 8) == [0, 1, 2, 3, 4, 5] and allowed(*[4] * 9) == [END]
+    assert FORMS.longest == 10 and AnswerForms(VOCABULARY, FORMS.forms[1:], END).longest == 7
     assert FORMS.form_of(9).name == "picture"
     with pytest.raises(ValueError, match="begin with different groups"):
         AnswerForms(VOCABULARY, [FORMS.forms[2], AnswerForm("point", ("place",))], END)
@@ -111,8 +112,8 @@ def test_copies_of_a_prefix_equal_a_batch_of_them(decoder: PrefixDecoder) -> Non
 
 
 def test_samples_have_one_of_the_forms(decoder: PrefixDecoder) -> None:
-    drawn = sample_answers(decoder, prefix(), FORMS, SamplingOptions(samples=20, most=12))
-    assert drawn.tokens.shape[:2] == (2, 20) and drawn.tokens.shape[2] <= 12
+    drawn = sample_answers(decoder, prefix(), FORMS, SamplingOptions(samples=20))
+    assert drawn.tokens.shape[:2] == (2, 20) and drawn.tokens.shape[2] <= 10
     seen = set()
     for row in drawn.tokens.flatten(0, 1).tolist():
         end = row.index(END)
@@ -124,8 +125,8 @@ def test_samples_have_one_of_the_forms(decoder: PrefixDecoder) -> None:
             assert FORMS.allowed(torch.tensor([row[:place]]))[0, row[place]]
         assert row[0] < 6 or end == {"picture": 6, "box": 2}[FORMS.form_of(row[0]).name]
     assert len(seen) == 3
-    behind = drawn.tokens == END
-    assert (drawn.probabilities[behind[..., :]] <= 1).all() and (drawn.probabilities > 0).all()
+    over = (drawn.tokens == END).cumsum(-1) > 1
+    assert (drawn.probabilities > 0).all() and (drawn.probabilities[over] == 1).all()
 
 
 def test_the_likeliest_answer_against_a_loop_without_a_cache(decoder: PrefixDecoder) -> None:
@@ -159,7 +160,7 @@ def test_samples_follow_the_distribution(decoder: PrefixDecoder) -> None:
 
 
 def test_a_row_has_its_own_samples_whatever_the_others_are(decoder: PrefixDecoder) -> None:
-    options = SamplingOptions(samples=4, seed=3, most=10)
+    options = SamplingOptions(samples=4, seed=3)
     first = sample_answers(decoder, prefix(2), FORMS, options).tokens[0]
     given = prefix(2)
     alone = Prefix(given.states[:1], given.mask[:1])
@@ -195,7 +196,7 @@ def test_guidance_equals_its_formula(decoder: PrefixDecoder) -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    for name, value in (("samples", 0), ("most", 0), ("temperature", -1.0), ("seed", -1)):
+    for name, value in (("samples", 0), ("temperature", -1.0), ("seed", -1)):
         with pytest.raises(ValueError, match=name):
             SamplingOptions(**{name: value})  # type: ignore[arg-type]
 

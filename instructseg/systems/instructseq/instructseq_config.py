@@ -14,6 +14,8 @@ from instructseg.systems.sequence.vocabulary import AnswerForm, AnswerForms, Voc
 MODEL_TYPE = "instructseq"
 COLOUR_NAMES = tuple(name for name in COLOURS if name != "black")
 """Colours in which an instruction can have a mask painted, on black; a token each."""
+MOST_WORDS = 64
+"""Tokens of a caption at most."""
 PALETTE = len(COLOUR_NAMES)
 """Number of the colour token that begins a class map."""
 
@@ -92,7 +94,7 @@ class InstructSeqConfig(PreTrainedConfig):
             "segment": AnswerForm("segment", ("colour", *image)),
             "semantic": AnswerForm("semantic", ("palette", *image)),
             "detect": AnswerForm("detect", ("location",) * 4),
-            "caption": AnswerForm("caption", ("text",), repeated="text"),
+            "caption": AnswerForm("caption", ("text",), repeated="text", most=MOST_WORDS),
         }
 
     def answer_forms(self, *tasks: str) -> AnswerForms:

@@ -106,11 +106,12 @@ class AnswerReader:
     ) -> SequenceAnswer:
         """A mask or class map of samples of one form."""
         side = self.visual.side
-        codes = torch.from_numpy(tokens[:, 1:-1]) - self.vocabulary.first("image")
+        cells = slice(1, 1 + side**2)  # another answer of the batch may be longer
+        codes = torch.from_numpy(tokens[:, cells]) - self.vocabulary.first("image")
         device = self.visual.codebook.device
         drawn = self.visual.decode(codes.reshape(-1, side, side).to(device))
         images = [restore_image(one, *size) for one in drawn]
-        maps = [confidence_map(one[1:-1].reshape(side, side), *size) for one in chances]
+        maps = [confidence_map(one[cells].reshape(side, side), *size) for one in chances]
         if task == "semantic":
             classes = np.stack([decode_classes(one, self.palette) for one in images])
             voted, _ = vote(classes, len(self.palette))

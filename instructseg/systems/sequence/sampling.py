@@ -27,7 +27,6 @@ class SamplingOptions:
         top_k: tokens that are sampled from at most, by group of the vocabulary; a group without a number has
             no limit. Explanatory Instructions uses 2048 for images and 5 for text.
         seed: of the random numbers; row ``b`` has the same whatever the others are.
-        most: tokens of an answer at most, with its end.
     """
 
     samples: int = 1
@@ -35,12 +34,10 @@ class SamplingOptions:
     guidance: float = 1.0
     top_k: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
-    most: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("samples", "most"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
         for name in ("temperature", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -86,26 +83,20 @@ def sample_answers(
     if options.guidance != 1 and unconditional is None:
         raise ValueError(f"guidance {options.guidance} needs a prefix without the instruction")
     size, copies = len(prefix.mask), options.samples
-    longest = min(options.most, forms.longest or options.most)
     prefixes = [prefix, unconditional] if options.guidance != 1 and unconditional is not None else [prefix]
     started = [decoder.start(one, copies) for one in prefixes]
     logits, states = [one[0] for one in started], [one[1] for one in started]
-    noise = _noise(size, copies, longest, options.seed)
+    noise = _noise(size, copies, forms.longest, options.seed)
     tokens = torch.zeros(size * copies, 0, dtype=torch.int64)
     chances = torch.zeros(size * copies, 0)
-    for place in range(longest):
-        allowed = forms.allowed(tokens)
-        if place == longest - 1:  # no room for more: what is not over ends here
-            allowed = torch.zeros_like(allowed)
-            allowed[:, forms.end] = True
-        shares = _shares(logits, allowed, options.guidance)
+    for place in range(forms.longest):
+        shares = _shares(logits, forms.allowed(tokens), options.guidance)
         chosen = _choose(shares, forms.vocabulary, options, noise[:, place])
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         chances = torch.cat([chances, shares.exp().gather(1, chosen[:, None])], dim=1)
         if bool((chosen == forms.end).all()):
             break
-        if place < longest - 1:
-            logits = [state.step(chosen.to(prefix.states.device)) for state in states]
+        logits = [state.step(chosen.to(prefix.states.device)) for state in states]
     return SampledAnswers(tokens.unflatten(0, (size, copies)), chances.unflatten(0, (size, copies)))
 
 

@@ -63,12 +63,14 @@ class AnswerForm:
     Attributes:
         name: of the form, e.g. ``"box"``.
         groups: names of groups (or ids of single tokens, as those that end the row of an image), in order.
-        repeated: group whose tokens may follow, any number of them; ``None`` for an answer of fixed length.
+        repeated: group whose tokens may follow; ``None`` for an answer of fixed length.
+        most: tokens with those that follow, at most.
     """
 
     name: str
     groups: tuple[str | int, ...]
     repeated: str | None = None
+    most: int = 256
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -138,11 +140,11 @@ class AnswerForms:
         steps = self._steps[form.name]
         if count < len(steps):
             return steps[count]
-        return self._ending if form.repeated is None else self._ending | self._row(form.repeated)
+        if form.repeated is None or count >= form.most:
+            return self._ending
+        return self._ending | self._row(form.repeated)
 
     @property
-    def longest(self) -> int | None:
-        """Most tokens of an answer, with its end; ``None`` where a form has no limit."""
-        if any(form.repeated for form in self.forms):
-            return None
-        return max(len(form.groups) for form in self.forms) + 1
+    def longest(self) -> int:
+        """Most tokens of an answer, with its end."""
+        return 1 + max(max(len(form.groups), form.most if form.repeated else 0) for form in self.forms)
