@@ -18,6 +18,7 @@ from instructseg.systems.instructseq.instructseq_model import InstructSeq
 from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
 from instructseg.systems.instructseq.sequence_answer import AnswerReader
 from instructseg.systems.sequence.instruction_reader import InstructionReader
+from instructseg.systems.sequence.prefix_decoder import Prefix
 from recipes.lesson import LessonOutput
 from recipes.systems.instructseq_evaluation import fit_calibration
 from recipes.systems.instructseq_lessons import SequenceBatch, every_word, lesson_batch
@@ -70,20 +71,31 @@ class SequenceTraining(nn.Module):
         if len(batch.dense):
             codes = visual.encode(batch.answers).flatten(1) + self.model.config.vocabulary.first("image")
             tokens[batch.dense, 1 : 1 + codes.shape[1]] = codes
-        logits = self.model(batch.pixels, batch.ids, batch.mask, tokens[:, :-1]).float()
-        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
-        real = torch.arange(tokens.shape[1], device=tokens.device) < batch.lengths[:, None]
-        # between the mean over tokens and that over answers: an image has 66, a box 5
-        rows = (losses * real).sum(1) / batch.lengths.sqrt()
-        right = ((logits.argmax(-1) == tokens) & real).sum(1) / batch.lengths
-        short = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        prefix = self.model.read(batch.pixels, batch.ids, batch.mask)
+        short = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
         short[batch.dense] = False
-        figures = {"right_image": _mean(right[~short]), "right_words": _mean(right[short])}
-        return LessonOutput({"tokens": rows.mean()}, figures)
+        losses, figures = [], {}
+        # apart, as an image has 66 tokens and a box 5
+        for name, rows in (("right_image", ~short), ("right_words", short)):
+            if rows.any():
+                some = Prefix(prefix.states[rows], prefix.mask[rows])
+                loss, figures[name] = self._answers(some, tokens[rows], batch.lengths[rows])
+                losses.append(loss)
+        return LessonOutput({"tokens": torch.cat(losses).mean()}, figures)
 
+    def _answers(
+        self, prefix: Prefix, tokens: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, float]:
+        """Losses of answers, and the share of their tokens that are right.
 
-def _mean(values: torch.Tensor) -> float:
-    return float(values.mean()) if len(values) else 0.0
+        A loss is between the mean over the tokens of an answer and their sum.
+        """
+        tokens = tokens[:, : int(lengths.max())]
+        logits = self.model.decoder(prefix, tokens[:, :-1]).float()
+        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
+        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        right = ((logits.argmax(-1) == tokens) & real).sum() / real.sum()
+        return (losses * real).sum(1) / lengths.sqrt(), float(right)
 
 
 def save(model: InstructSeq, words: InstructionReader, folder: Path) -> None:

@@ -225,6 +225,11 @@ def test_the_best_of_n_against_a_loop() -> None:
     assert agreement.mask_overlap(empty, empty) == 1.0 and agreement.mask_overlap(empty, ~empty) == 0.0
 
 
+def test_agreement_of_few_samples_proves_little() -> None:
+    assert np.allclose(agreement.confirmed(np.array([1.0, 0.5, 0.0]), 6), [7 / 8, 1 / 2, 1 / 8])
+    assert np.allclose(agreement.confirmed(np.ones(1), 1), 2 / 3)
+
+
 def test_confidence_is_laid_on_the_grid() -> None:
     shares = np.array([[0.0, 1.0], [0.5, 0.25]])
     shown = agreement.confidence_map(shares, 16, 32)

@@ -6,9 +6,11 @@ instruction, ``I`` image tokens, ``C`` width, ``T`` tokens of an answer, ``V`` v
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, LlamaForCausalLM, RobertaModel
 
@@ -35,6 +37,7 @@ class InstructSeq(StoredModel):
         self.image: Any = AutoModel.from_config(config.image_config, trust_remote_code=False)
         self.text = RobertaModel(config.text_config, add_pooling_layer=False)
         self.enter_image = nn.Linear(_width_of(config.image_config), width)
+        self.enter_colour = nn.Linear(3, width) if config.cell_colours else None
         self.enter_text = nn.Linear(config.text_config.hidden_size, width)
         self.decoder = PrefixDecoder(LlamaForCausalLM(config.language_config))
         self.visual = VisualCodes(config.visual_config or {}, config.answer_size)
@@ -56,6 +59,9 @@ class InstructSeq(StoredModel):
         seen = mask | ~mask.any(1, keepdim=True)  # attention needs something to see; the prefix leaves it out
         words = self.text(ids, seen.long()).last_hidden_state
         image = self.enter_image(self._image_states(pixels))
+        if self.enter_colour is not None:
+            side = math.isqrt(image.shape[1])
+            image = image + self.enter_colour(F.adaptive_avg_pool2d(pixels, side).flatten(2).mT)
         states = torch.cat([self.enter_text(words), image], dim=1)
         return Prefix(states, torch.cat([mask, mask.new_ones(image.shape[:2])], dim=1))
 

@@ -17,6 +17,7 @@ from instructseg.systems.codecs import COLOURS, box_overlap, decode_classes, eve
 from instructseg.systems.instructseq.instructseq_config import COLOUR_NAMES, InstructSeqConfig
 from instructseg.systems.sequence.agreement import (
     confidence_map,
+    confirmed,
     mask_overlap,
     most_agreeing,
     most_frequent,
@@ -41,7 +42,8 @@ class SequenceAnswer:
         box: left, top, right, bottom as shares of the sides; of a detection.
         text: of a caption.
         drawn: ``uint8[H, W, 3]``, the image of the chosen sample or of the vote.
-        confidence: ``float32[H, W]``, 0..1, of an image: how likely it is right there.
+        confidence: ``float32[H, W]``, 0..1, of an image: how likely it is right there, by the probability of
+            the codes and by the other samples.
     """
 
     task: str
@@ -89,9 +91,7 @@ class AnswerReader:
         rows = [place for place, one in enumerate(tasks) if one == task]
         share = len(rows) / len(tasks)
         if task in ("segment", "semantic"):
-            return self._image(
-                task, tokens[rows], with_temperature(chances[rows], self.config.calibration), (height, width)
-            )
+            return self._image(task, tokens[rows], chances[rows], (height, width))
         certain = [float(chances[row, : ends[row]].mean()) for row in rows]
         if task == "detect":
             boxes = [self.box(tokens[row, :4].tolist()) for row in rows]
@@ -114,14 +114,14 @@ class AnswerReader:
         maps = [confidence_map(one[cells].reshape(side, side), *size) for one in chances]
         if task == "semantic":
             classes = np.stack([decode_classes(one, self.palette) for one in images])
-            voted, _ = vote(classes, len(self.palette))
-            sure = np.mean(maps, axis=0)
+            voted, agreeing = vote(classes, len(self.palette))
+            sure = self._sure(np.mean(maps, axis=0), agreeing, len(tokens))
             shown = self.palette[voted]
             return SequenceAnswer(task, 1.0, float(sure.mean()), classes=voted, drawn=shown, confidence=sure)
         painted = [self._painted(image, int(row[0])) for image, row in zip(images, tokens, strict=True)]
         masks = [one > 0.5 for one in painted]
         best = most_agreeing(masks, mask_overlap)
-        sure = maps[best]
+        sure = self._sure(maps[best], np.mean(masks == masks[best], axis=0), len(tokens))
         return SequenceAnswer(
             task,
             float(np.mean([one.any() for one in masks])),
@@ -131,6 +131,11 @@ class AnswerReader:
             drawn=images[best],
             confidence=sure,
         )
+
+    def _sure(self, chances: np.ndarray, agreeing: np.ndarray, samples: int) -> np.ndarray:
+        """``float32[H, W]``: probability of the codes times the chance of being confirmed, calibrated."""
+        product = chances * confirmed(agreeing, samples)
+        return with_temperature(product, self.config.calibration).astype(np.float32)
 
     def _painted(self, image: np.ndarray, token: int) -> np.ndarray:
         """``float32[H, W]``, 0..1: place of each pixel between black and the colour of a token."""

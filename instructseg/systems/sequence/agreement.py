@@ -58,6 +58,16 @@ def mask_overlap(one: np.ndarray, other: np.ndarray) -> float:
     return np.count_nonzero(one & other) / union if union else 1.0
 
 
+def confirmed(agreeing: np.ndarray, samples: int) -> np.ndarray:
+    """Chance that the next sample agrees, ``float32[...]``, by the rule of succession.
+
+    Args:
+        agreeing: share of the samples that agree, 0..1, that of the answer included.
+        samples: ``N``; of one alone, the chance is two thirds.
+    """
+    return ((samples * agreeing + 1) / (samples + 2)).astype(np.float32)
+
+
 def confidence_map(probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
     """Probabilities of the image tokens laid on their grid and enlarged to the frame (figure 3).
 
