@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from instructseg.inference.predictor import TextPredictor
 from instructseg.loading import load
+from instructseg.structures import Task
 from instructseg.systems.codecs import COLOURS, decode_classes, encode_classes, even_palette
 from instructseg.systems.instructseq.instructseq_config import COLOUR_NAMES, full_config
 from instructseg.systems.instructseq.instructseq_model import InstructSeq
@@ -123,6 +125,14 @@ def test_the_wording_or_the_task_chooses_the_form(predictor: InstructSeqPredicto
     again = predictor.predict(image, "the red circle", samples=2, task="res")[0]
     same = predictor.predict(image, "the red circle", samples=2, task="res")[0]
     assert np.array_equal(again.mask, same.mask) and again.score == same.score
+
+
+def test_questions_are_answered_in_words(predictor: InstructSeqPredictor) -> None:
+    assert isinstance(predictor, TextPredictor) and Task.VQA in predictor.text_tasks
+    image = predictor.encode(drawn_image(3))
+    words = predictor.answer(image, "describe the image").split()
+    assert set(words) <= {*lessons.every_word()}
+    assert " ".join(words) == predictor.answers([image], ["describe the image"], tasks=["caption"])[0].text
 
 
 def test_predictions_of_each_form(predictor: InstructSeqPredictor) -> None:

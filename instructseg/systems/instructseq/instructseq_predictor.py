@@ -16,6 +16,7 @@ from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
+from instructseg.structures import Task
 from instructseg.systems.instructseq.instructseq_config import InstructSeqConfig
 from instructseg.systems.instructseq.instructseq_model import InstructSeq
 from instructseg.systems.instructseq.sequence_answer import AnswerReader, SequenceAnswer
@@ -104,6 +105,19 @@ class InstructSeqPredictor:
                 told = replace(one, mask=mask, id=number, instruction=texts[place], instruction_id=place)
                 found.append(replace(told, image=frame, confidence=answer.confidence, system=SYSTEM))
         return found
+
+    @property
+    def text_tasks(self) -> frozenset[Task]:
+        """``Task.VQA``: captions."""
+        return frozenset({Task.VQA})
+
+    def encode(self, image: ImageLike) -> np.ndarray:
+        """The image, ``uint8[H, W, 3]``: what is read of it depends on the instruction."""
+        return take_image(image)
+
+    def answer(self, image: ImageLike, question: str) -> str:
+        """The caption of an image, the most frequent of the samples, e.g. for "describe the image"."""
+        return self.answers([take_image(image)], [question], tasks=["caption"])[0].text or ""
 
     def answers(
         self,
