@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from instructseg.inference.stream_options import SPEEDS
 from perf.workload import weights_digest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,9 +226,10 @@ def tokens(values: Row) -> str:
 
 def frontier(values: Row) -> str:
     """J&F and the seconds of a frame at the released size, by stride and tokens."""
+    names = {what: f"`{name}`" for name, what in SPEEDS.items()}
     lines = [
         [row["setting"], f"{100 * row['jf']:.2f}", points(row) if number else "–", digits(row["full_s"]),
-         f"{row['ratio']:.2f}", row["speed"] or "–"]
+         f"{row['ratio']:.2f}", names.get((row["llm_stride"], row["keep_tokens"]), "–")]
         for number, row in enumerate(values["rows"])
     ]  # fmt: skip
     return table(["setting", "J&F, %", "points to exact", "s per frame", "ratio", "`--speed`"], lines)

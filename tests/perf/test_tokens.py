@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from instructseg.inference.encoder import Encoder
+from instructseg.inference.stream_options import SPEEDS
 from instructseg.pretrained import load_pretrained
 from perf import frontier, report, tokens
 from perf.stages import FEW
@@ -67,7 +68,8 @@ def test_prices_of_tokens_in_tables() -> None:
     assert "| tokens read | clip (300) | image (300) |" in text
     assert "| all: cIoU, % | 90.00 | 80.00 |" in text
     assert "| few | -0.12 (-0.30 to +0.04) | -0.12 (-0.30 to +0.04) |" in text
-    row = {"setting": "stride 8", "jf": 0.8123, **price, "full_s": 40.12, "ratio": 4.1, "speed": "fast"}
-    text = report.frontier({"rows": [{**row, "setting": "stride 1", "speed": ""}, row]})
+    row = {"setting": "stride 8", "jf": 0.8123, **price, "full_s": 40.12, "ratio": 4.1}
+    row |= dict(zip(("llm_stride", "keep_tokens"), SPEEDS["fast"], strict=True))
+    text = report.frontier({"rows": [{**row, "setting": "stride 1", "llm_stride": 1, "keep_tokens": 0.1}, row]})
     assert "| stride 1 | 81.23 | – | 40.1 | 4.10 | – |" in text
-    assert "| stride 8 | 81.23 | -0.12 (-0.30 to +0.04) | 40.1 | 4.10 | fast |" in text
+    assert "| stride 8 | 81.23 | -0.12 (-0.30 to +0.04) | 40.1 | 4.10 | `fast` |" in text
