@@ -352,10 +352,10 @@ def mask_bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def mask_iou(mask: np.ndarray, other: np.ndarray) -> float:
-    """IoU of two masks ``bool[H, W]``, 0..1; 0 where both are empty."""
+def mask_iou(mask: np.ndarray, other: np.ndarray, empty: float = 0.0) -> float:
+    """IoU of two masks ``bool[H, W]``, 0..1; ``empty`` where both are empty."""
     either = np.count_nonzero(mask | other)
-    return np.count_nonzero(mask & other) / either if either else 0.0
+    return np.count_nonzero(mask & other) / either if either else empty
 
 
 def _two_axes(mask: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from instructseg.evaluation.iou import intersection_union
 from instructseg.inference import ImagePredictor
+from instructseg.masks import mask_iou
 from recipes.mini.instructions import RULES
 from recipes.mini.known import Asked, known_of
 from recipes.mini.photographs import Photograph, Photographs
@@ -111,8 +112,7 @@ def cases_of(photographs: Photographs, photograph: Photograph, view: View) -> It
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two masks; 1 where both are empty."""
-    shared, union = intersection_union(one, other)
-    return shared / union if union else 1.0
+    return mask_iou(one, other, empty=1.0)
 
 
 def answers_of(

@@ -14,6 +14,8 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from instructseg.masks import mask_iou
+
 _Answer = TypeVar("_Answer")
 
 
@@ -54,8 +56,7 @@ def most_frequent(answers: Sequence[_Answer]) -> int:
 
 def mask_overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union, 0..1, of masks ``bool[H, W]``; 1 where both are empty."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
+    return mask_iou(one, other, empty=1.0)
 
 
 def confirmed(agreeing: np.ndarray, samples: int) -> np.ndarray:
