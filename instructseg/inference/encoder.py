@@ -236,7 +236,9 @@ class Encoder:
         row = SequenceRow(layout, _computed(pair.frame.tokens)[0], temporal)
         if self.keep_tokens.keeps_all:
             return row
-        seed = zlib.crc32(pair.frame.frame.tobytes() + instruction.text.encode())
+        seed = 0
+        if self.keep_tokens.method == "random":  # by what is shown and asked, whatever the batch
+            seed = zlib.crc32(pair.frame.frame.tobytes() + instruction.text.encode())
         return row.fewer(self.keep_tokens, len(pair.seen), self._embedded(instruction), seed)
 
     def _perceive(self, pairs: Sequence[tuple[CachedFrame, Instruction]]) -> None:

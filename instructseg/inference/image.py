@@ -134,8 +134,7 @@ class ImagePredictor(PretrainedPredictor):
             torch.cuda.OutOfMemoryError: a single instruction does not fit.
         """
         chosen, task, given = ImageOptions(**options), check_task(task), take_instructions(instructions)
-        encoder = self.encoder(chosen.batch_size)
-        encoder.keep_tokens = chosen.kept
+        encoder = self.encoder(chosen.batch_size, keep_tokens=chosen.kept)
         encoded = image if isinstance(image, CachedFrame) else self.encode(image)
         if chosen.consensus > 1:
             found = self._agreed(encoder, encoded, given, task, chosen)

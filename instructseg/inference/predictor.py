@@ -14,6 +14,7 @@ from instructseg.inference.memory import Workload, plan_checkpoint
 from instructseg.inference.selection import CUT, AnswerKeywords, AnswerOptions, AnswerRule
 from instructseg.media import ImageLike, VideoSource
 from instructseg.model import InstructSeg
+from instructseg.model.tokens import ALL_TOKENS, TokenChoice
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
@@ -183,11 +184,16 @@ class PretrainedPredictor:
             part.compile(dynamic=False, mode=mode)
         self.length_multiple = LENGTH_MULTIPLE
 
-    def encoder(self, batch_size: int | None = None, frames_at_once: int = 1) -> Encoder:
+    def encoder(
+        self,
+        batch_size: int | None = None,
+        frames_at_once: int = 1,
+        keep_tokens: TokenChoice = ALL_TOKENS,
+    ) -> Encoder:
         """The model's stages with this predictor's settings."""
         size = self.batch_size if batch_size is None else batch_size
         check_batch_size(size)
-        return Encoder(self.model, self.processor, size, frames_at_once, self.length_multiple)
+        return Encoder(self.model, self.processor, size, frames_at_once, self.length_multiple, keep_tokens)
 
     @property
     def text_tasks(self) -> tuple[Task, ...]:

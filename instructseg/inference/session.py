@@ -62,8 +62,7 @@ class VideoSession(PretrainedPredictor):
         super().__init__(model, processor)
         self.closed = False
         """True once no more frames are accepted."""
-        self._encoder = self.encoder(options.batch_size, options.chunk)
-        self._encoder.keep_tokens = options.kept
+        self._encoder = self.encoder(options.batch_size, options.chunk, options.kept)
         self._instructions: dict[int, Instruction] = {}
         self._added = 0
         self._rule = self.rule(options, soft=options.smooth > 0)

@@ -107,8 +107,7 @@ class VideoPredictor(PretrainedPredictor):
             TruncatedVideoError: the video breaks off; the frames before were yielded.
         """
         given = take_instructions(instructions)
-        options.update(with_speed(options))  # type: ignore[typeddict-item]
-        stride = Stride.of(options["llm_stride"])
+        stride = Stride.of(with_speed(options)["llm_stride"])
         frames = take_video(video)
         references, spacing = options.get("references", self.references), options.get("spacing")
         if spacing is None:
