@@ -94,6 +94,7 @@ class Sam2Tracker:
         self._anchors[number] = {frame: known[frame] for frame in kept}
         if number not in self._sessions:
             self._sessions[number] = self._new_session()
+            self._sessions[number].cache = self._features
             self._sessions[number].obj_id_to_idx(_ID)
         session = self._sessions[number]
         outputs = session.output_dict_per_obj[0]
@@ -137,16 +138,14 @@ class Sam2Tracker:
             kept.pop("pred_masks", None)
 
     def _new_session(self) -> Sam2VideoInferenceSession:
-        """A session for one object, with the shared features of the current frame."""
+        """A session for one object, empty."""
         device = self._model.device
-        session = Sam2VideoInferenceSession(
+        return Sam2VideoInferenceSession(
             inference_device=device,
             inference_state_device=device,
             video_storage_device=device,
             dtype=self._model.dtype,
         )
-        session.cache = getattr(self, "_features", session.cache)
-        return session
 
     def _prepared(self, pixels: torch.Tensor) -> torch.Tensor:
         """A frame ``uint8[3, H, W]`` as the model takes it, ``float[3, S, S]``."""
