@@ -227,6 +227,12 @@ def measure(name: str, photographs: Photographs, trained: Photographs, videos: P
     return {"model": name, "rows": found}
 
 
+def told(values: dict[str, Any]) -> str:
+    """What :func:`measure` found, as it is printed: the table, and the threshold of its row of absence."""
+    (threshold,) = (one["threshold"] for one in values["rows"] if "threshold" in one)
+    return f"{table(values['rows'])}\npresence threshold for a T-acc of {T_ACC:.0%}: {threshold:.3f}"
+
+
 def main() -> None:
     """Reads the command line, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -248,7 +254,7 @@ def main() -> None:
     values = measure(
         arguments.model, photographs, read_photographs(arguments.photos, "train", KEPT_OUT), videos
     )
-    print(table(values["rows"]))
+    print(told(values))
     if arguments.output:
         write_json_atomic(arguments.output, values, indent=1)
 

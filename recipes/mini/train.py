@@ -29,7 +29,6 @@ from instructseg.inference import ImagePredictor
 from instructseg.log import setup_logging
 from instructseg.model import InstructSeg
 from instructseg.processing import InstructSegProcessor
-from instructseg.typed_yaml import Origins, build, merge, read_tree, read_words, resolve
 from recipes.lesson import own_losses
 from recipes.mini.build import start_model, start_processor
 from recipes.mini.names import NamedSource, NamesLesson, all_phrases, phrase_states
@@ -37,6 +36,7 @@ from recipes.mini.photographs import PhotographFiles, Photographs, read_photogra
 from recipes.mini.samples import InstructedSource
 from recipes.mini.whole import InstructionsLesson
 from recipes.mini.words import SYNONYMS
+from recipes.run_file import check_unused, read_run_file
 
 WEIGHTS = {"coco": 4.0, "ccp": 2.0, "msrc": 1.5, "ecssd": 1.0, "people": 0.4, "horses": 0.3, "grabcut": 0.2}
 """How often each source is drawn; ``balloon`` is kept out, for the page on tuning."""
@@ -195,9 +195,7 @@ def read_run(config_file: str | Path, overrides: Sequence[str] = ()) -> MiniRun:
     Raises:
         FileNotFoundError, ValueError: it is missing, or a value is not allowed.
     """
-    origins = Origins(config_file)
-    tree = merge(read_tree(Path(config_file), origins), read_words(overrides, origins))
-    return build(MiniRun, resolve(tree, str(config_file)), origins)
+    return read_run_file(MiniRun, config_file, overrides)
 
 
 def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -208,8 +206,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     """
     setup_logging()
     run = read_run(config_file, overrides)
-    if not resume and any(run.output_dir.glob("*/checkpoint-*")):
-        raise ValueError(f"{run.output_dir} holds a run: add --resume, or choose another output_dir")
+    check_unused(run.output_dir, "*/checkpoint-*", resume)
     if run.gpu:
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and every batch has its own
     else:
@@ -223,13 +220,13 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
 
 def evaluate(config_file: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Measures a model on photographs that were not trained on; prints the table and writes its figures."""
-    from recipes.mini.table import measure, table
+    from recipes.mini.table import measure, told
 
     run = read_run(config_file, overrides)
     name = run.model or str(run.output_dir / MODEL_FOLDER)
-    values = measure(name, run.read("val"), run.read("train"), run.photos / "video")
+    values = measure(name, run.read("val"), run.photographs, run.photos / "video")
     file = run.results or run.output_dir / "results.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json_atomic(file, values, indent=1)
-    typer.echo(f"{table(values['rows'])}\nwrote {file}")
+    typer.echo(f"{told(values)}\nwrote {file}")
     return values

@@ -22,8 +22,8 @@ from instructseg.engine import BatchSource, TrainConfig, Trainer
 from instructseg.files import write_json_atomic
 from instructseg.log import setup_logging
 from instructseg.systems.instructseq.sequence_answer import AnswerReader
-from instructseg.typed_yaml import Origins, build, merge, read_tree, read_words, resolve
 from recipes.lesson import own_losses
+from recipes.run_file import check_unused, read_run_file
 from recipes.systems import (
     instructcv,
     instructseq,
@@ -138,9 +138,7 @@ def read_run(config_file: str | Path, overrides: Sequence[str] = ()) -> SystemRu
     Raises:
         FileNotFoundError, ValueError: it is missing, or a value is not allowed.
     """
-    origins = Origins(config_file)
-    tree = merge(read_tree(Path(config_file), origins), read_words(overrides, origins))
-    return build(SystemRun, resolve(tree, str(config_file)), origins)
+    return read_run_file(SystemRun, config_file, overrides)
 
 
 def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -151,8 +149,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     """
     setup_logging()
     run = read_run(config_file, overrides)
-    if not resume and any(run.output_dir.glob("checkpoint-*")):
-        raise ValueError(f"{run.output_dir} holds a run: add --resume, or choose another output_dir")
+    check_unused(run.output_dir, "checkpoint-*", resume)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     parts = RECIPES[run.system].lesson(run.batch, run.seed)

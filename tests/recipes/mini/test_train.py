@@ -9,6 +9,7 @@ import pytest
 
 from instructseg.inference import ImagePredictor
 from instructseg.loading import load
+from recipes.mini.table import told
 from recipes.mini.train import WEIGHTS, evaluate, read_run, train
 from tests.recipes.mini.test_names import small
 
@@ -43,6 +44,7 @@ def test_both_lessons_and_their_figures(root: Path, tmp_path: Path, monkeypatch:
     assert train("configs/mini.yaml", words, resume=True) == folder
     values = evaluate("configs/mini.yaml", words)
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == values
+    assert "presence threshold for a T-acc of 90%: 0." in told(values)
     asked = {row["row"]: row["n"] for row in values["rows"]}
     assert asked["main object (ecssd)"] == 0 and asked["all references, cIoU"] > 5
     assert len(values["rows"]) == 16  # there are no videos
