@@ -27,6 +27,7 @@ from instructseg.systems.codecs import COLOURS, box_overlap, decode_boxes, decod
 from instructseg.systems.instructcv.asked_task import AskedTask, parse_asked
 from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
+from instructseg.systems.system_options import check_request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -122,9 +123,7 @@ class InstructCVPredictor:
             ValueError: another option, or a number below 1.
         """
         threshold, task = options.pop("threshold", None), options.pop("task", None)
-        given = [name for name, value in options.items() if value not in (None, False)]
-        if given:
-            raise ValueError(f"{SYSTEM} knows no {', '.join(given)}: leave it out, or choose another model")
+        check_request(SYSTEM, options)
         if task is not None and Task(task) is not Task.RES:
             raise ValueError(f"{SYSTEM} has no task '{task}': say it in the instruction")
         if samples < 1 or seed < 0:

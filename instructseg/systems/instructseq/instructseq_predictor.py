@@ -23,6 +23,7 @@ from instructseg.systems.instructseq.sequence_answer import AnswerReader, Sequen
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.sampling import SampledAnswers, SamplingOptions, sample_answers
 from instructseg.systems.sequence.visual_codes import prepare_images
+from instructseg.systems.system_options import check_loading, check_request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,8 +54,7 @@ class InstructSeqPredictor:
         workload: object = None,
     ) -> InstructSeqPredictor:
         """Loads what ``save_pretrained`` of the model wrote; ValueError for options of InstructSeg."""
-        if quantize is not None or max_memory is not None:
-            raise ValueError(f"{SYSTEM} is neither quantized nor fitted to a memory: leave out these options")
+        check_loading(SYSTEM, quantize, max_memory)
         folder = local_folder(name_or_path)
         model = InstructSeq.from_pretrained(folder, dtype=dtype or torch.float32)
         return cls(model.to(choose_device(device)), InstructionReader.from_pretrained(folder))
@@ -84,9 +84,7 @@ class InstructSeqPredictor:
             ValueError: another option, a number out of range, or no word of an instruction is known.
         """
         threshold, task = options.pop("threshold", None), options.pop("task", None)
-        given = [name for name, value in options.items() if value not in (None, False)]
-        if given:
-            raise ValueError(f"{SYSTEM} knows no {', '.join(given)}: leave it out, or choose another model")
+        check_request(SYSTEM, options)
         tasks: tuple[str, ...] = ()
         if task is not None:
             check_task(task)

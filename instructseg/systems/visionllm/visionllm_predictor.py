@@ -19,6 +19,7 @@ from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
 from instructseg.structures import Task
+from instructseg.systems.system_options import check_loading
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, class_request, parse_request
 from instructseg.systems.visionllm.locations import polygon_mask
 from instructseg.systems.visionllm.visionllm_model import VisionLLM
@@ -71,8 +72,7 @@ class VisionLLMPredictor:
         workload: object = None,
     ) -> VisionLLMPredictor:
         """Loads what ``save_pretrained`` of the model wrote; ValueError for options of InstructSeg."""
-        if quantize is not None or max_memory is not None:
-            raise ValueError("VisionLLM is neither quantized nor fitted to a memory: leave out these options")
+        check_loading("VisionLLM", quantize, max_memory)
         folder = local_folder(name_or_path)
         model = VisionLLM.from_pretrained(folder, dtype=dtype or torch.float32)
         processor = VisionLLMProcessor.from_pretrained(folder, model.config.image_size)

@@ -1,0 +1,26 @@
+"""Options of InstructSeg that other systems do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def check_loading(system: str, quantize: object, max_memory: object) -> None:
+    """Refuses to load a small system quantized, or into a given memory.
+
+    Raises:
+        ValueError: one of them is asked for.
+    """
+    if quantize is not None or max_memory is not None:
+        raise ValueError(f"{system} is neither quantized nor fitted to a memory: leave out these options")
+
+
+def check_request(system: str, options: Mapping[str, object]) -> None:
+    """Refuses further options of a prediction; those that ask for nothing pass.
+
+    Raises:
+        ValueError: there is one.
+    """
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"{system} knows no {', '.join(given)}: leave it out, or choose another model")
