@@ -8,10 +8,12 @@ both dogs, each dog, every dog, any red car     the dog that follows both boys
 everything red, everyone on the left            the second dog, one of the two dogs
 the two people on the left, 3 cups              the 2nd dog, the two-storey house
 people in the street, the women                 the person in the street
+the red cup and the spoon, a man and his dog    the man with the cup and the spoon
 ==============================================  =====================================
 
 The word that means several stands at the beginning, after a request ("segment ...", "show me ..."), or, if it
-is one of a few plurals, at the end of the first noun phrase. In doubt one object is meant.
+is one of a few plurals, at the end of the first noun phrase; or a second object follows that phrase. In doubt
+one object is meant.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import re
 
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _REQUEST = re.compile(
-    r"(?:(?:please|now|just|only|(?:can|could|would|will) you|i want(?: to (?:see|have))?|i need|i mean|"
-    r"let me see|look (?:for|at)|point (?:at|to|out)|pick(?: out)?|cut out|give me(?: the masks? of)?|"
-    r"(?:the )?masks? of|show(?: me)?(?: where)?|where (?:is|are|can i find|do you see)|do you see|"
-    r"i am looking for|tell me where|do you know which(?: one)? is|which one is|"
+    r"(?:(?:please|now|just|only|(?:can|could|would|will) you|i (?:want|would like)(?: to (?:see|have))?|"
+    r"i need|(?:what )?i mean(?: is)?|let me see|look (?:for|at)|point (?:at|to|out)|pick(?: out)?|cut out|"
+    r"give me(?: the masks? of)?|(?:the )?masks? of|show(?: me)?(?: where)?|"
+    r"where (?:is|are|can i find|do you see)|"
+    r"do you see|i am looking for|tell me where|do you know which(?: one)? is|which one is|"
     r"segment|find|mask|highlight|locate|select|mark|outline|detect|track|follow|get)\b[ ,:]*)+"
 )
 _ALL = re.compile(r"(?:the |of )*(?:all|both|each|every|any|everything|everyone|everybody|several|many)\b(?!-)")
@@ -38,10 +41,14 @@ _PLURALS = {
     "people", "persons", "men", "women", "children", "kids", "guys", "boys", "girls", "ladies", "mice", "geese",
     "wolves", "knives", "leaves", "shelves",
 }  # fmt: skip
-_END = re.compile(
-    r"\b(?:on|in|at|of|to|with|without|from|by|near|behind|under|over|above|below|besides?|between|among|past|next|"
+_LINK = (
+    r"on|in|at|of|to|with|without|from|by|near|behind|under|over|above|below|besides?|between|among|past|next|"
     r"through|off|onto|into|left|right|that|which|who|whose|is|are|was|were|has|have|and|or|for|across|against|"
-    r"around|along|than|as|\w+ing|\w+ed)\b"
+    r"around|along|than|as"
+)
+_END = re.compile(rf"\b(?:{_LINK}|\w+ing|\w+ed)\b")
+_SECOND = re.compile(
+    rf"(?:(?!(?:{_LINK})\b)[\w'-]+ ){{1,6}}and (?:the|a|an|one|my|your|his|her|its|our|their) (?!other|same)\w"
 )
 
 
@@ -58,6 +65,8 @@ def means_several(instruction: str) -> bool:
     """
     text = description(instruction)
     if _ALL.match(text) or named_number(instruction) is not None:
+        return True
+    if _SECOND.match(text):
         return True
     phrase = _END.split(text, maxsplit=1)[0].split()
     return bool(phrase) and phrase[0] not in ("a", "an", "one") and phrase[-1] in _PLURALS

@@ -10,6 +10,8 @@ SEVERAL = (
     "segment all the circles", "please show me both squares", "where are the two cups?", "all three cats",
     "give me the masks of both dogs", "people in the street", "the women", "the young men playing cards",
     "several cars", "these two chairs", "the other two dogs", "can you highlight every star?", "children",
+    "the red cup and the spoon", "a man and his dog", "find the thing and the red one",
+    "the king and the queen", "i would like to see both dogs", "what i mean is all dogs",
 )  # fmt: skip
 ONE = (
     "the circle", "the dog that follows both boys", "the second dog", "one of the two dogs", "the 2nd dog",
@@ -18,7 +20,9 @@ ONE = (
     "two thirds of the cake", "the woman who holds two children", "the man among people", "the person running",
     "the tallest of the three men", "the overall", "the allotment", "bothered dog", "the one-eyed cat", "", "?",
     "1 dog", "the only dog", "the children's playground", "the 2 on the clock",
-    "a person walks past two people",
+    "a person walks past two people", "the man with the cup and the spoon", "the black and white dog",
+    "the dog that chases the cat and the bird", "the and the", "salt and pepper",
+    "the dog between the cat and the bird",
 )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ BATCH_SIZE = 16
 """Instructions per batch of the language model."""
 
 _ADVICE = "the batch is a single one already; load the model with dtype bfloat16, or on another device"
+_ABSENT = -30.0
+"""Mask score logit of what is not there: a presence of 0 in any float type."""
 _Row = TypeVar("_Row")
 _log = get_logger(__name__)
 
@@ -185,6 +187,9 @@ class Encoder:
             states = stack_states([one for _, one in batch])
             first = torch.zeros(len(batch), dtype=torch.int64, device=states.text.device)
             output = self.model.decode(maps.features, states, first)
+            unread = [place for place, (row, _) in enumerate(batch) if not row.known]
+            if unread and output.seg_logits is not None:
+                output.seg_logits[unread] = _ABSENT
             texts, numbers = [row.text for row, _ in batch], [row.number for row, _ in batch]
             found.extend(answers(output, maps.geometry, texts, numbers, rule, frame.frame))
 

@@ -76,6 +76,9 @@ class Instruction:
         self.anchor: Anchor | None = None
         self.embedded: torch.Tensor | None = None
         """``float[T, D]``, input embeddings that guide the perceiver."""
+        self.known = processor.known_words.any_in(text)
+        """Whether the weights know a word of it; nothing can be there otherwise."""
+        processor.known_words.warn(text)
         self._task, self._processor, self._explanation = task, processor, explanation
         self._layouts: dict[int, tuple[list[int], list[int]]] = {}
         self.layout(references)  # errors in the text appear now

@@ -87,9 +87,9 @@ def open_system(
             "--task reason_seg for a mask, or choose others with --model"
         )
     if shipped and isinstance(predictor, PretrainedPredictor):
-        strange = predictor.processor.strange_words(prompts)
-        if strange:
-            typer.echo(f"note: the bundled model does not know these words: {', '.join(strange)}", err=True)
+        note = predictor.processor.known_words.note(prompts)
+        if note:
+            typer.echo(f"note: {note}", err=True)
     if job.compile:
         if not isinstance(predictor, PretrainedPredictor):
             raise ValueError(f"{job.model} is not compiled by this package: leave out --compile")

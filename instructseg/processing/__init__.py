@@ -4,6 +4,7 @@
 the frames, and ``processor`` does all of it for a batch.
 """
 
+from instructseg.processing.known_words import UnknownWordsWarning
 from instructseg.processing.processor import InstructSegProcessor, ProcessorConfig
 
-__all__ = ["InstructSegProcessor", "ProcessorConfig"]
+__all__ = ["InstructSegProcessor", "ProcessorConfig", "UnknownWordsWarning"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from instructseg.processing.conversation import (
     render,
     render_prompt,
 )
+from instructseg.processing.known_words import KnownWords
 from instructseg.processing.pixels import ClipPixels, MaskBranchPixels, stack_frames
 from instructseg.processing.processor_config import ProcessorConfig
 from instructseg.processing.storage import load_tokenizer, local_folder, save_files
@@ -50,6 +49,7 @@ class InstructSegProcessor:
     Attributes:
         num_added_tokens: how many tokens were added to the tokenizer; the embedding table needs a row each.
         seg_token_id: id of ``[SEG]``, which ends a generated explanation.
+        known_words: what the weights know of the words of instructions.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: ProcessorConfig | None = None) -> None:
@@ -57,6 +57,7 @@ class InstructSegProcessor:
         self.config = config = config or ProcessorConfig()
         self.num_added_tokens = ensure_special_tokens(tokenizer, config.chat.end)
         self.seg_token_id = token_id(tokenizer, SEG_TOKEN)
+        self.known_words = KnownWords(tokenizer, config.words)
         self.mask_branch = MaskBranchPixels(
             config.image_size, config.seg_mean, config.seg_std, config.pad_value
         )
@@ -164,19 +165,8 @@ class InstructSegProcessor:
         return text.replace(SEG_TOKEN, "").strip()
 
     def strange_words(self, texts: Sequence[str]) -> list[str]:
-        """Words, and symbols such as emoji, that the weights do not know, each once.
-
-        Those that were not met in training (``config.words``), where that is known; otherwise those that the
-        tokenizer splits into pieces: unknown to a small model, but a large vocabulary splits many known ones.
-        """
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None and backend.normalizer is not None:  # some words are replaced by others
-            texts = [backend.normalizer.normalize_str(text) for text in texts]
-        words = dict.fromkeys(word for text in texts for word in _words_of(text.lower()))
-        if self.config.words:
-            return [word for word in words if word not in self.config.words and not word.isdigit()]
-        split = self.tokenizer.tokenize
-        return [word for word in words if len(split(f" {word}")) > 1 and len(split(word)) > 1]
+        """Words, and symbols such as emoji, that the weights do not know, each once."""
+        return self.known_words.strange(texts)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes ``processor_config.json`` and the tokenizer's files; each appears complete or not at all."""
@@ -293,10 +283,3 @@ class InstructSegProcessor:
 def _where(sample: Sample) -> str:
     """The start of an error message about a sample."""
     return f"sample '{sample.name}': " if sample.name else ""
-
-
-def _words_of(text: str) -> Iterator[str]:
-    """Words of a text, without marks between them; symbols are words of their own."""
-    for found in re.finditer(r"[^\W_]+|[^\w\s]", text):
-        if len(found[0]) > 1 or found[0].isalnum() or unicodedata.category(found[0]) == "So":
-            yield found[0]

@@ -219,8 +219,8 @@ class Page:
 
     def _remark(self, prompts: Sequence[str]) -> str:
         """Words that the bundled weights do not know."""
-        strange = self.images.processor.strange_words(prompts) if self.bundled else []
-        return f"These weights do not know these words: {', '.join(strange)}." if strange else ""
+        note = self.images.processor.known_words.note(prompts) if self.bundled else ""
+        return f"{note[0].upper()}{note[1:]}." if note else ""
 
     def _check(self, result: FrameResult, end: float) -> None:
         if result.index >= self.limits.frames:  # a file without a known length

@@ -144,8 +144,8 @@ def export(config: RunConfig, weights: Path) -> Path:
     load_weights(model, weights)
     folder = config.output_dir / MODEL_FOLDER
     model.merge_lora().to(getattr(torch, config.export_dtype)).save_pretrained(folder)
-    # the threshold was fitted to the initial weights and does not hold for these
-    processor.config = replace(processor.config, presence_threshold=None)
+    # the threshold was fitted to the initial weights and does not hold for these, nor do the words met
+    processor.config = replace(processor.config, presence_threshold=None, words=())
     processor.save_pretrained(folder)
     logger.info("the model is in %s", folder)
     if config.export_official:

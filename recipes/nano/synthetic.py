@@ -42,6 +42,8 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
         "ordinal": "crowd",
         "question": "crowd",
         "count": "crowd",
+        "several": "crowd",
+        "none": "crowd",
         "odd": "odd",
         "motion": "twins",
         "leading": "race",

@@ -240,12 +240,6 @@ def test_a_missing_setting_is_not_filled_with_the_released_one(key: str) -> None
         ProcessorConfig.from_dict(values, "here")
 
 
-@pytest.mark.parametrize("name", ["mini", "nano"])
-def test_symbols_are_strange_words_and_marks_are_none(name: str) -> None:
-    bundled = InstructSegProcessor.from_pretrained(name)
-    assert bundled.strange_words(["\U0001f534, the red one!", "(\u2605)"]) == ["\U0001f534", "\u2605"]
-
-
 def test_the_wording_is_a_setting(processor: InstructSegProcessor) -> None:
     rows = {}
     for wording in get_args(Wording):

@@ -43,7 +43,7 @@ def test_masks_and_words_side_by_side(page: Page, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Encoder, "write_text", lambda self, frame, texts, task, most: ["two"] * len(texts))
     text = "the red circle\n\n how many circles are there? \n"
     figure, said = page.segment("photo.png", text, AUTO)
-    assert [one.text for one in figure.regions] == [None, "two"] and "do not know these words" in said
+    assert [one.text for one in figure.regions] == [None, "two"] and "does not know these words" in said
     right = page.images.predict(image(0), "the red circle", threshold=0)[0]
     assert (rle_to_mask(figure.regions[0].rle) != right.mask).mean() < 0.01  # type: ignore[arg-type]
     figure, _ = page.segment("photo.png", text, "Words")

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from instructseg.config import ModelSource, StartConfig
+from instructseg.files import read_json
 from instructseg.hub import DRAWN_MODEL
 from instructseg.training import build_model
 from recipes.nano.language.word_tokenizer import build_tokenizer
@@ -111,6 +112,10 @@ def test_export_merges_the_adapters(tmp_path: Path) -> None:
     before = load_file(DRAWN_MODEL / "model.safetensors")
     changed = {name for name in weights if not torch.equal(weights[name], before[name].to(weights[name].dtype))}
     assert changed and all(name.endswith(("q_proj.weight", "v_proj.weight")) for name in changed)
+    # what was fitted to the weights of before, or met by them, says nothing of these
+    exported = read_json(folder / "processor_config.json")
+    assert exported["words"] == [] and exported["presence_threshold"] is None
+    assert read_json(DRAWN_MODEL / "processor_config.json")["words"]
 
 
 def test_weights_in_few_bits_are_trained_as_plain_ones() -> None:

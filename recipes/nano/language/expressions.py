@@ -27,6 +27,7 @@ from recipes.nano.language.motions import (
 from recipes.nano.language.phrasing import unseen_wordings, wordings
 from recipes.nano.language.questions import count_meanings, question_meanings
 from recipes.nano.language.relations import relation_meanings
+from recipes.nano.language.several import none_meanings, several_meanings
 from recipes.nano.language.superlatives import ordinal_meanings, superlative_meanings
 from recipes.nano.language.unknown import unknown_meanings
 from recipes.nano.scenes.objects import SIZES, SceneObject
@@ -116,17 +117,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "speed": speed_meanings,
         "absent": absent_meanings,
         "unknown": unknown_meanings,
+        "several": several_meanings,
+        "none": none_meanings,
     }
 )
 """Name -> generator of all meanings of that kind."""
 
 IMAGE_KINDS = (
     "attribute", "relation", "superlative", "ordinal", "knowledge", "function", "odd", "question", "count",
-    "absent", "unknown",
+    "absent", "unknown", "several", "none",
 )  # fmt: skip
 """What may be asked of an image; ``count`` is a part of ``question``, for training that dwells on it."""
 
-CLIP_KINDS = ("attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown")
+CLIP_KINDS = (
+    "attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown", "several", "none",
+)  # fmt: skip
 """What may be asked of a video."""
 
 DEFAULT_KINDS = ("attribute",)
