@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -295,3 +296,17 @@ def test_drawn_tasks_are_those_of_the_bank_and_perfect_answers_score_best() -> N
     for share, least, most in ((no_text, 0.05, 0.15), (no_image, 0.05, 0.15), (no_text & no_image, 0.02, 0.09)):
         assert least < share.float().mean() < most
     assert torch.equal(source.batch(0)[0].ids, batch.ids) and len(source.names(0)) == len(batch) == 400
+
+
+def test_every_word_of_an_instruction_is_one_token_and_none_is_cut_off(folder: Path) -> None:
+    """Also of lines kept out of training; merges of one word used to take "square" and "yellow" apart."""
+    from transformers import CLIPTokenizer
+
+    made, read = recipe.build_pipeline().tokenizer, CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    for wording in BANK.values():
+        for line in (*wording.train, *wording.held_out):
+            text = line.format(object="yellow triangle", yes="magenta", no="white")
+            tokens = made.tokenize(text)
+            assert len(tokens) <= made.model_max_length - 2 and read.tokenize(text) == tokens
+            if line in wording.train:
+                assert [one.removesuffix("</w>") for one in tokens] == re.findall(r"\w+|[,?]", text)

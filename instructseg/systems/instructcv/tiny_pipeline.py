@@ -92,16 +92,14 @@ def _scheduler() -> Any:
 
 def word_tokenizer(words: Iterable[str]) -> Any:
     """A ``CLIPTokenizer`` to which each word is one token, and every other one its letters."""
+    from tokenizers import AddedToken
     from transformers import CLIPTokenizer
 
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + list("0123456789,?!'-")
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    merges: dict[tuple[str, str], None] = {}
-    for word in words:
-        parts = [*word[:-1], f"{word[-1]}</w>"]
-        for place in range(1, len(parts)):
-            merges["".join(parts[:place]), parts[place]] = None
-            tokens.append("".join(parts[: place + 1]))
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    pairs: Any = list(merges)
-    return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=TOKENS)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    nothing: Any = []
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=nothing, model_max_length=TOKENS)
+    # not by merges: those of one word would take others apart ("an" before "triangle" is whole)
+    tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
+    return tokenizer
