@@ -86,7 +86,7 @@ def page_folder(
     links = {
         "RES": page_inputs / "data/refer_seg/RES",
         "coco/train2014": page_inputs / "data/refer_seg/images/mscoco/images/train2014",
-        "my_photos": page_inputs / "data/own-images",
+        "my_photos": page_inputs / "data/custom-images",
         # weights that are not here; a page that converts them needs their layout
         "weic22/InstructSeg": page_inputs / "InstructSeg-official"
         if "checkpoints.md" in request.node.name

@@ -12,6 +12,14 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 NOT_RUN = re.compile(r"# not run by the tests: (\S.*)")
 """In a block, where a reader sees it too."""
 LAUNCHERS = ("torchrun", "accelerate", "srun")
+A_CLONE = re.compile(r"#.*\bclone\b")
+"""In a block whose commands need a clone of the repository."""
+IN_A_CLONE = (ROOT / "instructseg").is_dir()
+"""Whether the tests run in one; ``tests/test_wheel.py`` runs them beside the installed wheel."""
+OF_A_CLONE = re.compile(
+    r"\b(?:train_net\.py|(?:demo|docker|recipes|perf|tests)[/.]\w|git clone|-m build)|-e \W*\.|instructseg/\w"
+)
+"""What only a clone has."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,16 @@ class Block:
         """Why the tests do not run it; empty where they do."""
         match = NOT_RUN.search(self.text)
         return match[1] if match else ""
+
+    @property
+    def says_clone(self) -> bool:
+        """Whether it says that it needs a clone."""
+        return bool(A_CLONE.search(self.text))
+
+    @property
+    def needs_clone(self) -> bool:
+        """Whether it names what only a clone has."""
+        return bool(OF_A_CLONE.search(NOT_RUN.sub("", self.text)))
 
 
 def blocks_of(page: Path, *fences: str) -> list[Block]:

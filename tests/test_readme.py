@@ -35,10 +35,11 @@ from recipes.systems.train import read_run
 from tests.interop import stand_in
 from tests.interop.conftest import OURS, import_with
 from tests.page_inputs import page_folder, page_inputs
-from tests.pages import PAGES, ROOT, Block, blocks_of, commands_of, of_this_project
+from tests.pages import IN_A_CLONE, PAGES, ROOT, Block, blocks_of, commands_of, of_this_project
 
 __all__ = ["page_folder", "page_inputs"]
 ELSEWHERE = {
+    ("README.md", "InstructSeg"): "pip",
     ("README.md", "Two commands"): "pip pytest",
     ("CONTRIBUTING.md", "Checks"): "ruff mypy pytest",
     ("docs/tuning.md", ""): "instructseg python",
@@ -174,6 +175,8 @@ def elsewhere(block: Block, words: list[str]) -> bool:
 def run_block(block: Block, namespace: dict[str, Any]) -> None:
     """Runs what a block shows, or checks it where the block says that it is not run."""
     print(f"{block} [{block.reason or 'run'}]")
+    if block.says_clone and not IN_A_CLONE:
+        return
     block = replace(block, text=re.sub(r"(?<![\w.])/data/", "data/", block.text))
     commands = commands_of(block) if block.fence == "bash" else []
     for words in commands:
@@ -207,6 +210,17 @@ def test_a_page_runs(page: Path, page_folder: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks_of(page, "bash", "python", "yaml"):
         run_block(block, namespace)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name) for page in PAGES if page.name != "CONTRIBUTING.md"]
+)
+def test_what_needs_a_clone_says_so(page: Path) -> None:
+    """Other blocks run with the wheel (``tests/test_wheel.py``)."""
+    for block in blocks_of(page, "bash", "python"):
+        if block.heading == "Two commands" or (page.name == "README.md" and block.line < 20):
+            continue  # the text above says it
+        assert block.says_clone or not block.needs_clone, f"{block}: say that it needs a clone"
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
@@ -260,6 +274,8 @@ def test_a_wrong_block_is_found(fence: str, text: str, expected: str, page_folde
 def test_the_two_commands() -> None:
     blocks = [block for block in blocks_of(ROOT / "README.md", "bash") if block.heading == "Two commands"]
     install, check = (block.text for block in blocks)
+    first = blocks_of(ROOT / "README.md", "bash")[0].text
+    assert install.startswith(f"{first} && ")  # so what the first screen shows is run, too
     assert install == 'python -m pip install "torch==2.13.0" -e . && instructseg demo --output out --overwrite'
     assert check == 'python -m pip install "torch==2.13.0" -e ".[dev]" && python -m pytest'
 

@@ -22,7 +22,7 @@ Samples = Annotated[
 
 def calibrate_command(
     samples: Samples,
-    model: Annotated[Path, typer.Option("--model", "-m", help="Folder of the evaluated weights.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Folder of the weights; mini, nano.")],
     answered: Annotated[
         float | None,
         typer.Option(
@@ -54,7 +54,7 @@ def calibrate(
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, damaged or of another evaluation; all instructions
-            have a target, or none.
+            have a target, or none; ``write`` with the name of bundled weights.
     """
     from dataclasses import replace
 
@@ -67,6 +67,7 @@ def calibrate(
         raise ValueError(f"{diagram}: the diagram is a .png file")
 
     presence, present = _read(samples)
+    model = _folder(model, write)
     file = model / CONFIG_NAME
     if not file.is_file():
         raise FileNotFoundError(f"{model} is no folder of weights: it has no {CONFIG_NAME}")
@@ -96,6 +97,21 @@ def calibrate(
         _draw(diagram, fitted if write else presence, present)
         lines.append(f"wrote {diagram}")
     return lines
+
+
+def _folder(model: Path, write: bool) -> Path:
+    """The folder of the weights, of bundled ones by their name.
+
+    Raises:
+        ValueError: bundled ones would be written.
+    """
+    from instructseg import hub
+
+    if not hub.is_bundled(str(model)):
+        return model
+    if write:
+        raise ValueError(f"{model} is part of the package: --write needs a copy, which save_pretrained makes")
+    return hub.bundled_folder(str(model))
 
 
 def _draw(diagram: Path, presence: np.ndarray, present: np.ndarray) -> None:

@@ -56,6 +56,11 @@ def test_threshold_and_temperature_are_stored_with_the_weights(folder: Path, tmp
     assert found == pytest.approx(values["presence_temperature"] ** 2, rel=1e-3)
 
 
+def test_bundled_weights_are_named_and_not_written(folder: Path, tmp_path: Path) -> None:
+    assert "4000 instructions" in run(tmp_path / "samples.jsonl", "--model", "nano")
+    assert "--write needs a copy" in run(tmp_path / "samples.jsonl", "--model", "nano", "--write", code=2)
+
+
 def test_the_diagram_has_a_disc_where_presence_and_share_meet(folder: Path, tmp_path: Path) -> None:
     lines = [
         json.dumps({"name": f"{presence}-{i}", "presence": presence, "is_nothing": i >= there})
