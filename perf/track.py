@@ -34,11 +34,10 @@ from instructseg.files import atomic_path, read_json
 from instructseg.inference import VideoPredictor
 from instructseg.inference.propagation.flow_tracker import FlowTracker
 from instructseg.inference.propagation.propagation import LOOKAHEAD, Propagation
-from instructseg.masks import load_grey_png
-from instructseg.media import load_image
 from instructseg.prediction import FrameResult, Prediction
 from perf.stride import draw_clip
 from perf.workload import save, weights_digest
+from recipes.filmed import read_filmed
 from recipes.nano.config import load_config
 from recipes.nano.evaluation.bootstrap import interval
 from recipes.nano.scenes.scenes import SceneConfig
@@ -95,10 +94,8 @@ def drawn(count: int, frames: int = 24) -> Iterator[Case]:
 
 def filmed(folder: Path, frames: int = FILMED_FRAMES) -> Iterator[Case]:
     """The first expression about each sequence of a folder."""
-    for name, texts in read_json(folder / "expressions.json").items():
-        shown = [load_image(file) for file in sorted((folder / name / "frames").iterdir())[:frames]]
-        truth = [load_grey_png(file) > 0 for file in sorted((folder / name / "masks").iterdir())[:frames]]
-        yield Case(f"filmed-{name}", name, np.stack(shown), texts[0], np.stack(truth))
+    for one in read_filmed(folder, frames):
+        yield Case(f"filmed-{one.name}", one.name, one.frames, one.texts[0], one.masks)
 
 
 def kept(predictor: VideoPredictor, case: Case, stride: int, folder: Path) -> Kept:

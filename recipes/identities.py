@@ -29,9 +29,8 @@ from instructseg.evaluation.davis import MAX_PROPOSALS, unsupervised
 from instructseg.files import write_json_atomic
 from instructseg.inference import VideoPredictor
 from instructseg.inference.tracking import Identities
-from instructseg.masks import load_grey_png
-from instructseg.media import load_image
 from instructseg.prediction import Prediction
+from recipes.filmed import FilmedVideo, read_filmed
 from recipes.nano.scenes.objects import SHAPES, SceneObject
 from recipes.nano.scenes.scenes import Scene, SceneConfig, draw_scene, render
 
@@ -127,10 +126,9 @@ def _played(
     return render(background, [*placed, third] if hiding else [third, *placed])
 
 
-def mirrored(name: str, folder: Path) -> TrueVideo:
+def mirrored(filmed: FilmedVideo) -> TrueVideo:
     """A filmed sequence with a mirrored copy of its object, which crosses the frame in front of it."""
-    frames = np.stack([load_image(path) for path in sorted((folder / "frames").iterdir())])
-    masks = np.stack([load_grey_png(path) > 0 for path in sorted((folder / "masks").iterdir())])
+    frames, masks = filmed.frames, filmed.masks
     labels, shown = masks.astype(np.uint8), frames.copy()
     height, width = masks.shape[1:]
     for t, share in enumerate(np.linspace(-0.5, 0.5, len(frames))):
@@ -141,7 +139,7 @@ def mirrored(name: str, folder: Path) -> TrueVideo:
         blend = cv2.GaussianBlur(soft, (3, 3), 0)[..., None]
         shown[t] = np.rint(shown[t] * (1 - blend) + copy * blend).astype(np.uint8)
         labels[t][soft > 0.5] = 2
-    return TrueVideo(name, shown, labels, FILMED[name])
+    return TrueVideo(filmed.name, shown, labels, FILMED[filmed.name])
 
 
 def by_package(predictor: VideoPredictor, video: TrueVideo) -> Tracks:
@@ -301,8 +299,7 @@ def main() -> None:
         videos = (drawn(np.random.default_rng(seed), kind, f"{kind}-{seed}") for seed in seeds)
         rows += measure(judge, nano, f"nano, {kind}", videos)
     if arguments.photos:
-        folder = arguments.photos / "video"
-        filmed = (mirrored(name, folder / name) for name in FILMED)
+        filmed = (mirrored(one) for one in read_filmed(arguments.photos / "video") if one.name in FILMED)
         rows += measure(judge, VideoPredictor.from_pretrained("mini", "cpu"), "mini, filmed", filmed)
     print(table(rows))
     if arguments.output:

@@ -20,7 +20,7 @@ import torch
 from instructseg.evaluation.jf import region_and_boundary
 from instructseg.files import write_json_atomic, write_text_atomic
 from instructseg.inference import ImagePredictor, VideoPredictor
-from instructseg.masks import load_grey_png
+from recipes.filmed import read_filmed
 from recipes.mini.evaluate import Result, evaluate
 from recipes.mini.photographs import Photographs, read_photographs
 from recipes.mini.train import KEPT_OUT
@@ -159,20 +159,16 @@ def video(
         threshold: presence below which a mask is empty; ``None`` for that of the weights, 0 for a mask in any
             case, as the official metric is taken.
     """
-    texts = json.loads((folder / "expressions.json").read_text())
     scores = {}
-    for name, expressions in texts.items():
-        frames = sorted((folder / name / "frames").iterdir())
-        truth = np.stack([load_grey_png(path) > 0 for path in sorted((folder / name / "masks").iterdir())])
+    for filmed in read_filmed(folder):
         found = [
             np.any([one.mask for one in result.predictions], axis=0)
             for result in predictor.predict(
-                folder / name / "frames", expressions[0], llm_stride=stride, threshold=threshold
+                list(filmed.frames), filmed.texts[0], llm_stride=stride, threshold=threshold
             )
         ]
-        assert len(found) == len(frames) == len(truth)
-        region, boundary = region_and_boundary(np.stack(found), truth)
-        scores[name] = float((region.mean() + boundary.mean()) / 2)
+        region, boundary = region_and_boundary(np.stack(found), filmed.masks)
+        scores[filmed.name] = float((region.mean() + boundary.mean()) / 2)
     always = ", a mask in any case" if threshold == 0 else ""
     return {
         "row": f"video, J&F, {'every frame' if stride == 1 else f'stride {stride}'}{always}",
