@@ -85,7 +85,7 @@ def test_hota_and_switches_of_a_swap(video: TrueVideo, swapped: Tracks) -> None:
 
 def test_the_table_of_the_docs_is_that_of_the_figures() -> None:
     rows = read_json(ROOT / "recipes" / "identities.json")["rows"]
-    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "videos.md").read_text(encoding="utf-8")
     lines = page[page.index("How well ids hold") :].splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("|---")) + 1
     shown = [
