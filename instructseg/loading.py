@@ -78,8 +78,16 @@ def _instructseq(name_or_path: str | Path | None, /, **options: Unpack[OpenOptio
     return InstructSeqPredictor.from_pretrained(name_or_path, **options)
 
 
+def _explanatory(name_or_path: str | Path | None, /, **options: Unpack[OpenOptions]) -> Predictor:
+    from instructseg.systems.explanatory.explanatory_predictor import ExplanatoryPredictor
+
+    return ExplanatoryPredictor.from_pretrained(name_or_path, **options)
+
+
 SYSTEMS: dict[str, System] = {
     **dict.fromkeys(LAYOUTS, _OURS),
+    "chameleon": System(_explanatory),
+    "explanatory": System(_explanatory),
     "instructcv": System(InstructCVPredictor.from_pretrained),
     "instructseq": System(_instructseq),
     "visionllm": System(_visionllm),

@@ -158,7 +158,7 @@ def _read_group(file: Path, keys: Mapping[str, str]) -> Iterator[tuple[str, torc
 
 
 def load_pickled(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a ``.bin``, ``.pt``, ``.pth`` or ``.pkl`` file (mapped from disk where the format allows).
+    """Tensors of a ``.bin``, ``.pt``, ``.pth``, ``.ckpt`` or ``.pkl`` file (mapped from disk where possible).
 
     The dictionary of tensors may be under ``model``, ``state_dict``, ``module`` or ``model_state_dict``.
 
@@ -167,10 +167,12 @@ def load_pickled(file: Path) -> dict[str, torch.Tensor]:
     """
     if file.suffix == ".pkl":
         content = _load_pkl(file)
-    elif file.suffix in (".bin", ".pt", ".pth"):
+    elif file.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         content = _load_torch(file)
     else:
-        raise ValueError(f"{file}: unknown kind of checkpoint; give .safetensors, .bin, .pt, .pth or .pkl")
+        raise ValueError(
+            f"{file}: unknown kind of checkpoint; give .safetensors, .bin, .pt, .pth, .ckpt or .pkl"
+        )
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -1,4 +1,4 @@
-"""Answers as images, and back: masks, class maps, boxes, depth, presence.
+"""Answers as images, and back: masks, class maps, boxes, overlays, depth, presence.
 
 InstructCV (arXiv 2310.00390, section 2.1 and appendix A.3) and InstructSeq (arXiv 2311.18835, section 3.1)
 turn every answer into an RGB image. Each codec is a pair of pure functions; what comes back is exact where the
@@ -38,6 +38,9 @@ COLOURS: dict[str, Rgb] = {
 MEDIAN, SMOOTHING, EXTENT = 3, 25.0, 0.5
 """Of the box decoder: side of the median filter, range of the bilateral one in grey levels, and least share of
 its box that the hull of a contour covers; a rectangle has 1, a triangle 0.5."""
+
+OVERLAY = 0.6
+"""Share of an overlay's colour; the rest is the image's."""
 
 
 def encode_mask(mask: np.ndarray) -> np.ndarray:
@@ -139,6 +142,19 @@ def box_overlap(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.n
     down = max(0, min(one[3], other[3]) - max(one[1], other[1]))
     areas = sum(max(0, box[2] - box[0]) * max(0, box[3] - box[1]) for box in (one, other))
     return float(across * down / (areas - across * down)) if areas else 0.0
+
+
+def encode_overlay(image: np.ndarray, mask: np.ndarray, colour: Rgb, strength: float = OVERLAY) -> np.ndarray:
+    """A copy with a colour over ``bool[H, W]``, of ``strength`` 0..1; the rest is the image's own."""
+    drawn = image.copy()
+    mixed = (1 - strength) * image[mask].astype(np.float32) + strength * np.array(colour, np.float32)
+    drawn[mask] = np.rint(mixed).astype(np.uint8)
+    return drawn
+
+
+def decode_overlay(drawn: np.ndarray, image: np.ndarray, least: float = 60.0) -> np.ndarray:
+    """``bool[H, W]``: pixels that differ from the image without overlay by ``least`` or more in a channel."""
+    return np.asarray(np.abs(drawn.astype(np.float32) - image.astype(np.float32)).max(2) >= least)
 
 
 def encode_depth(metres: np.ndarray, far: float = 10.0) -> np.ndarray:

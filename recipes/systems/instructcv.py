@@ -31,6 +31,7 @@ from instructseg.systems.instructcv.instructcv_predictor import LEAST_AREA, Inst
 from instructseg.systems.instructcv.tiny_pipeline import tiny_pipeline
 from recipes.lesson import LessonOutput
 from recipes.systems.bank import BANK, PAIRS, vocabulary
+from recipes.systems.lesson_source import LessonSource
 from recipes.systems.scenes import ALL_NAMES, FAR, Scene, draw_scene
 
 SETTINGS = InstructCVConfig(
@@ -155,40 +156,22 @@ class DrawnBatch:
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-@dataclass(frozen=True)
-class DrawnSource:
-    """Batch ``i`` of drawn tasks (see ``engine.BatchSource``); texts are left out of a share of them.
+def lesson_source(tokenizer: Any, count: int, seed: int) -> LessonSource:
+    """Batches of ``count`` drawn tasks; texts and images are left out of a share of them."""
+    return LessonSource(lambda rng, _: drawn_batch(rng, tokenizer, count), count, seed)
 
-    Attributes:
-        tokenizer: of the pipeline.
-        count: tasks of a batch.
-        seed: of all that is drawn.
-    """
 
-    tokenizer: Any
-    count: int
-    seed: int = 0
-
-    def batch(self, index: int) -> tuple[DrawnBatch, list[Any]]:
-        """The truth is in the batch, so there are no targets beside it."""
-        rng = np.random.default_rng([self.seed, index])
-        some = [draw_task(rng, TURNS[place % len(TURNS)]) for place in range(self.count)]
-        chance = rng.random(self.count)
-        texts = [
-            "" if share < 2 * LEFT_OUT else one.instruction for one, share in zip(some, chance, strict=True)
-        ]
-        tokens = self.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length
-        )
-        image = _floats([one.scene.image for one in some])
-        image[torch.from_numpy((chance >= LEFT_OUT) & (chance < 3 * LEFT_OUT))] = 0  # latents of no image
-        tasks = torch.tensor([CV_TASKS.index(one.task) for one in some])  # type: ignore[arg-type]
-        answers = _floats([one.answer for one in some])
-        return DrawnBatch(image, answers, torch.tensor(tokens.input_ids), tasks), []
-
-    def names(self, index: int) -> list[str]:
-        """Names of the samples of a batch."""
-        return [f"scene {place} of batch {index}" for place in range(self.count)]
+def drawn_batch(rng: np.random.Generator, tokenizer: Any, count: int) -> DrawnBatch:
+    """Tasks of every kind, with the instructions' tokens of the pipeline's ``tokenizer``."""
+    some = [draw_task(rng, TURNS[place % len(TURNS)]) for place in range(count)]
+    chance = rng.random(count)
+    texts = ["" if share < 2 * LEFT_OUT else one.instruction for one, share in zip(some, chance, strict=True)]
+    tokens = tokenizer(texts, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
+    image = _floats([one.scene.image for one in some])
+    image[torch.from_numpy((chance >= LEFT_OUT) & (chance < 3 * LEFT_OUT))] = 0  # latents of no image
+    tasks = torch.tensor([CV_TASKS.index(one.task) for one in some])  # type: ignore[arg-type]
+    answers = _floats([one.answer for one in some])
+    return DrawnBatch(image, answers, torch.tensor(tokens.input_ids), tasks)
 
 
 class DiffusionLesson(nn.Module):

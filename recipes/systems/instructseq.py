@@ -5,13 +5,9 @@ The codes of images are fitted first, then rest, as in the paper; the rest of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from instructseg.systems.instructseq.instructseq_model import InstructSeq
@@ -19,10 +15,12 @@ from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPre
 from instructseg.systems.instructseq.sequence_answer import AnswerReader
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.prefix_decoder import Prefix
+from instructseg.systems.sequence.token_loss import token_losses
 from recipes.lesson import LessonOutput
 from recipes.systems.instructseq_evaluation import fit_calibration
 from recipes.systems.instructseq_lessons import SequenceBatch, every_word, lesson_batch
 from recipes.systems.instructseq_start import tiny_model, word_reader
+from recipes.systems.lesson_source import LessonSource
 
 SCENES = 60
 """From which the confidence is calibrated."""
@@ -34,28 +32,9 @@ def new_model(seed: int = 0) -> tuple[InstructSeq, InstructionReader]:
     return tiny_model(words, seed), words
 
 
-@dataclass(frozen=True)
-class LessonSource:
-    """Batch ``i`` of drawn lessons (see ``engine.BatchSource``).
-
-    Attributes:
-        reader: of the model.
-        count: lessons of a batch.
-        seed: of all that is drawn.
-    """
-
-    reader: AnswerReader
-    count: int
-    seed: int = 0
-
-    def batch(self, index: int) -> tuple[SequenceBatch, list[Any]]:
-        """The truth is in the batch, so there are no targets beside it."""
-        rng = np.random.default_rng([self.seed, index])
-        return lesson_batch(rng, self.reader, self.count), []
-
-    def names(self, index: int) -> list[str]:
-        """Names of the samples of a batch."""
-        return [f"scene {place} of batch {index}" for place in range(self.count)]
+def lesson_source(reader: AnswerReader, count: int, seed: int) -> LessonSource:
+    """Batches of ``count`` lessons."""
+    return LessonSource(lambda rng, _: lesson_batch(rng, reader, count), count, seed)
 
 
 class SequenceTraining(nn.Module):
@@ -91,8 +70,8 @@ class SequenceTraining(nn.Module):
         A loss is between the mean over the tokens of an answer and their sum.
         """
         tokens = tokens[:, : int(lengths.max())]
-        logits = self.model.decoder(prefix, tokens[:, :-1]).float()
-        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
+        logits = self.model.decoder(prefix, tokens[:, :-1])
+        losses = token_losses(logits, tokens)
         real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
         right = ((logits.argmax(-1) == tokens) & real).sum() / real.sum()
         return (losses * real).sum(1) / lengths.sqrt(), float(right)

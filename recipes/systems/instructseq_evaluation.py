@@ -17,10 +17,10 @@ from instructseg.evaluation.calibration import calibration_error, fit_temperatur
 from instructseg.systems.codecs import box_overlap, decode_classes
 from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
 from instructseg.systems.instructseq.sequence_answer import SequenceAnswer
+from instructseg.systems.locations import mask_box
 from instructseg.systems.sequence.agreement import mask_overlap
 from instructseg.systems.sequence.sampling import SampledAnswers, SamplingOptions
 from instructseg.systems.sequence.visual_codes import prepare_images, restore_image
-from instructseg.systems.visionllm.locations import mask_box
 from recipes.systems.instructseq_lessons import LINES, MAP_COLOURS, SIDE, SequenceLesson, draw_lesson
 from recipes.systems.scenes import SHAPES
 from recipes.systems.task_row import task_row

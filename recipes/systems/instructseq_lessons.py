@@ -11,8 +11,8 @@ import torch
 from instructseg.systems.codecs import COLOURS, encode_classes, even_palette
 from instructseg.systems.instructseq.instructseq_config import COLOUR_NAMES
 from instructseg.systems.instructseq.sequence_answer import AnswerReader
+from instructseg.systems.locations import mask_box
 from instructseg.systems.sequence.visual_codes import prepare_images
-from instructseg.systems.visionllm.locations import mask_box
 from recipes.systems.bank import Wording
 from recipes.systems.scenes import SHAPES, Scene, SceneObject, draw_scene
 

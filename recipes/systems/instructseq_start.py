@@ -93,9 +93,15 @@ def fit_codes(latents: np.ndarray, count: int, seed: int) -> torch.Tensor:
     kinds, places, numbers = np.unique(latents, axis=0, return_inverse=True, return_counts=True)
     ground = int(numbers.argmax())
     painted = latents[places.ravel() != ground]
+    means = k_means(painted, count - 1, seed, PAINTED)
+    return torch.from_numpy(np.concatenate([kinds[ground : ground + 1], means])).float()
+
+
+def k_means(latents: np.ndarray, count: int, seed: int, most: int) -> np.ndarray:
+    """``count`` means of ``most`` random latents ``float[n, C]``, ``float[count, C]``."""
     rng = np.random.default_rng(seed)
-    chosen = painted[rng.permutation(len(painted))[:PAINTED]]
+    chosen = latents[rng.permutation(len(latents))[:most]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a mean without latents stays where it was
-        means, _ = kmeans2(chosen, count - 1, iter=10, minit="points", rng=rng)
-    return torch.from_numpy(np.concatenate([kinds[ground : ground + 1], means])).float()
+        means, _ = kmeans2(chosen, count, iter=10, minit="points", rng=rng)
+    return np.asarray(means)

@@ -25,6 +25,8 @@ from instructseg.systems.instructseq.sequence_answer import AnswerReader
 from recipes.lesson import own_losses
 from recipes.run_file import check_unused, read_run_file
 from recipes.systems import (
+    explanatory,
+    explanatory_evaluation,
     instructcv,
     instructseq,
     instructseq_evaluation,
@@ -102,14 +104,14 @@ class Recipe:
 
 def _instructcv(batch: int, seed: int) -> LessonParts:
     pipeline = instructcv.build_pipeline(seed)
-    source: Any = instructcv.DrawnSource(pipeline.tokenizer, batch, seed + 1)
+    source: Any = instructcv.lesson_source(pipeline.tokenizer, batch, seed + 1)
     lesson = instructcv.DiffusionLesson(pipeline)
     return LessonParts(lesson, source, lambda folder: instructcv.save(pipeline, folder))
 
 
 def _visionllm(batch: int, seed: int) -> LessonParts:
     model, processor = visionllm.new_model(seed)
-    source: Any = visionllm.LessonSource(processor, batch, seed + 1)
+    source: Any = visionllm.lesson_source(processor, batch, seed + 1)
     return LessonParts(
         visionllm.BindingLesson(model), source, lambda folder: visionllm.save(model, processor, folder)
     )
@@ -118,13 +120,22 @@ def _visionllm(batch: int, seed: int) -> LessonParts:
 def _instructseq(batch: int, seed: int) -> LessonParts:
     model, words = instructseq.new_model(seed)
     reader = AnswerReader(model.config, model.visual, words)
-    source: Any = instructseq.LessonSource(reader, batch, seed + 1)
+    source: Any = instructseq.lesson_source(reader, batch, seed + 1)
     return LessonParts(
         instructseq.SequenceTraining(model), source, lambda folder: instructseq.save(model, words, folder)
     )
 
 
+def _explanatory(batch: int, seed: int) -> LessonParts:
+    model, words = explanatory.new_model(seed)
+    source: Any = explanatory.lesson_source(words, batch, seed + 1)
+    return LessonParts(
+        explanatory.ExplanatoryLesson(model), source, lambda folder: explanatory.save(model, words, folder)
+    )
+
+
 RECIPES = {
+    "explanatory": Recipe(_explanatory, explanatory_evaluation.measure),
     "instructcv": Recipe(_instructcv, instructcv.measure),
     "instructseq": Recipe(_instructseq, instructseq_evaluation.measure),
     "visionllm": Recipe(_visionllm, visionllm_evaluation.measure),

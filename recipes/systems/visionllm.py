@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from instructseg.systems.visionllm.visionllm_model import VisionLLM
 from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
 from instructseg.systems.visionllm.visionllm_processor import VisionLLMProcessor
 from recipes.lesson import LessonOutput
+from recipes.systems.lesson_source import LessonSource
 from recipes.systems.scenes import COLOURS, SHAPES
 from recipes.systems.visionllm_evaluation import fit_threshold
 from recipes.systems.visionllm_lessons import LISTS, PHRASES, LessonBatch, draw_batch
@@ -49,29 +48,13 @@ def new_model(seed: int = 0) -> tuple[VisionLLM, VisionLLMProcessor]:
     return tiny_model(processor, seed), processor
 
 
-@dataclass(frozen=True)
-class LessonSource:
-    """Batch ``i`` of drawn lessons (see ``engine.BatchSource``).
+def lesson_source(processor: VisionLLMProcessor, count: int, seed: int) -> LessonSource:
+    """Batches of ``count`` scenes, the first of them of the first stage."""
 
-    Attributes:
-        processor: of the model.
-        count: scenes of a batch.
-        seed: of all that is drawn.
-    """
+    def draw(rng: np.random.Generator, index: int) -> LessonBatch:
+        return draw_batch(rng, processor, count, CLASSES, stage=1 if index < FIRST_STAGE else 2)
 
-    processor: VisionLLMProcessor
-    count: int
-    seed: int = 0
-
-    def batch(self, index: int) -> tuple[LessonBatch, list[Any]]:
-        """The truth is in the batch, so there are no targets beside it."""
-        rng = np.random.default_rng([self.seed, index])
-        stage = 1 if index < FIRST_STAGE else 2
-        return draw_batch(rng, self.processor, self.count, CLASSES, stage), []
-
-    def names(self, index: int) -> list[str]:
-        """Names of the samples of a batch."""
-        return [f"scene {place} of batch {index}" for place in range(self.count)]
+    return LessonSource(draw, count, seed)
 
 
 class BindingLesson(nn.Module):

@@ -17,8 +17,8 @@ from pycocotools.cocoeval import COCOeval
 
 from instructseg.masks import mask_to_rle
 from instructseg.systems.codecs import box_overlap
+from instructseg.systems.locations import from_bins, mask_box, mask_polygon, polygon_mask, to_bins
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputFormat
-from instructseg.systems.visionllm.locations import from_bins, mask_box, mask_polygon, polygon_mask, to_bins
 from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
 from recipes.systems.scenes import SHAPES, Scene, draw_scene
 from recipes.systems.task_row import task_row

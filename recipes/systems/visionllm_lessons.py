@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from instructseg.systems.locations import mask_box, mask_polygon
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputFormat
-from instructseg.systems.visionllm.locations import mask_box, mask_polygon
 from instructseg.systems.visionllm.visionllm_processor import VisionLLMProcessor
 from recipes.systems.scenes import ALL_NAMES, COLOURS, SHAPES, SceneObject, draw_scene
 from recipes.systems.visionllm_losses import ObjectTargets

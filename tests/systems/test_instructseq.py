@@ -241,7 +241,7 @@ def test_lessons_have_the_right_answers(predictor: InstructSeqPredictor) -> None
 
 def test_a_step_trains_every_part_but_the_codes() -> None:
     model, words = recipe.new_model(seed=1)
-    source = recipe.LessonSource(AnswerReader(model.config, model.visual, words), 6, 3)
+    source = recipe.lesson_source(AnswerReader(model.config, model.visual, words), 6, 3)
     batch, _ = source.batch(0)
     before = model.visual.codebook.clone()
     output = recipe.SequenceTraining(model)(batch)

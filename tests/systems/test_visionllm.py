@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from instructseg.loading import load
+from instructseg.systems import locations
 from instructseg.systems.visionllm import class_dictionary as words
-from instructseg.systems.visionllm import format_queries, locations
+from instructseg.systems.visionllm import format_queries
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputFormat, parse_request
 from instructseg.systems.visionllm.guided_tokenizer import ImageTokens
 from instructseg.systems.visionllm.visionllm_config import full_config

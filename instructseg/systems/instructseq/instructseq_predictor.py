@@ -21,7 +21,12 @@ from instructseg.systems.instructseq.instructseq_config import InstructSeqConfig
 from instructseg.systems.instructseq.instructseq_model import InstructSeq
 from instructseg.systems.instructseq.sequence_answer import AnswerReader, SequenceAnswer
 from instructseg.systems.sequence.instruction_reader import InstructionReader
-from instructseg.systems.sequence.sampling import SampledAnswers, SamplingOptions, sample_answers
+from instructseg.systems.sequence.sampling import (
+    SampledAnswers,
+    SamplingOptions,
+    sample_answers,
+    sample_in_parts,
+)
 from instructseg.systems.sequence.visual_codes import prepare_images
 from instructseg.systems.system_options import check_loading, check_request
 
@@ -29,8 +34,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SYSTEM = "InstructSeq"
-AT_ONCE = 64
-"""Samples drawn together."""
 LEAST_AREA = 0.004
 """Share of the image below which a drawn mask is noise."""
 
@@ -152,23 +155,15 @@ class InstructSeqPredictor:
         model, config = self.model, self.model.config
         chosen = options or SamplingOptions(samples=config.samples, temperature=config.temperature)
         forms = config.answer_forms(*tasks)
-        every = list[SampledAnswers]()
-        rows = max(AT_ONCE // chosen.samples, 1)
-        for start in range(0, len(images), rows):
-            pixels = prepare_images(images[start : start + rows], config.image_size)
-            pixels = pixels.to(model.device, model.dtype)
-            ids, mask = (
-                one.to(model.device) for one in self.words.instructions(instructions[start : start + rows])
-            )
+
+        def draw(part: slice, settings: SamplingOptions) -> SampledAnswers:
+            pixels = prepare_images(images[part], config.image_size).to(model.device, model.dtype)
+            ids, mask = (one.to(model.device) for one in self.words.instructions(instructions[part]))
             prefix = model.read(pixels, ids, mask)
-            free = model.read(pixels, ids, torch.zeros_like(mask)) if chosen.guidance != 1 else None
-            shifted = replace(chosen, seed=chosen.seed + start)
-            every.append(sample_answers(model.decoder, prefix, forms, shifted, free))
-        longest = max(one.tokens.shape[2] for one in every)
-        tokens = [_longer(one.tokens, longest, forms.end) for one in every]
-        return SampledAnswers(
-            torch.cat(tokens), torch.cat([_longer(one.probabilities, longest, 1) for one in every])
-        )
+            free = model.read(pixels, ids, torch.zeros_like(mask)) if settings.guidance != 1 else None
+            return sample_answers(model.decoder, prefix, forms, settings, free)
+
+        return sample_in_parts(len(images), chosen, draw, forms.end)
 
     def _predictions(self, answer: SequenceAnswer, size: tuple[int, int], text: str) -> list[Prediction]:
         """Predictions of an answer on a frame of ``size``, height and width."""
@@ -193,8 +188,3 @@ class InstructSeqPredictor:
             mask[top:bottom, left:right] = True
             return [Prediction(mask, score, answer.agreement, text)]
         return [Prediction(empty, score, answer.agreement, text, text=answer.text)]
-
-
-def _longer(rows: torch.Tensor, length: int, value: float) -> torch.Tensor:
-    """Rows ``[..., T]`` filled up to a length."""
-    return torch.nn.functional.pad(rows, (0, length - rows.shape[-1]), value=value)

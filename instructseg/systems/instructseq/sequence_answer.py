@@ -15,6 +15,7 @@ import torch
 from instructseg.evaluation.calibration import with_temperature
 from instructseg.systems.codecs import COLOURS, box_overlap, decode_classes, even_palette
 from instructseg.systems.instructseq.instructseq_config import COLOUR_NAMES, InstructSeqConfig
+from instructseg.systems.locations import from_bins, to_bins
 from instructseg.systems.sequence.agreement import (
     confidence_map,
     confirmed,
@@ -25,7 +26,6 @@ from instructseg.systems.sequence.agreement import (
 )
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.visual_codes import VisualCodes, restore_image
-from instructseg.systems.visionllm.locations import from_bins, to_bins
 
 
 @dataclass(frozen=True, eq=False)

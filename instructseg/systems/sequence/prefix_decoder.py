@@ -1,7 +1,7 @@
 """A language model of transformers that goes on from a prefix of embeddings, with a cache.
 
 InstructSeq puts image and text tokens in front of its auto-regressive transformer (section 3.2); tokens of the
-prefix see each other, tokens of the answer what is before them.
+prefix see each other (or what is before them, as in Chameleon), tokens of the answer what is before them.
 
 Letters: ``B`` rows, ``P`` positions of the prefix, ``T`` tokens, ``C`` width, ``V`` vocabulary, ``N`` copies.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache, LlamaForCausalLM, LlamaModel
+from transformers import ChameleonForConditionalGeneration, DynamicCache, LlamaForCausalLM, LlamaModel
 
-_CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
+CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
 """Name of the cache among the arguments of transformers, which 5.24 changed."""
 
 
@@ -41,12 +41,16 @@ class PrefixDecoder(nn.Module):
     """Logits of the next token, behind a prefix.
 
     Args:
-        language: whose vocabulary is that of the answers.
+        language: whose vocabulary is that of the answers; a Llama, or another model of transformers that has
+            ``model`` and ``lm_head`` as it has them.
+        causal: whether tokens of the prefix see those before them alone.
     """
 
-    def __init__(self, language: LlamaForCausalLM) -> None:
+    def __init__(
+        self, language: LlamaForCausalLM | ChameleonForConditionalGeneration, causal: bool = False
+    ) -> None:
         super().__init__()
-        self.language = language
+        self.language, self.causal = language, causal
 
     def forward(self, prefix: Prefix, tokens: torch.Tensor) -> torch.Tensor:
         """Logits of every token of answers and of what follows them, all at once, for training.
@@ -61,11 +65,9 @@ class PrefixDecoder(nn.Module):
         size, length = prefix.mask.shape
         count = tokens.shape[1]
         states = torch.cat([prefix.states, self.language.model.embed_tokens(tokens)], dim=1)
-        seen = torch.ones(length + count, length + count, dtype=torch.bool, device=tokens.device).tril()
-        seen[:, :length] = True  # tokens of the prefix see each other
-        seen[:length, length:] = False
         real = torch.cat([prefix.mask, prefix.mask.new_ones(size, count)], dim=1)
-        found = self._run(states, seen & real[:, None], _places(prefix.mask, count), None)
+        seen = self._seen(real, length)
+        found = self._run(states, seen, _places(prefix.mask, count), None)
         return self._logits(found[:, length - 1 :])
 
     def start(self, prefix: Prefix, copies: int = 1) -> tuple[torch.Tensor, DecodingState]:
@@ -75,8 +77,7 @@ class PrefixDecoder(nn.Module):
             Logits of the first token, ``float[B * N, V]``, copies of a row one behind the other, and the state.
         """
         cache, mask = DynamicCache(), prefix.mask
-        seen = mask[:, None].expand(-1, mask.shape[1], -1)
-        found = self._run(prefix.states, seen, _places(mask, 0), cache)
+        found = self._run(prefix.states, self._seen(mask, mask.shape[1]), _places(mask, 0), cache)
         cache.batch_repeat_interleave(copies)
         logits = self._logits(found[:, -1]).repeat_interleave(copies, 0)
         return logits, DecodingState(self, prefix.repeat(copies), cache)
@@ -93,6 +94,17 @@ class PrefixDecoder(nn.Module):
         places = real.long().sum(1, keepdim=True) - 1
         return self._logits(self._run(states, real[:, None], places, cache)[:, -1])
 
+    def _seen(self, real: torch.Tensor, length: int) -> torch.Tensor:
+        """What each position sees, ``bool[B, Q, Q]``, of ``length`` positions of a prefix and what follows.
+
+        Padding sees itself, as attention needs something to see.
+        """
+        count = real.shape[1]
+        seen = torch.ones(count, count, dtype=torch.bool, device=real.device).tril()
+        if not self.causal:
+            seen[:length, :length] = True
+        return seen & real[:, None] | torch.eye(count, dtype=torch.bool, device=real.device)
+
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.language.lm_head(states)
         return logits
@@ -103,7 +115,7 @@ class PrefixDecoder(nn.Module):
             attention_mask=seen[:, None],
             position_ids=places,
             use_cache=cache is not None,
-            **{_CACHE: cache},
+            **{CACHE: cache},
         )
         found: torch.Tensor = outputs.last_hidden_state
         return found

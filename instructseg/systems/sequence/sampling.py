@@ -5,8 +5,8 @@ Letters: ``B`` rows, ``N`` samples, ``T`` tokens of the longest answer with its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -98,6 +98,37 @@ def sample_answers(
             break
         logits = [state.step(chosen.to(prefix.states.device)) for state in states]
     return SampledAnswers(tokens.unflatten(0, (size, copies)), chances.unflatten(0, (size, copies)))
+
+
+def sample_in_parts(
+    count: int,
+    options: SamplingOptions,
+    draw: Callable[[slice, SamplingOptions], SampledAnswers],
+    end: int,
+    at_once: int = 64,
+) -> SampledAnswers:
+    """Samples of many rows, some at a time.
+
+    Args:
+        count: number of rows, ``B``.
+        options: of the samples; the rows of each part have random numbers of their own.
+        draw: :func:`sample_answers` of a part of the rows.
+        end: id of the end token.
+        at_once: samples of a part at most, or those of a single row.
+    """
+    rows = max(at_once // options.samples, 1)
+    starts = range(0, count, rows)
+    parts = [draw(slice(start, start + rows), replace(options, seed=options.seed + start)) for start in starts]
+    longest = max(one.tokens.shape[2] for one in parts)
+    return SampledAnswers(
+        torch.cat([_longer(one.tokens, longest, end) for one in parts]),
+        torch.cat([_longer(one.probabilities, longest, 1) for one in parts]),
+    )
+
+
+def _longer(rows: torch.Tensor, length: int, value: float) -> torch.Tensor:
+    """Rows ``[..., T]`` filled up to a length."""
+    return torch.nn.functional.pad(rows, (0, length - rows.shape[-1]), value=value)
 
 
 def guided(logits: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:

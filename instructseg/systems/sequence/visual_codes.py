@@ -71,8 +71,9 @@ class VisualCodes(nn.Module):
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Codes ``int64[B, h, h]`` of images ``float[B, 3, S, S]``, -1..1."""
-        _, _, (_, _, numbers) = self._quantizer(self.latents(images))
-        return numbers.view(len(images), self.side, self.side)
+        latents = self.latents(images)
+        _, _, (_, _, numbers) = self._quantizer(latents)
+        return numbers.view(len(images), *latents.shape[2:])
 
     @torch.no_grad()
     def decode(self, codes: torch.Tensor) -> torch.Tensor:

@@ -96,7 +96,8 @@ class AnswerForms:
         firsts = [form.groups[0] for form in forms]
         if not firsts or len(set(firsts)) < len(firsts):
             raise ValueError(f"forms must begin with different groups, not with {firsts}")
-        self._steps = {form.name: [self._row(group) for group in form.groups] for form in self.forms}
+        rows = {group: self._row(group) for form in self.forms for group in form.groups}
+        self._steps = {form.name: [rows[group] for group in form.groups] for form in self.forms}
         self._ending = self._row(end)
 
     def _row(self, group: str | int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from instructseg.plurals import description, means_several, named_number
-from instructseg.systems.visionllm.locations import POINTS
+from instructseg.systems.locations import POINTS
 
 DEFAULT_POINTS = 16
 """Points of a polygon, where an instruction names none."""

@@ -21,7 +21,7 @@ class VisionLLMConfig(PreTrainedConfig):
             object, and the location tokens.
         image_size: side of the square that images are resized to, in pixels.
         classes: number of class tokens (512 in the paper).
-        half_bins: R of :mod:`instructseg.systems.visionllm.locations` (512 in the paper).
+        half_bins: R of :mod:`instructseg.systems.locations` (512 in the paper).
         lora: ``{"r", "alpha", "targets"}`` of adapters in the language model; ``None`` to train all of it.
         trained_norms: whether BatchNorm replaces the frozen one of the backbone and the GroupNorm of the
             projections, for training from scratch.

@@ -19,9 +19,9 @@ from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
 from instructseg.structures import Task
+from instructseg.systems.locations import polygon_mask
 from instructseg.systems.system_options import check_loading
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, class_request, parse_request
-from instructseg.systems.visionllm.locations import polygon_mask
 from instructseg.systems.visionllm.visionllm_model import VisionLLM
 from instructseg.systems.visionllm.visionllm_processor import VisionLLMProcessor
 
