@@ -40,6 +40,7 @@ UNTYPED_OPTIONS = {
     "model/pixel_decoder.py forward",
     "model/stored.py from_pretrained",
     "model/stored.py save_pretrained",
+    "systems/explanatory/image_chameleon.py forward",
 }
 
 
