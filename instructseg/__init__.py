@@ -1,15 +1,15 @@
 """InstructSeg: describe an object, get its mask, in images and video.
 
 Public names, imported on first use, so ``import instructseg`` costs nothing. Everything else is imported from
-its own room (see ``docs/architecture.md``). Pipelines of transformers that are imported already get the task
-``referring-segmentation``.
+its own room (see ``docs/architecture.md``). Pipelines of transformers get the task ``referring-segmentation``,
+whichever package is imported first.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
+from instructseg.interop.registration import register_with_transformers
 from instructseg.version import __version__
 
 if TYPE_CHECKING:
@@ -121,5 +121,4 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
-if "transformers.pipelines" in sys.modules:  # which has imported what is heavy
-    __getattr__("register_pipeline")()
+register_with_transformers()

@@ -120,6 +120,21 @@ def _before(step: np.ndarray, xs: np.ndarray, slope: np.ndarray, length: np.ndar
     return found
 
 
+def smallest_rectangle(mask: np.ndarray) -> np.ndarray:
+    """The smallest rectangle of any angle around a mask, ``float32[4, 2]`` of its corners as x and y.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    import cv2
+
+    lines = [part[0] for part in mask_outlines(mask)]
+    if not lines:
+        raise ValueError("no rectangle is around an empty mask")
+    corners: np.ndarray = cv2.boxPoints(cv2.minAreaRect(np.concatenate(lines).astype(np.float32)))
+    return corners
+
+
 def mask_outlines(mask: np.ndarray, tolerance: float = 0.0) -> list[list[np.ndarray]]:
     """Outlines along the edges of the pixels of a mask, so that filling them gives the mask again.
 

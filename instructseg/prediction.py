@@ -16,7 +16,7 @@ import numpy as np
 from instructseg.files import atomic_path, write_json_atomic
 from instructseg.masks import mask_bounds, mask_to_rle, save_binary_png
 from instructseg.media import save_image
-from instructseg.polygons import mask_outlines, resample_outline
+from instructseg.polygons import mask_outlines, resample_outline, smallest_rectangle
 from instructseg.visualization import draw_predictions
 
 
@@ -217,10 +217,15 @@ class FrameResult:
         return to_supervision(self.predictions)
 
 
-def to_supervision(predictions: Sequence[Prediction]) -> Any:
+def to_supervision(predictions: Sequence[Prediction], oriented: bool = False) -> Any:
     """``supervision.Detections`` of the objects that were found, in order.
 
     ``class_id`` is ``instruction_id``, ``tracker_id`` the id, and ``data["class_name"]`` the label.
+
+    Args:
+        predictions: of one frame.
+        oriented: whether ``data["xyxyxyxy"]`` has the smallest rectangle of any angle around each mask, by
+            which supervision then measures and anchors in place of the upright box.
 
     Raises:
         ImportError: supervision is missing.
@@ -233,13 +238,16 @@ def to_supervision(predictions: Sequence[Prediction]) -> Any:
     found = [one for one in predictions if one.found]
     if not found:
         return supervision.Detections.empty()
+    data: dict[str, Any] = {"class_name": np.array([one.label for one in found])}
+    if oriented:
+        data["xyxyxyxy"] = np.stack([smallest_rectangle(one.mask) for one in found])
     return supervision.Detections(
         xyxy=np.array([one.box for one in found], np.float32),
         mask=np.stack([one.mask for one in found]),
         confidence=np.array([one.score for one in found], np.float32),
         class_id=np.array([one.instruction_id for one in found]),
         tracker_id=np.array([one.id for one in found]),
-        data={"class_name": np.array([one.label for one in found])},
+        data=data,
     )
 
 

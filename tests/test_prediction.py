@@ -80,7 +80,6 @@ def test_supervision_takes_what_was_found() -> None:
         assert found.tracker_id.tolist() == [1, 3] and found.class_id.tolist() == [0, 1]
         assert found.data["class_name"].tolist() == ["the red square", "square"]
         assert found.area.tolist() == [41, 41]
-        assert supervision.MaskAnnotator().annotate(IMAGE.copy(), found).shape == IMAGE.shape
     assert len(NOTHING.to_supervision()) == 0 and len(prediction().to_supervision()) == 1
 
 

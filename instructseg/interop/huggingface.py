@@ -2,10 +2,9 @@
 
 ::
 
-    import instructseg
+    import instructseg  # registers the task, also after transformers
     from transformers import pipeline
 
-    instructseg.register_pipeline()
     segment = pipeline("referring-segmentation", model="FOLDER_OR_REPOSITORY")
     segment("photo.jpg", "the dog on the left")
 """
@@ -98,13 +97,16 @@ def _values(one: Prediction) -> dict[str, Any]:
 def register_pipeline() -> None:
     """Registers the task ``referring-segmentation`` with ``transformers.pipeline``; again, it does nothing.
 
-    ``import instructseg`` does so where ``transformers.pipelines`` is imported already.
+    Importing this module does so; ``import instructseg`` imports it as soon as ``transformers.pipelines`` is.
     """
     if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         AutoConfig.register(InstructSegConfig.model_type, InstructSegConfig, exist_ok=True)
         PIPELINE_REGISTRY.register_pipeline(
             TASK, pipeline_class=ReferringSegmentationPipeline, pt_model=(InstructSeg,), type="multimodal"
         )
+
+
+register_pipeline()
 
 
 class EndpointHandler:

@@ -6,8 +6,9 @@ The project's labels are the instructions; ``predicted_values`` says one that di
       <Label value="dog" predicted_values="the dog on the left"/>
     </PolygonLabels>
 
-``INSTRUCTSEG_MODEL`` and ``INSTRUCTSEG_DEVICE`` choose model and device. Needs ``label-studio-ml``: 1.0.9, which
-is on the package index, or the newer one of its repository, whose base class has other methods and answers.
+``INSTRUCTSEG_MODEL`` and ``INSTRUCTSEG_DEVICE`` choose model and device. Needs ``label-studio-ml``: 1.0.9,
+which is on the package index, or the newer one of its repository, whose base class has other methods and
+answers.
 Brush strokes need ``label-studio-sdk``, too.
 """
 

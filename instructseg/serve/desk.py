@@ -20,8 +20,9 @@ from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.serve.batching import ImageRequest
 from instructseg.serve.counters import Counters
-from instructseg.serve.limits import Limits, in_one_line
-from instructseg.serve.worker import BusyError, VideoStream, Worker
+from instructseg.serve.failures import BusyError, in_one_line, is_fault, sentence_of
+from instructseg.serve.limits import Limits
+from instructseg.serve.worker import VideoStream, Worker
 from instructseg.structures import Task
 
 READERS = 4
@@ -100,14 +101,13 @@ class Desk:
             future = asyncio.wrap_future(worker.submit(request))
             return image, await asyncio.wait_for(future, self.limits.seconds)
         except asyncio.TimeoutError:
-            text = f"not done after {self.limits.seconds:g} seconds: try a smaller image, or later"
-            raise Refusal(504, text) from None
+            raise Refusal(504, self.limits.late_image) from None
         except BusyError as error:
             raise Refusal(503, in_one_line(error)) from None
         except ValueError as error:
             raise Refusal(422, in_one_line(error)) from None
-        except RuntimeError as error:  # out of memory
-            raise Refusal(503, in_one_line(error)) from None
+        except Exception as error:  # noqa: BLE001  (logged by the worker: the client gets a sentence)
+            raise Refusal(500 if is_fault(error) else 503, sentence_of(error)) from None
 
     async def play(
         self, file: BinaryIO, name: str, instructions: list[str], threshold: float | None, stride: int
@@ -152,14 +152,14 @@ class Desk:
             try:
                 item = await asyncio.wait_for(queue.get(), max(0.0, end - time.monotonic()))
             except asyncio.TimeoutError:
-                yield f"not done after {self.limits.video_seconds:g} seconds: cut the video"
+                yield self.limits.late_video
                 return
             worker.taken(stream)
             if item is None:
                 yield count
                 return
             if isinstance(item, Exception):
-                yield in_one_line(item)
+                yield sentence_of(item)
                 return
             if count >= self.limits.frames:  # a file of unknown length
                 yield f"the video has more than {self.limits.frames} frames: cut it"

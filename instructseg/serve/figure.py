@@ -1,4 +1,7 @@
-"""An image with masks as HTML: outlines that say what they are, switches that hide them, no script."""
+"""An image with masks as HTML: outlines that say what they are, switches that hide them, no script.
+
+The rules that all figures share stand in ``page.css``.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +51,9 @@ class Region:
     @classmethod
     def of(cls, found: Prediction) -> Region:
         """The answer, its mask encoded."""
-        tolerance = max(found.mask.shape) / SIDE / 2
-        lines = [line for part in mask_outlines(found.mask, tolerance) for line in part]
-        path = "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in line)}Z" for line in lines)
         words = found.text if not found.found else None
         shown = (found.instruction, found.score, found.presence, words, found.id, found.instruction_id)
-        return cls(*shown, mask_to_rle(found.mask), path, _encoded(found.drawn, "PNG"))
+        return cls(*shown, mask_to_rle(found.mask), svg_path(found.mask), _encoded(found.drawn, "PNG"))
 
     def shows(self, threshold: float) -> bool:
         """Whether there is a mask, of at least this presence."""
@@ -116,8 +116,19 @@ class Figure:
             f'<figure class="found"><div class="stage"><img src="{self.source}" width="{width}" '
             f'height="{height}" alt="{said}">'
             f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{paths}</svg></div>'
-            f"<figcaption><ul>{lines}</ul></figcaption></figure>"
+            f"<figcaption><ul>{lines}</ul></figcaption>{switches(len(entries))}</figure>"
         )
+
+
+def svg_path(mask: np.ndarray) -> str:
+    """Outlines of ``bool[H, W]`` in pixels, with holes by the even-odd rule; empty for an empty mask."""
+    lines = [line for part in mask_outlines(mask, max(mask.shape) / SIDE / 2) for line in part]
+    return "".join(f"M{'L'.join(f'{x:g},{y:g}' for x, y in line)}Z" for line in lines)
+
+
+def tint_of(number: int) -> str:
+    """The colour of an object by its id, as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour(max(0, number - 1)))
 
 
 def _encoded(image: np.ndarray | None, kind: str, side: int | None = None) -> bytes:
@@ -145,7 +156,7 @@ def _data_url(file: bytes, kind: str) -> str:
 
 
 def _path(number: int, region: Region) -> str:
-    tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
+    tint = tint_of(region.id)
     said = html.escape(f"{region.instruction} · {region.score:.2f}")
     return (
         f'<path class="m{number}" fill="{tint}" stroke="{tint}" fill-rule="evenodd" d="{region.path}">'
@@ -164,7 +175,7 @@ def _line(number: int, region: Region, shown: bool) -> str:
         return f"<li>{name}{image}</li>"
     if not shown:
         return f'<li class="none">{name} – nothing found, presence {region.presence:.2f}</li>'
-    tint = "#{:02x}{:02x}{:02x}".format(*colour(max(0, region.id - 1)))
+    tint = tint_of(region.id)
     return (
         f'<li><label class="m{number}"><input type="checkbox" class="m{number}" checked> '
         f'<span class="swatch" style="background:{tint}"></span>{name} – score {region.score:.2f}, '
@@ -172,19 +183,11 @@ def _line(number: int, region: Region, shown: bool) -> str:
     )
 
 
-def style(count: int) -> str:
-    """The style sheet of figures with at most ``count`` answers."""
-    switched = "".join(
+def switches(count: int) -> str:
+    """Style sheet by which the switches of a figure hide its masks, and its lines bring theirs out."""
+    rules = "".join(
         f".found:has(input.m{n}:not(:checked)) path.m{n}{{display:none}}"
         f".found:has(label.m{n}:hover,label.m{n}:focus-within) path:not(.m{n}){{opacity:.15}}"
         for n in range(count)
     )
-    return (
-        ".found{margin:0}.found .stage{position:relative;line-height:0}"
-        ".found img,.found svg{width:100%;height:auto}.found svg{position:absolute;inset:0}"
-        ".found path{fill-opacity:.35;stroke-width:2px;vector-effect:non-scaling-stroke;stroke-linejoin:round}"
-        ".found path:hover{fill-opacity:.65}.found ul{list-style:none;padding:0;margin:.75em 0 0}"
-        ".found li{padding:.2em 0}.found .none{opacity:.75}.found label{cursor:pointer}"
-        ".found .swatch{display:inline-block;width:.9em;height:.9em;border-radius:.2em;"
-        "margin:0 .45em -.1em .2em}" + switched
-    )
+    return f"<style>{rules}</style>"

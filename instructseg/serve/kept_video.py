@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,45 +13,87 @@ import numpy as np
 
 from instructseg.files import parse_json
 from instructseg.masks import mask_to_rle, rle_to_mask
+from instructseg.media import VideoSource, VideoWriter
 from instructseg.prediction import FrameResult, Prediction
+from instructseg.serve.figure import svg_path
+
+
+@dataclass(frozen=True)
+class KeptObject:
+    """One object of a video, or an instruction that none was found for.
+
+    Attributes:
+        name: for the visitor.
+        place: of the instruction.
+        number: of the object in the file of outlines; ``None`` for none.
+        id: of the object, by which it has its colour.
+    """
+
+    name: str
+    place: int
+    number: int | None = None
+    id: int = 0
 
 
 class KeptVideo:
-    """Masks of all frames, whatever their presence: run lengths in a file, presences in memory.
+    """Masks of all frames, whatever their presence, in files: run lengths, outlines, and the plain frames.
 
-    A threshold hides masks; the ids of several objects stay those of the run.
+    A threshold hides masks; the ids of several objects stay those of the run. The outlines have a line per
+    frame, a list of ``[number of the object, presence, SVG path]``; frames of the plain video have even sides.
 
     Args:
         source: the video.
         prompts: its instructions.
         numbered: places of those whose objects have ids of their own.
-        file: of the run lengths, a line per frame; deleted by its creator.
+        folder: for the files; deleted by its creator.
     """
 
-    def __init__(self, source: Path, prompts: Sequence[str], numbered: Collection[int], file: Path) -> None:
-        self.source, self.prompts, self.file = source, tuple(prompts), file
+    def __init__(self, source: Path, prompts: Sequence[str], numbered: Collection[int], folder: Path) -> None:
+        self.source, self.prompts = source, tuple(prompts)
+        self.file, self.outlines = folder / "masks.jsonl", folder / "outlines.jsonl"
+        self.plain = folder / "frames.mp4"
         self.count = 0
         """Number of frames."""
+        self.fps, self.size = 0.0, (0, 0)
+        """Frames per second, and height and width in pixels."""
         self.remark = ""
         """What is wrong with the video, if anything is."""
         self._numbered = frozenset(numbered)
-        self._presences: list[list[float]] = [[] for _ in prompts]
+        self._objects: dict[tuple[int, int], int] = {}
 
-    def add(self, result: FrameResult) -> None:
-        """Keeps the next frame, predicted without a threshold."""
-        rows = [
-            [one.instruction_id, one.id, one.score, one.presence, mask_to_rle(one.mask)["counts"]]
-            for one in result.predictions
-        ]
-        with self.file.open("a", encoding="ascii") as file:
-            file.write(json.dumps([result.time, rows]) + "\n")
-        for place, seen in enumerate(self._presences):
-            seen += [max(one.presence for one in result.of(place))] if _any(result.of(place)) else []
+    def keep(self, video: VideoSource, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
+        """Passes on the results of a video, predicted without a threshold, once they are kept."""
+        self.fps, self.size = video.fps, video.size
+        with VideoWriter(self.plain, video.fps, video.size, keep_partial=False) as frames:
+            for result in results:
+                self._add(result)
+                frames.write(result.frame)
+                yield result
+
+    def _add(self, result: FrameResult) -> None:
+        rows, outlines = [], []
+        for one in result.predictions:
+            rows.append([one.instruction_id, one.id, one.score, one.presence, mask_to_rle(one.mask)["counts"]])
+            if path := svg_path(one.mask):
+                number = self._objects.setdefault((one.instruction_id, one.id), len(self._objects))
+                outlines.append([number, round(one.presence, 4), path])
+        for place, values in ((self.file, [result.time, rows]), (self.outlines, outlines)):
+            with place.open("a", encoding="ascii") as file:
+                file.write(json.dumps(values) + "\n")
         self.count += 1
 
-    def found(self, threshold: float) -> list[int]:
-        """By instruction, the number of frames with a mask of at least this presence (0..1)."""
-        return [sum(one >= threshold for one in seen) for seen in self._presences]
+    @property
+    def rows(self) -> list[KeptObject]:
+        """The objects, and the instructions that none was found for, in the order of the instructions."""
+        rows = []
+        for place, prompt in enumerate(self.prompts):
+            found = [(number, id_) for (one, id_), number in self._objects.items() if one == place]
+            several = len(found) > 1
+            rows += [
+                KeptObject(f"{prompt} {count}" if several else prompt, place, number, id_)
+                for count, (number, id_) in enumerate(found, 1)
+            ] or [KeptObject(prompt, place)]
+        return rows
 
     def results(self, frames: Iterable[np.ndarray]) -> Iterator[FrameResult]:
         """The results again, without a threshold.
@@ -86,7 +128,3 @@ class KeptVideo:
         place, number, score, presence, counts = row
         mask = rle_to_mask({"size": frame.shape[:2], "counts": counts})
         return Prediction(mask, score, presence, self.prompts[place], id=number, instruction_id=place)
-
-
-def _any(found: Sequence[Prediction]) -> bool:
-    return any(one.found for one in found)

@@ -12,6 +12,7 @@ import numpy as np
 
 from instructseg.media import VideoSource, image_size, load_image, open_video
 from instructseg.questions import wants_words
+from instructseg.serve.failures import without_folder
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class Limits:
         for entry in fields(self):
             if not 1 <= getattr(self, entry.name) < math.inf:
                 raise ValueError(f"{entry.name} must be at least 1, got {getattr(self, entry.name)}")
+
+    @property
+    def late_image(self) -> str:
+        """What is said when the time for an image is over."""
+        return f"not done after {self.seconds:g} seconds: try a smaller image, or later"
+
+    @property
+    def late_video(self) -> str:
+        """What is said when the time for a video is over."""
+        return f"not done after {self.video_seconds:g} seconds: cut the video, or give fewer instructions"
 
     def check_instructions(self, given: Sequence[str]) -> list[str]:
         """The instructions without blanks around them.
@@ -108,13 +119,3 @@ class Limits:
         height, width = size
         if height * width > self.pixels:
             raise ValueError(f"the {kind} of {height} x {width} pixels is too large: make it smaller")
-
-
-def in_one_line(error: BaseException) -> str:
-    """The error as a sentence for a client."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def without_folder(error: Exception, path: Path) -> ValueError:
-    """The error for the user, who knows the file by its name alone."""
-    return ValueError(in_one_line(error).replace(str(path), path.name).replace(f"{path.parent}/", ""))

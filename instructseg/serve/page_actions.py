@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,21 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.selection import AnswerOptions
-from instructseg.media import TruncatedVideoError, VideoSource
+from instructseg.media import TruncatedVideoError
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultInfo, ResultWriter, plan_paths, save_results
-from instructseg.serve.batching import ImageRequest, segment_together
+from instructseg.serve.batching import ImageRequest
+from instructseg.serve.counters import Counters
+from instructseg.serve.failures import CancelledVideoError, without_folder
 from instructseg.serve.figure import Figure
 from instructseg.serve.kept_video import KeptVideo
-from instructseg.serve.limits import Limits, without_folder
+from instructseg.serve.limits import Limits
+from instructseg.serve.player import player_html
+from instructseg.serve.worker import Worker
 from instructseg.structures import Task
-from instructseg.visualization import draw_predictions
 
-LIMITS = Limits(video_seconds=600)
+LIMITS = Limits()
 """Of the page."""
 KEPT = 3600
 """Seconds that results are kept."""
@@ -46,17 +48,13 @@ class VideoStep:
     """A video so far.
 
     Attributes:
-        frame: ``uint8[H, W, 3]`` RGB with masks.
+        shown: HTML: the frame just segmented, or the finished video; ``None`` for what was shown before.
         said: Markdown.
-        video: the finished video with masks.
-        archive: the finished ZIP file of all results.
-        kept: its masks, for other thresholds.
+        kept: the masks of the finished video, for other thresholds.
     """
 
-    frame: np.ndarray | None
+    shown: str | None
     said: str
-    video: str | None = None
-    archive: str | None = None
     kept: KeptVideo | None = None
 
 
@@ -67,7 +65,7 @@ class Page:
         images: of the model; ``videos`` with the same weights.
         results: a folder, deleted by its creator.
         bundled: name of the model, if it is bundled.
-        limits: of uploads.
+        limits: of uploads, of time, and of the queue in front of the model.
     """
 
     def __init__(
@@ -80,6 +78,11 @@ class Page:
     ) -> None:
         self.images, self.videos, self.results = images, videos, results
         self.bundled, self.limits = bundled, limits
+        self.worker = Worker(lambda: (images, videos), limits, Counters())
+
+    def close(self) -> None:
+        """Ends the work; what waits for an answer gets an error."""
+        self.worker.close()
 
     @property
     def tasks(self) -> dict[str, Task | None]:
@@ -103,9 +106,7 @@ class Page:
         prompts = self._prompts(text)
         image = self.limits.open_image(_uploaded(path, "image"))
         request = ImageRequest(image, "", tuple(prompts), self.tasks[task], 0.0)
-        (found,) = segment_together(self.images, [request])
-        if isinstance(found, ValueError):
-            raise found
+        found = self.worker.answer(request)
         return Figure.of(Path(str(path)), image, found), self._remark(prompts)
 
     def pack(self, figure: Figure | None, threshold: float, formats: Sequence[str]) -> str | None:
@@ -126,9 +127,9 @@ class Page:
             return self._zipped(folder, name)
 
     def segment_video(
-        self, path: str | None, text: str, threshold: float, formats: Sequence[str]
+        self, path: str | None, text: str, threshold: float, cancelled: threading.Event
     ) -> Iterator[VideoStep]:
-        """Steps of a video, the finished one last.
+        """Steps of a video, the finished one last; a cancelled one leaves nothing.
 
         Raises:
             ValueError: a mistake of the visitor, in a sentence, or the time is over.
@@ -136,73 +137,59 @@ class Page:
         prompts = self.limits.check_video_instructions(self._prompts(text))
         video, rule = self.limits.open_video(_uploaded(path, "video")), self.videos.rule(AnswerOptions())
         numbered = [place for place, prompt in enumerate(prompts) if rule.numbers_objects(prompt)]
+        source = Path(str(path))
         self.forget()
-        with self._kept(Path(str(path)), prompts, numbered) as kept:
-            results = self._keeping(self.videos.predict(video, prompts, threshold=0.0), kept)
-            yield from self._written(kept, video, results, threshold, formats)
+        try:
+            with self._kept(source, prompts, numbered) as kept:
+                found = self.worker.follow(
+                    lambda model: model.predict(video, prompts, threshold=0.0), cancelled
+                )
+                shown = -SHOWN_EVERY
+                for result in kept.keep(video, self._whole(found, kept)):
+                    self._check_length(result)
+                    if time.monotonic() - shown >= SHOWN_EVERY:
+                        shown = time.monotonic()
+                        some = Figure.of(source, result.frame, result.predictions)
+                        yield VideoStep(some.html(threshold), _progress(kept.count, video.about))
+        except CancelledVideoError:
+            yield VideoStep(None, "Cancelled.")
+            return
+        said = "\n\n".join(filter(None, [kept.remark, self._remark(prompts)]))
+        yield VideoStep(player_html(kept, threshold), said, kept)
 
-    def show_video(self, kept: KeptVideo, threshold: float, formats: Sequence[str]) -> VideoStep:
-        """The finished step of a segmented video at another threshold or in other formats.
+    def pack_video(self, kept: KeptVideo | None, threshold: float, formats: Sequence[str]) -> str | None:
+        """A ZIP file of the results on a segmented video in these formats; ``None`` where there is none.
 
         Raises:
             ValueError: the video or its masks were deleted, or the time is over.
         """
-        self.forget()
-        video = self.limits.open_video(kept.source)
-        *_, last = self._written(kept, video, kept.results(video), threshold, formats)
-        return last
+        if kept is None or not formats:
+            return None
+        video, source, name = self.limits.open_video(kept.source), kept.source, kept.source.stem[:80]
+        end = time.monotonic() + self.limits.video_seconds
+        info = ResultInfo(kept.prompts, source.name, name, path=source, fps=video.fps)
+        with self._folder() as folder:
+            with ResultWriter(plan_paths(name, folder, set(formats), video=True), info) as writer:
+                for result in kept.results(video):
+                    if time.monotonic() > end:
+                        raise ValueError(self.limits.late_video)
+                    writer.write(kept.hide(result, threshold))
+            return self._zipped(folder, name)
 
-    def describe_video(self, kept: KeptVideo, threshold: float) -> str:
-        """In Markdown, on how many frames each instruction was found."""
-        pairs = zip(kept.prompts, kept.found(threshold), strict=True)
-        said = [_found_in(prompt, some, kept.count) for prompt, some in pairs]
-        return "\n\n".join(filter(None, [kept.remark, self._remark(kept.prompts), *said]))
-
-    def _keeping(self, results: Iterable[FrameResult], kept: KeptVideo) -> Iterator[FrameResult]:
-        """The results, once they are kept; of a damaged video the frames that are good."""
+    def _whole(self, results: Iterable[FrameResult], kept: KeptVideo) -> Iterator[FrameResult]:
+        """The results; of a damaged video those of the frames that are good."""
         try:
-            for result in results:
-                kept.add(result)
-                yield result
+            yield from results
         except TruncatedVideoError as error:
             if not kept.count:
                 raise
             kept.remark = str(without_folder(error, kept.source))
 
-    def _written(
-        self,
-        kept: KeptVideo,
-        video: VideoSource,
-        results: Iterable[FrameResult],
-        threshold: float,
-        formats: Sequence[str],
-    ) -> Iterator[VideoStep]:
-        """Steps of a video whose results are drawn and written at a threshold."""
-        source, name = kept.source, kept.source.stem[:80]
-        end, shown = time.monotonic() + self.limits.video_seconds, -SHOWN_EVERY
-        info = ResultInfo(kept.prompts, source.name, name, path=source, fps=video.fps)
-        with self._folder() as folder:
-            places = plan_paths(name, folder, {"overlay", *formats}, video=True)
-            with ResultWriter(places, info) as writer:
-                for result in results:
-                    self._check(result, end)
-                    result = kept.hide(result, threshold)
-                    writer.write(result)
-                    if time.monotonic() - shown >= SHOWN_EVERY:
-                        shown = time.monotonic()
-                        yield VideoStep(_drawn(result), _progress(writer.count, video.about))
-            overlay = self._own(places.targets["overlay"])
-            archive = self._zipped(folder, name)
-        yield VideoStep(None, self.describe_video(kept, threshold), overlay, archive, kept)
-
     def answers(self, path: str | None, instructions: Sequence[str]) -> list[dict[str, Any]]:
         """Answers as plain values, for programs and assistants."""
         prompts = self._prompts("\n".join(instructions))
         image = self.limits.open_image(_uploaded(path, "image"))
-        (found,) = segment_together(self.images, [ImageRequest(image, "", tuple(prompts))])
-        if isinstance(found, ValueError):
-            raise found
-        return [_plain(one) for one in found]
+        return [_plain(one) for one in self.worker.answer(ImageRequest(image, "", tuple(prompts)))]
 
     def forget(self) -> None:
         """Deletes old results."""
@@ -222,12 +209,9 @@ class Page:
         note = self.images.processor.known_words.note(prompts) if self.bundled else ""
         return f"{note[0].upper()}{note[1:]}." if note else ""
 
-    def _check(self, result: FrameResult, end: float) -> None:
+    def _check_length(self, result: FrameResult) -> None:
         if result.index >= self.limits.frames:  # a file without a known length
             raise ValueError(f"the video has more than {self.limits.frames} frames: cut it")
-        if time.monotonic() > end:
-            seconds = f"{self.limits.video_seconds:g}"
-            raise ValueError(f"not done after {seconds} seconds: cut the video, or give fewer instructions")
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
@@ -238,10 +222,10 @@ class Page:
 
     @contextmanager
     def _kept(self, source: Path, prompts: list[str], numbered: list[int]) -> Iterator[KeptVideo]:
-        """A video with a file for its masks, which is deleted unless the block ends well."""
+        """A video with a folder for its masks, which is deleted unless the block ends well."""
         folder = Path(tempfile.mkdtemp(dir=self.results))
         try:
-            yield KeptVideo(source, prompts, numbered, folder / "masks.jsonl")
+            yield KeptVideo(source, prompts, numbered, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -255,11 +239,6 @@ class Page:
                     archive.write(file, file.relative_to(folder))
         return str(target)
 
-    def _own(self, file: Path) -> str:
-        """A copy that outlives its folder."""
-        target = Path(tempfile.mkdtemp(dir=self.results)) / file.name
-        return str(shutil.copyfile(file, target))
-
 
 def _uploaded(path: str | None, kind: str) -> Path:
     if not path:
@@ -267,16 +246,8 @@ def _uploaded(path: str | None, kind: str) -> Path:
     return Path(path)
 
 
-def _drawn(result: FrameResult) -> np.ndarray:
-    return draw_predictions(result.frame, result.predictions)
-
-
 def _progress(count: int, about: int | None) -> str:
     return f"Frame {count}{f' of {about}' if about else ''} …"
-
-
-def _found_in(prompt: str, some: int, count: int) -> str:
-    return f"{prompt} – found in {some} of {count} frames" if some else f"{prompt} – nothing found"
 
 
 def _plain(one: Prediction) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from instructseg.serve.bodies import (
     results_of,
 )
 from instructseg.serve.desk import Desk, Load, Refusal
+from instructseg.serve.failures import sentence_of
 from instructseg.serve.guard import Guard
 from instructseg.serve.limits import Limits
 from instructseg.structures import Task
@@ -54,6 +55,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (401, "No token, or a wrong one."),
         (413, "The request is too large."),
         (422, "A file or a field that cannot be used."),
+        (500, "A fault of the server, which its log describes."),
         (503, "The server is busy, or has no model yet."),
         (504, "Not done within the time limit."),
     )
@@ -97,6 +99,7 @@ def create_service(
     )
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(Exception, _report_fault)
     _add_status(app, desk, bearer)
     _add_image(app, desk, bearer)
     _add_video(app, desk, bearer)
@@ -255,6 +258,11 @@ async def _refuse_fields(_: Request, error: Exception) -> JSONResponse:
     said = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
     text = "; ".join(said).encode("utf-8", "replace").decode()
     return JSONResponse({"detail": f"{text}: see /docs"[:2000]}, 422)
+
+
+async def _report_fault(_: Request, error: Exception) -> JSONResponse:
+    """A fault of the server, which its log describes: the error goes on to it."""
+    return JSONResponse({"detail": sentence_of(error)}, 500)
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from instructseg.hub import DEMO_IMAGE, DEMO_VIDEO, DRAWN_IMAGE, DRAWN_VIDEO, NOTES
 from instructseg.inference import ImagePredictor, VideoPredictor
+from instructseg.log import get_logger
 from instructseg.results import DEFAULT_FORMATS, FORMATS
-from instructseg.serve.figure import Figure, style
+from instructseg.serve.failures import is_fault, sentence_of
+from instructseg.serve.figure import Figure
 from instructseg.serve.kept_video import KeptVideo
-from instructseg.serve.limits import in_one_line
-from instructseg.serve.page_actions import KEPT, Page, VideoStep
+from instructseg.serve.page_actions import KEPT, Page
 
-MISTAKES = (TypeError, ValueError, OSError, RuntimeError)
-"""Errors shown on the page: bad input, and out of memory."""
 CLEANED, WAITING = 600, 16
 """Seconds between clean-ups of uploads, and length of the queue."""
 ABOUT = "# InstructSeg\nDescribe an object, get its mask: one instruction per line. Ctrl+Enter segments."
@@ -30,13 +31,10 @@ EXAMPLES = {
     ),
 }
 """By bundled model, an image and a video with instructions that it solves."""
-CTRL_ENTER = """<script>
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  const shown = [...document.querySelectorAll(".segment")].find((button) => button.offsetParent !== null);
-  if (shown) { event.preventDefault(); shown.click(); }
-});
-</script>"""
+SIDE_BY_SIDE = 320
+"""Pixels of the narrowest column that stands beside another."""
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+_log = get_logger(__name__)
 
 
 def build_page(page: Page) -> Any:
@@ -84,30 +82,40 @@ def launch_page(
         results = Path(folder) / "results"
         results.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
-        page = Page(images, videos, results, bundled)
-        build_page(page).launch(
-            server_name=host,
-            server_port=port,
-            max_file_size=upload,
-            allowed_paths=[str(results)],
-            mcp_server=util.find_spec("mcp") is not None,
-            css=style(page.limits.instructions),
-            head=CTRL_ENTER,
-            footer_links=["api"],
-            quiet=True,
-        )
+        here = Path(__file__).parent
+        with closing(Page(images, videos, results, bundled)) as page:
+            build_page(page).launch(
+                server_name=host,
+                server_port=port,
+                max_file_size=upload,
+                allowed_paths=[str(results)],
+                mcp_server=util.find_spec("mcp") is not None,
+                css=here.joinpath("page.css").read_text(encoding="utf-8"),
+                head=f"<script>{here.joinpath('page.js').read_text(encoding='utf-8')}</script>",
+                footer_links=["api"],
+                quiet=True,
+            )
 
 
 def _told(gr: Any, work: Callable[..., Any], path: str | None, *given: Any) -> Any:
-    """What an action returns; its mistakes as a sentence, without folders of the server."""
+    """What an action returns; whatever goes wrong as a sentence, without folders of the server."""
     try:
         return work(path, *given)
-    except MISTAKES as error:
+    except Exception as error:  # noqa: BLE001  (shown on the page; a fault is logged)
         raise _sentence(gr, error, path) from None
 
 
+def _packed(gr: Any, pack: Callable[[str | None], str | None], path: str | None) -> Iterator[Any]:
+    """The button for a file that is being written: what it had is no longer what the page shows."""
+    yield gr.DownloadButton(interactive=False)
+    file = _told(gr, pack, path)
+    yield gr.DownloadButton(value=file, interactive=file is not None)
+
+
 def _sentence(gr: Any, error: Exception, path: str | None) -> Any:
-    said = in_one_line(error)
+    if is_fault(error):
+        _log.error("a fault of the page", exc_info=error)
+    said = sentence_of(error)
     if path:
         said = said.replace(f"{Path(path).parent}{os.sep}", "")
     return gr.Error(said, print_exception=False)
@@ -130,14 +138,14 @@ def _presence(gr: Any, page: Page) -> Any:
 def _image_tab(gr: Any, page: Page) -> None:
     kept = gr.State(None, time_to_live=KEPT)
     with gr.Row(equal_height=False):
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=SIDE_BY_SIDE):
             image = gr.Image(type="filepath", label="Image", height=320, sources=["upload", "clipboard"])
             image.preprocess = _path_of  # type: ignore[method-assign]
             words = gr.Textbox(
                 label="Instructions", lines=2, max_length=4000, placeholder="the dog on the left"
             )
             segment = gr.Button("Segment", variant="primary", elem_classes="segment")
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=SIDE_BY_SIDE):
             shown = gr.HTML(label="Masks", elem_id="figure")
             remark = gr.Markdown()
             presence = _presence(gr, page)
@@ -157,85 +165,79 @@ def _image_tab(gr: Any, page: Page) -> None:
 
     def pack(figure: Figure | None, threshold: float, chosen: list[str]) -> Any:
         path = None if figure is None else str(figure.path)
-        file = _told(gr, lambda _: page.pack(figure, threshold, chosen), path)
-        return gr.DownloadButton(value=file, interactive=file is not None)
+        yield from _packed(gr, lambda _: page.pack(figure, threshold, chosen), path)
 
     given, packed = [image, words, task, presence], [kept, presence, formats]
-    one = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
-    done = segment.click(answer, given, [kept, shown, remark], **one)
-    done.success(pack, packed, download, show_progress="hidden", api_visibility="private")
+    done = segment.click(answer, given, [kept, shown, remark], **_model("image", WAITING))
+    done.success(pack, packed, download, **QUIET)
     # a new threshold is drawn at once, by what is known already
-    presence.input(redraw, [kept, presence], shown, show_progress="hidden", api_visibility="private")
+    presence.input(redraw, [kept, presence], shown, **QUIET)
     for change in (presence.change, formats.change):
-        change(
-            pack, packed, download, trigger_mode="always_last", show_progress="hidden", api_visibility="private"
-        )
+        change(pack, packed, download, trigger_mode="always_last", **QUIET)
 
 
 def _video_tab(gr: Any, page: Page) -> None:
-    kept = gr.State(None, time_to_live=KEPT)
+    kept, run = gr.State(None, time_to_live=KEPT), gr.State(None, time_to_live=KEPT)
     with gr.Row(equal_height=False):
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=SIDE_BY_SIDE):
             video = gr.Video(label="Video", height=320, sources=["upload"])
             words = gr.Textbox(label="Instructions", lines=2, max_length=4000, placeholder="the dog")
             with gr.Row():
                 segment = gr.Button("Segment", variant="primary", elem_classes="segment")
                 cancel = gr.Button("Cancel", interactive=False)
-        with gr.Column(min_width=320):
-            frame = gr.Image(
-                label="Frame", format="jpeg", interactive=False, alt_text="The frame just segmented"
-            )
-            played = gr.Video(label="Masks", visible=False, height=320)
-            remark = gr.Markdown()
+        with gr.Column(min_width=SIDE_BY_SIDE):
+            shown, remark = gr.HTML(label="Masks"), gr.Markdown()
             presence, formats = _presence(gr, page), _formats(gr)
             download = gr.DownloadButton("Download files", interactive=False)
     if page.bundled:
         gr.Examples([_example(page.bundled, 1)], [video, words], label="Example")
 
-    def answer(path: str | None, text: str, threshold: float, chosen: list[str]) -> Any:
+    def begin() -> Any:
+        """A new run, which :func:`stop` ends; the button of the old one must not start another beside it."""
+        return threading.Event(), None, gr.DownloadButton(interactive=False), *_switched(gr, True)
+
+    def answer(now: threading.Event, path: str | None, text: str, threshold: float) -> Any:
         try:
-            for step in page.segment_video(path, text, threshold, chosen):
-                yield _shown(gr, step)
-        except MISTAKES as error:
+            for step in page.segment_video(path, text, threshold, now):
+                yield step.kept, gr.skip() if step.shown is None else step.shown, step.said
+        except Exception as error:  # noqa: BLE001  (shown on the page; a fault is logged)
             raise _sentence(gr, error, path) from None
+        finally:  # of a visitor who is gone, too
+            now.set()
 
-    def describe(video: KeptVideo | None, threshold: float) -> Any:
-        return gr.skip() if video is None else page.describe_video(video, threshold)
+    def stop(now: threading.Event | None) -> None:
+        if now is not None:
+            now.set()
 
-    def show_again(video: KeptVideo | None, threshold: float, chosen: list[str]) -> Any:
-        if video is None:
-            return gr.skip()
-        step = _told(gr, lambda _: page.show_video(video, threshold, chosen), str(video.source))
-        return _shown(gr, step)
+    def pack(video: KeptVideo | None, threshold: float, chosen: list[str]) -> Any:
+        path = None if video is None else str(video.source)
+        yield from _packed(gr, lambda _: page.pack_video(video, threshold, chosen), path)
 
-    def busy(now: bool) -> Any:
-        return gr.Button(interactive=now), gr.Slider(interactive=not now), gr.Dropdown(interactive=not now)
-
-    hidden = {"show_progress": "hidden", "api_visibility": "private"}
-    one = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
-    given, results = [presence, formats], [kept, frame, played, remark, download]
-    segment.click(lambda: (None, *busy(True)), None, [kept, cancel, *given], **hidden)
-    running = segment.click(answer, [video, words, *given], results, **one)
-    idle = {"fn": lambda: busy(False), "inputs": None, "outputs": [cancel, *given], **hidden}
-    running.then(**idle)
-    stopped = cancel.click(lambda: "Cancelled.", None, remark, cancels=[running], api_visibility="private")
-    stopped.then(**idle)
-    # a new threshold acts at once, by what is known already
-    presence.input(describe, [kept, presence], remark, **hidden)
-    for change in (presence.change, formats.change):
-        change(show_again, [kept, *given], results, trigger_mode="always_last", api_visibility="private")
-
-
-def _shown(gr: Any, step: VideoStep) -> Any:
-    """A step, as the state and the outputs of the tab."""
-    over = step.video is not None
-    return (
-        step.kept,
-        gr.Image(value=step.frame, visible=not over),
-        gr.Video(value=step.video, visible=over),
-        step.said,
-        gr.DownloadButton(value=step.archive, interactive=over),
+    buttons, packed = [segment, cancel], [kept, presence, formats]
+    begun = segment.click(begin, None, [run, kept, download, *buttons], **QUIET)
+    done = begun.then(
+        answer, [run, video, words, presence], [kept, shown, remark], **_model("video", page.limits.videos)
     )
+    done.then(lambda: _switched(gr, False), None, buttons, **QUIET)
+    done.then(pack, packed, download, **QUIET)
+    # gradio's own way to cancel leaves the run, and this button, waiting for the step that is computed
+    cancel.click(stop, run, None, queue=False, **QUIET)
+    # a new threshold acts at once, by what the page knows already
+    presence.input(
+        None, presence, None, js="(threshold) => { markPlayers(threshold); }", api_visibility="private"
+    )
+    for change in (presence.change, formats.change):
+        change(pack, packed, download, trigger_mode="always_last", **QUIET)
+
+
+def _switched(gr: Any, running: bool) -> tuple[Any, Any]:
+    """The buttons that start and end the work on a video."""
+    return gr.Button(interactive=not running), gr.Button(interactive=running)
+
+
+def _model(queue: str, most: int) -> dict[str, Any]:
+    """Options of an action that asks the model, whose own queue puts images of several visitors together."""
+    return {"concurrency_limit": most, "concurrency_id": queue, "api_visibility": "private"}
 
 
 def _tool(gr: Any, page: Page) -> None:
@@ -263,6 +265,6 @@ def _tool(gr: Any, page: Page) -> None:
         [image, words],
         answers,
         api_name="segment_image",
-        concurrency_limit=1,
-        concurrency_id="model",
+        concurrency_limit=WAITING,
+        concurrency_id="image",
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from instructseg.inference.predictor import Predictor, VideoSystem
@@ -14,7 +17,8 @@ from instructseg.out_of_memory import is_out_of_memory
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.serve.batching import ImageRequest, segment_together
 from instructseg.serve.counters import Counters
-from instructseg.serve.limits import Limits, in_one_line
+from instructseg.serve.failures import BusyError, CancelledVideoError, in_one_line
+from instructseg.serve.limits import Limits
 
 IMAGES, INSTRUCTIONS = 8, 32
 """Most images and, unless one request has more, instructions of a batch."""
@@ -22,11 +26,9 @@ PIXELS = 2**28
 """Pixels of waiting images, 768 MiB; a single image may have more."""
 AHEAD = 8
 """Frames of a video that a client may lag behind."""
+LOOK = 0.1
+"""Seconds between looks whether a video that is waited for was cancelled."""
 _log = get_logger(__name__)
-
-
-class BusyError(RuntimeError):
-    """The queue is full."""
 
 
 class VideoStream:
@@ -127,7 +129,8 @@ class Worker:
             BusyError: as many are being answered as the limits allow, or the server is closing.
         """
         with self._changed:
-            if self._closed or len(self._videos) >= self.limits.videos:
+            wanted = sum(not one.cancelled for one in self._videos)
+            if self._closed or wanted >= self.limits.videos:
                 raise BusyError("the server is busy with other videos: try again in a minute")
             self._videos.append(stream)
             self._changed.notify()
@@ -143,6 +146,56 @@ class Worker:
         with self._changed:
             stream.cancelled = True
             self._changed.notify()
+
+    def answer(self, request: ImageRequest) -> list[Prediction]:
+        """Queues a request and waits for its answer.
+
+        Raises:
+            BusyError: as of :meth:`submit`.
+            ValueError: of the request, or the time is over.
+        """
+        future = self.submit(request)
+        try:
+            return future.result(self.limits.seconds)
+        except FutureTimeoutError:
+            future.cancel()
+            raise ValueError(self.limits.late_image) from None
+
+    def follow(
+        self, start: Callable[[VideoSystem], Iterator[FrameResult]], cancelled: threading.Event
+    ) -> Iterator[FrameResult]:
+        """Queues a video and waits for its results, one after the other.
+
+        Args:
+            start: begins the work, on the worker's thread.
+            cancelled: set by another thread to end it; then the step that is computed is not waited for.
+
+        Raises:
+            BusyError: as of :meth:`play`.
+            CancelledVideoError: it was cancelled.
+            ValueError: of the video, or the time is over.
+        """
+        results: queue.SimpleQueue[FrameResult | Exception | None] = queue.SimpleQueue()
+        stream, end = VideoStream(start, results.put), time.monotonic() + self.limits.video_seconds
+        self.play(stream)
+        try:
+            while True:
+                if cancelled.is_set():
+                    raise CancelledVideoError("the video was cancelled")
+                if time.monotonic() > end:
+                    raise ValueError(self.limits.late_video)
+                try:
+                    item = results.get(timeout=LOOK)
+                except queue.Empty:
+                    continue
+                self.taken(stream)
+                if item is None:
+                    return
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:  # of a generator that nobody asks any more, too
+            self.cancel(stream)
 
     def close(self) -> None:
         """Ends the thread after its current step; what waits gets an error."""

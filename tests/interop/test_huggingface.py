@@ -52,8 +52,10 @@ SEGMENT = (
 )
 ORDERS = {
     "transformers first": f"from transformers import pipeline; import instructseg; {SEGMENT}",
-    "instructseg first": "import instructseg, sys; assert 'torch' not in sys.modules; "
-    f"from transformers import pipeline; instructseg.register_pipeline(); {SEGMENT}",
+    "instructseg first": "import instructseg, sys; assert not {'torch', 'transformers'} & set(sys.modules); "
+    f"from transformers import pipeline; {SEGMENT}",
+    "a part of it first": f"from instructseg.version import __version__; import transformers; "
+    f"from transformers import pipeline; {SEGMENT}",
 }
 
 

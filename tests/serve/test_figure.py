@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from instructseg.prediction import Prediction
-from instructseg.serve.figure import SIDE, Figure, style
+from instructseg.serve.figure import SIDE, Figure
 from tests.serve.conftest import image
 
 VOID = {"img", "input", "br"}
@@ -104,8 +104,12 @@ def test_a_large_image_is_shown_small_with_the_outlines_of_the_large_one() -> No
     assert not large.regions[0].prediction(1.0).mask.any() or large.regions[0].presence == 1.0
 
 
-def test_the_style_has_a_switch_for_each_answer() -> None:
-    assert style(3).count("display:none") == 3 and "path.m2" in style(3) and "m3" not in style(3)
+def test_every_mask_has_a_switch_however_many_there_are() -> None:
+    found = [Prediction(ring(), 0.9, 0.8, "all rings", id=number) for number in range(1, 41)]
+    text = Figure.of(Path("x"), image(0), found).html(0.0)
+    (rules,) = re.findall("<style>(.*)</style>", text)
+    assert rules.count("display:none") == 40 == len(Tree(text).all("input"))
+    assert ".found:has(input.m39:not(:checked)) path.m39{display:none}" in rules
 
 
 def test_an_answer_that_is_an_image_is_shown_and_kept_to_the_bit() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,23 +20,30 @@ from instructseg.inference.encoder import Encoder
 from instructseg.masks import rle_to_mask
 from instructseg.media import TruncatedVideoError, open_video, save_image
 from instructseg.prediction import Prediction
+from instructseg.results import save_results
 from instructseg.serve.figure import Figure
 from instructseg.serve.limits import Limits
-from instructseg.serve.page_actions import KEPT, TASKS, Page
-from instructseg.serve.web_page import MISTAKES
+from instructseg.serve.page_actions import KEPT, TASKS, Page, VideoStep
 from tests.serve.conftest import image
+from tests.serve.test_figure import Tree
 
 AUTO = next(iter(TASKS))
 
 
 @pytest.fixture
-def page(predictors: Any, tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+def page(predictors: Any, tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     monkeypatch.chdir(tmp_path)
     save_image("photo.png", image(0))
     Path("clip.mp4").write_bytes(video.read_bytes())
     results = tmp_path / "results"
     results.mkdir()
-    return Page(*predictors, results, True)
+    one = Page(*predictors, results, "nano")
+    yield one
+    one.close()
+
+
+def steps_of(page: Page, text: str, threshold: float = 0.0, path: str | None = "clip.mp4") -> list[VideoStep]:
+    return list(page.segment_video(path, text, threshold, threading.Event()))
 
 
 def test_masks_and_words_side_by_side(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,13 +97,16 @@ def test_answers_that_are_images_are_downloaded_too(page: Page) -> None:
 
 def test_a_video_is_shown_while_it_is_segmented(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("instructseg.serve.page_actions.SHOWN_EVERY", 0.0)
-    *steps, last = page.segment_video("clip.mp4", "the red circle", 0.0, ["rle"])
+    *steps, last = steps_of(page, "the red circle")
     assert [step.said for step in steps] == [f"Frame {n} of 5 …" for n in range(1, 6)]
-    assert all(step.frame is not None and step.video is None for step in steps)
-    assert "found in 5 of 5 frames" in last.said and last.video and last.archive
-    assert len(open_video(last.video)) == 5
-    assert sorted(zipfile.ZipFile(last.archive).namelist()) == ["clip.json", "clip_overlay.mp4"]
-    assert last.kept is not None and "nothing found" in page.describe_video(last.kept, 1.0)
+    for step in steps:
+        tree = Tree(str(step.shown))
+        assert step.kept is None and len(tree.all("path")) == len(tree.all("input")) == 1
+        assert tree.all("img")[0]["alt"] == "clip.mp4 with masks: the red circle"
+    assert last.kept is not None and Tree(str(last.shown)).all("video") and "do not know" in last.said
+    archive = page.pack_video(last.kept, 0.0, ["rle", "overlay"])
+    assert sorted(zipfile.ZipFile(str(archive)).namelist()) == ["clip.json", "clip_overlay.mp4"]
+    assert page.pack_video(None, 0.0, ["rle"]) is None and page.pack_video(last.kept, 0.0, []) is None
 
 
 def archived(path: str | None) -> dict[str, bytes]:
@@ -106,21 +116,31 @@ def archived(path: str | None) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith(".mp4")}
 
 
-def test_a_threshold_acts_on_a_finished_video_as_in_a_new_run(page: Page, monkeypatch: Any) -> None:
+def test_a_threshold_acts_on_a_finished_video_without_the_model(page: Page, monkeypatch: Any) -> None:
     words, formats = "the red circle\nall the squares", ["masks", "csv"]
-    *_, first = page.segment_video("clip.mp4", words, 0.0, formats)
-    assert first.kept is not None
-    start = next(first.kept.results(open_video("clip.mp4")))
+    kept = steps_of(page, words)[-1].kept
+    assert kept is not None
+    start = next(kept.results(open_video("clip.mp4")))
     between = sum(start.of(place)[0].presence for place in (0, 1)) / 2
-    *_, right = page.segment_video("clip.mp4", words, between, formats)
+    right = results_of(page, words.splitlines(), between, formats)
     monkeypatch.setattr(page.videos, "predict", None)  # no new forward
-    again = page.show_video(first.kept, between, formats)
-    assert again.said == right.said and again.kept is first.kept and len(open_video(str(again.video))) == 5
-    assert archived(again.archive) == archived(right.archive) != archived(first.archive)
-    assert page.describe_video(first.kept, 1.0).count("nothing found") == 2
-    first.kept.file.unlink()
+    everything, some = (archived(page.pack_video(kept, threshold, formats)) for threshold in (0.0, between))
+    assert some == right != everything
+    kept.file.unlink()
     with pytest.raises(ValueError, match="no longer kept: segment it again"):
-        page.show_video(first.kept, between, formats)
+        page.pack_video(kept, between, formats)
+
+
+def results_of(page: Page, prompts: list[str], threshold: float, formats: list[str]) -> dict[str, bytes]:
+    """Files of a run of the predictor at a threshold."""
+    found = page.videos.predict("clip.mp4", prompts, threshold=threshold)
+    save_results(found, "own", formats, name="clip", path="clip.mp4", fps=8.0)
+    files = [path for path in Path("own").rglob("*.*") if not path.name.startswith(".")]
+    # the name of the input is not given where results come by themselves
+    return {
+        path.relative_to("own").as_posix(): path.read_bytes().replace(b"\nclip,", b"\nclip.mp4,")
+        for path in files
+    }
 
 
 def test_of_a_damaged_video_the_good_frames_are_kept(page: Page, monkeypatch: Any) -> None:
@@ -133,17 +153,42 @@ def test_of_a_damaged_video_the_good_frames_are_kept(page: Page, monkeypatch: An
             yield frame
 
     monkeypatch.setattr(Limits, "open_video", lambda limits, path: source.passed_through(lambda _: broken()))
-    *_, last = page.segment_video("clip.mp4", "the red circle", 0.0, ["rle"])
-    assert last.kept is not None and "breaks off after 3" in last.said and "3 of 3 frames" in last.said
-    again = page.show_video(last.kept, 0.0, ["rle"])
-    assert "breaks off after 3" in again.said and archived(again.archive) == archived(last.archive)
+    last = steps_of(page, "the red circle")[-1]
+    assert last.kept is not None and "breaks off after 3" in last.said and last.kept.count == 3
+    assert len(open_video(last.kept.plain)) == 3
+    body = json.loads(archived(page.pack_video(last.kept, 0.0, ["rle"]))["clip.json"])
+    assert len(body["frames"]) == 3
 
 
-def test_a_cancelled_video_leaves_nothing(page: Page) -> None:
-    steps = page.segment_video("clip.mp4", "the red circle", 0.0, ["masks"])
+def test_a_cancelled_video_leaves_nothing_and_the_next_one_begins_at_once(page: Page, monkeypatch: Any) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    predict = page.videos.predict
+
+    def slow(video: Any, prompts: Any, **options: Any) -> Any:
+        for result in predict(video, prompts, **options):
+            yield result
+            reached.set()
+            assert go_on.wait(60)
+
+    monkeypatch.setattr(page.videos, "predict", slow)
+    cancelled = threading.Event()
+    steps = page.segment_video("clip.mp4", "the red circle", 0.0, cancelled)
     next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    assert reached.wait(60)  # the model is in the middle of a step, which nobody can end
+    cancelled.set()
+    (last,) = steps
+    assert (last.said, last.shown, last.kept) == ("Cancelled.", None, None)
     assert not list(page.results.iterdir())
+    go_on.set()
+    assert steps_of(page, "the red circle")[-1].kept is not None
+
+
+def test_a_visitor_who_is_gone_is_no_burden(page: Page) -> None:
+    for _ in range(page.limits.videos + 2):
+        steps = page.segment_video("clip.mp4", "the red circle", 0.0, threading.Event())
+        next(steps)
+        steps.close()  # type: ignore[attr-defined]  # a generator
+        assert not list(page.results.iterdir())
 
 
 def test_a_program_gets_plain_values(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +214,7 @@ def test_mistakes_are_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
         return lambda: page.segment(path, text, AUTO)
 
     def moving(path: str | None, text: str = "red") -> Callable[[], Any]:
-        return lambda: list(page.segment_video(path, text, 0.0, []))
+        return lambda: steps_of(page, text, 0.0, path)
 
     for act, said in (
         (still(None), "no image yet"),
@@ -182,7 +227,7 @@ def test_mistakes_are_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
         (moving("clip.mp4"), "5 frames: cut it to at most 4"),
         (lambda: page.answers("", ["a"]), "no image yet"),
     ):
-        with pytest.raises(MISTAKES, match=said):
+        with pytest.raises(ValueError, match=said):
             act()
     page.limits = Limits(pixels=99)
     for act in (still("photo.png"), moving("clip.mp4")):
@@ -191,16 +236,27 @@ def test_mistakes_are_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
     assert not list(page.results.iterdir())
 
 
-def test_what_takes_too_long_is_ended_and_what_is_old_is_deleted(page: Page) -> None:
+def test_what_is_old_is_deleted(page: Page) -> None:
     figure, _ = page.segment("photo.png", "red", AUTO)
     old = page.pack(figure, 0.0, ["rle"])
     assert old is not None
     os.utime(Path(old).parent, (time.time() - KEPT - 1,) * 2)
-    page.limits = Limits(video_seconds=1)
-    clock = iter([0.0, *[100.0] * 99])
-    with pytest.MonkeyPatch.context() as patch:
-        own = SimpleNamespace(monotonic=lambda: next(clock), time=time.time)  # of this module alone
-        patch.setattr("instructseg.serve.page_actions.time", own)
-        with pytest.raises(ValueError, match="not done after 1 seconds"):
-            list(page.segment_video("clip.mp4", "the red circle", 0.0, []))
+    page.forget()
     assert not list(page.results.iterdir())
+
+
+def test_what_takes_too_long_is_ended(predictors: Any, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    late = lambda _, asked: held.wait(60) and [[]] * len(asked)  # noqa: E731
+    monkeypatch.setattr("instructseg.serve.worker.segment_together", late)
+    monkeypatch.setattr(page.videos, "predict", lambda *_, **__: iter(lambda: held.wait(60) and None, None))
+    other = Page(*predictors, page.results, None, Limits(seconds=1, video_seconds=1))
+    try:
+        with pytest.raises(ValueError, match="not done after 1 seconds: try a smaller image"):
+            other.segment("photo.png", "red", AUTO)
+        with pytest.raises(ValueError, match="not done after 1 seconds: cut the video"):
+            steps_of(other, "red")
+        assert not list(page.results.iterdir())
+    finally:
+        held.set()
+        other.close()

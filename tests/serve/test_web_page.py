@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ from instructseg.media import load_image
 from tests.pages import ROOT
 from tests.serve.test_service_page import free_port
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.slow
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @dataclass(frozen=True)
@@ -102,30 +102,37 @@ def served(model: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def addresses() -> Iterator[dict[str, str]]:
-    pytest.importorskip("gradio")
-    with served("mini") as mini, served("nano") as nano:
-        yield {"mini": mini, "nano": nano}
+def address_of() -> Iterator[Callable[[str], str]]:
+    """Starts the page with a model when it is first asked for."""
+    pytest.importorskip("gradio", reason="no gradio here: pip install 'gradio[mcp]'")
+    with ExitStack() as servers:
+        yield cache(lambda model: servers.enter_context(served(model)))
 
 
 @pytest.fixture
-def address(addresses: dict[str, str]) -> str:
-    return addresses["nano"]
+def address(address_of: Callable[[str], str]) -> str:
+    return address_of("nano")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium here")
-    playwright = pytest.importorskip("playwright.sync_api")
+        pytest.skip("no Chromium here: install it as a package of the system")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
     with playwright.sync_playwright() as program:
         one = program.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield one
         one.close()
 
 
-@pytest.fixture(params=["mini wide", "mini phone", "nano wide", "nano phone"])
-def view(request: pytest.FixtureRequest, browser: Any, addresses: dict[str, str]) -> Iterator[Any]:
+NAMES = ("mini wide", "mini phone", "nano wide", "nano phone")
+VIEWS = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+EVERY_DAY = [pytest.param("nano wide"), *(view for view in VIEWS if view.values != ("nano wide",))]
+"""One view is short enough for every day."""
+
+
+@pytest.fixture
+def view(request: pytest.FixtureRequest, browser: Any, address_of: Callable[[str], str]) -> Iterator[Any]:
     """The page at 1280 pixels in light colours, or at 390 in dark ones."""
     model, place = request.param.split()
     phone = place == "phone"
@@ -133,11 +140,13 @@ def view(request: pytest.FixtureRequest, browser: Any, addresses: dict[str, str]
     context = browser.new_context(
         viewport=size, color_scheme="dark" if phone else "light", accept_downloads=True
     )
-    page = context.new_page()
-    page.goto(addresses[model])
+    page, said = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address_of(model))
     page.get_by_text(CASES[model].note).wait_for()
     yield page
     context.close()
+    assert not said  # of a script of the page
 
 
 @pytest.fixture
@@ -177,6 +186,7 @@ def archive_of(view: Any, button: Any) -> zipfile.ZipFile:
     return zipfile.ZipFile(waiting.value.path())
 
 
+@pytest.mark.parametrize("view", EVERY_DAY, indirect=True)
 def test_upload_type_see_switch_and_download(view: Any, case: Case) -> None:
     upload(view, case.image)
     words = view.get_by_label("Instructions").first
@@ -203,9 +213,9 @@ def test_upload_type_see_switch_and_download(view: Any, case: Case) -> None:
     view.get_by_label("number input for Presence").first.fill("0")
     view.get_by_label("number input for Presence").first.press("Enter")
     view.wait_for_function("document.querySelectorAll('figure.found path').length == 3")  # no new forward
-    view.wait_for_timeout(3000)
+    view.wait_for_timeout(300)  # the button is off until the new files are written
     with archive_of(view, view.get_by_role("button", name="Download files").first) as archive:
-        (name,) = [one for one in archive.namelist() if first.split()[-1] in one]
+        name = f"{case.image.stem}_masks/1-{first.replace(' ', '-')}.png"
         mask = np.asarray(Image.open(io.BytesIO(archive.read(name)))) > 0
         assert len(archive.namelist()) == 4  # the third, too
     wanted = truth(case)
@@ -213,6 +223,7 @@ def test_upload_type_see_switch_and_download(view: Any, case: Case) -> None:
     assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing scrolls sideways
 
 
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
 def test_the_keyboard_alone_is_enough(view: Any, case: Case) -> None:
     upload(view, case.image)
     words, keys = view.get_by_label("Instructions").first, view.keyboard
@@ -240,6 +251,7 @@ def test_the_keyboard_alone_is_enough(view: Any, case: Case) -> None:
     path.first.wait_for(state="attached")
 
 
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
 def test_every_failure_is_a_sentence(view: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG" + bytes(99))
     segment = view.get_by_role("button", name="Segment").first
@@ -254,38 +266,78 @@ def test_every_failure_is_a_sentence(view: Any, tmp_path: Path) -> None:
     assert "no instruction: describe an object" in toast(view)
 
 
-def test_a_video_is_shown_cancelled_and_downloaded(view: Any, case: Case) -> None:
+def start_video(view: Any, case: Case) -> Any:
+    """The tab of videos, with the first frame of one."""
     view.get_by_role("tab", name="Video").click()
     tab = view.get_by_role("tabpanel").filter(has_text="Cancel")
     tab.locator("input[type=file]").first.set_input_files(str(case.video))
-    view.wait_for_timeout(2000)
+    tab.locator("video").first.wait_for()
     tab.get_by_label("Instructions").fill(case.motion)
     tab.get_by_role("button", name="Segment", exact=True).click()
-    tab.get_by_text("Frame ").nth(1).wait_for(timeout=60_000)
-    tab.get_by_role("button", name="Cancel").click()
-    tab.get_by_text("Cancelled.").wait_for()
-    view.wait_for_timeout(1000)
-    assert tab.get_by_role("button", name="Cancel").is_disabled()
-    tab.get_by_role("button", name="Segment", exact=True).click()
-    tab.get_by_text(case.seen).last.wait_for(timeout=180_000)
+    tab.get_by_text("Frame ").first.wait_for(timeout=60_000)
+    return tab
+
+
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
+def test_a_cancelled_video_can_be_segmented_again(view: Any, case: Case) -> None:
+    tab = start_video(view, case)
+    segment = tab.get_by_role("button", name="Segment", exact=True)
+    assert segment.is_disabled()
+    for _ in range(3):  # in the middle of a step of the model each time
+        tab.get_by_role("button", name="Cancel").click()
+        tab.get_by_text("Cancelled.").wait_for()
+        segment.click()  # once it is enabled
+        tab.get_by_text("Frame ").first.wait_for(timeout=60_000)
+    assert not view.locator(".toast-body").count()
     tab.get_by_text("found in").wait_for(timeout=180_000)
-    download, count = tab.get_by_role("button", name="Download files"), int(case.seen.split()[1])
+    assert segment.is_enabled() and tab.get_by_role("button", name="Cancel").is_disabled()
+
+
+@pytest.mark.parametrize("view", VIEWS, indirect=True)
+def test_a_video_is_played_with_its_masks_switched_and_downloaded(view: Any, case: Case) -> None:
+    tab, count = start_video(view, case), int(case.seen.split()[1])
+    assert case.motion in tab.locator("figure.found img").get_attribute("alt")  # so far
+    tab.get_by_text("found in").wait_for(timeout=180_000)
+    player = tab.locator("figure.player")
+    paths, place = player.locator("path"), player.locator(".place")
+    assert place.inner_text() == f"1 of {count}" and case.seen in player.inner_text()
+    paths.first.wait_for(state="attached")
+    assert case.motion in paths.first.locator("title").text_content()
+
+    player.locator(".seek").focus()
+    outlines = []
+    for number in range(1, 6):  # by the keyboard, frame by frame
+        outlines.append(paths.first.get_attribute("d") if paths.count() else "")
+        view.keyboard.press("ArrowRight")
+        player.get_by_text(f"{number + 1} of {count}", exact=True).wait_for()
+    assert len(set(outlines)) > 1  # they follow
+    shown = f"document.querySelector('.player video').currentTime * {player.get_attribute('data-fps')} | 0"
+    view.wait_for_function(f"({shown}) == 5")  # and the frame is the one that they are of
+    player.get_by_role("button", name="Play").click()
+    view.wait_for_function("document.querySelector('.place').textContent.startsWith('9 ')")
+    player.get_by_role("button", name="Pause").click()
+
+    switch = player.get_by_role("checkbox")
+    switch.focus()
+    view.keyboard.press("Space")
+    assert not any(path.is_visible() for path in paths.all())
+    view.keyboard.press("Space")
+
+    download = tab.get_by_role("button", name="Download files")
     with archive_of(view, download) as archive:
         names = archive.namelist()
         marked = sum(_mask(archive, name) for name in names if name.endswith(".png"))
     assert f"{case.video.stem}_overlay.mp4" in names and sum(name.endswith(".png") for name in names) == count
-    shown = tab.locator("video").last.get_attribute("src")
+    assert f"found in {marked} {case.seen}" in player.inner_text() and marked > 0
 
     number = tab.get_by_label("number input for Presence")  # no new forward
     number.fill("1")
     number.press("Enter")
-    tab.get_by_text(f"{case.motion} – nothing found").wait_for()
-    view.wait_for_function(
-        "old => [...document.querySelectorAll('video')].every(one => one.src != old)", arg=shown, timeout=60_000
-    )
-    view.wait_for_timeout(1000)
+    player.get_by_text(f"{case.motion} – nothing found").wait_for()
+    assert paths.count() == 0
+    view.wait_for_timeout(300)  # the button is off until the new files are written
     with archive_of(view, download) as archive:
-        assert archive.namelist() == names and marked > 0
+        assert archive.namelist() == names
         assert not any(_mask(archive, name) for name in names if name.endswith(".png"))
 
 
@@ -294,6 +346,7 @@ def _mask(archive: zipfile.ZipFile, name: str) -> bool:
     return bool(np.asarray(Image.open(io.BytesIO(archive.read(name)))).any())
 
 
+@pytest.mark.slow
 def test_an_assistant_finds_and_calls_the_tool(address: str) -> None:
     session = pytest.importorskip("mcp")
     from mcp.client.streamable_http import streamablehttp_client
@@ -319,6 +372,7 @@ def test_an_assistant_finds_and_calls_the_tool(address: str) -> None:
     assert found[0]["found"] and found[0]["score"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [str(DRAWN_IMAGE), "/proc/self/environ"])
 def test_a_visitor_names_no_file_of_the_server(address: str, path: str) -> None:
     given = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, "the red circle"]}

@@ -13,8 +13,9 @@ import pytest
 from instructseg.prediction import FrameResult
 from instructseg.serve import worker as module
 from instructseg.serve.counters import Counters
+from instructseg.serve.failures import BusyError, CancelledVideoError
 from instructseg.serve.limits import Limits
-from instructseg.serve.worker import AHEAD, BusyError, VideoStream, Worker
+from instructseg.serve.worker import AHEAD, VideoStream, Worker
 from tests.serve.test_batching import request
 
 
@@ -150,3 +151,39 @@ def test_what_waits_when_the_server_closes_gets_an_error(predictors: Any) -> Non
     worker.close()
     with pytest.raises(BusyError, match="closing"):
         future.result(1)
+
+
+def test_whoever_waits_is_told_of_the_error_or_that_the_time_is_over(predictors: Any, video: Path) -> None:
+    worker, never = Worker(lambda: predictors, Limits(), Counters()), threading.Event()
+    assert worker.answer(request(0, "x"))[0].instruction == "x"
+    with pytest.raises(ValueError, match="shorten"):
+        worker.answer(request(0, "red " * 3000))
+    found = [one.index for one in worker.follow(lambda p: p.predict(video, "x"), never)]
+    assert found == [0, 1, 2, 3, 4]
+    with pytest.raises(FileNotFoundError):
+        list(worker.follow(lambda p: p.predict(Path("none.mp4"), "x"), never))
+    worker.limits, held = Limits(seconds=1, video_seconds=1), threading.Event()
+    follow = worker.follow(lambda p: iter(lambda: held.wait(60) and None, None), never)
+    with pytest.raises(ValueError, match="not done after 1 seconds: cut the video"):
+        next(follow)
+    with pytest.raises(ValueError, match="not done after 1 seconds: try a smaller image"):
+        worker.answer(request(0, "x"))  # the step before it takes so long
+    held.set()
+    worker.close()
+
+
+def test_a_cancelled_video_takes_no_place_while_its_last_step_is_computed(predictors: Any, video: Path) -> None:
+    worker = Worker(lambda: predictors, Limits(videos=1), Counters())
+    held, cancelled = threading.Event(), threading.Event()
+    stuck = worker.follow(lambda p: iter(lambda: held.wait(60) and None, None), cancelled)
+    threading.Timer(0.2, cancelled.set).start()
+    with pytest.raises(CancelledVideoError):
+        next(stuck)
+    other = worker.follow(lambda p: p.predict(video, "x"), threading.Event())
+    held.set()
+    assert len(list(other)) == 5
+    abandoned = worker.follow(lambda p: p.predict(video, "x"), threading.Event())
+    next(abandoned)
+    abandoned.close()  # type: ignore[attr-defined]  # a generator
+    wait_for(lambda: not worker._videos)
+    worker.close()
