@@ -103,7 +103,7 @@ def test_a_video_is_shown_while_it_is_segmented(page: Page, monkeypatch: pytest.
         tree = Tree(str(step.shown))
         assert step.kept is None and len(tree.all("path")) == len(tree.all("input")) == 1
         assert tree.all("img")[0]["alt"] == "clip.mp4 with masks: the red circle"
-    assert last.kept is not None and Tree(str(last.shown)).all("video") and "do not know" in last.said
+    assert last.kept is not None and Tree(str(last.shown)).all("video") and "not know these words" in last.said
     archive = page.pack_video(last.kept, 0.0, ["rle", "overlay"])
     assert sorted(zipfile.ZipFile(str(archive)).namelist()) == ["clip.json", "clip_overlay.mp4"]
     assert page.pack_video(None, 0.0, ["rle"]) is None and page.pack_video(last.kept, 0.0, []) is None
