@@ -290,9 +290,10 @@ def test_drawn_tasks_are_those_of_the_bank_and_perfect_answers_score_best() -> N
         perfect = recipe.score(drawn, [one.answer for one in drawn], False)
         blind = recipe.score(drawn, recipe._blind(drawn), False)
         assert (perfect < 0.05 and blind > 0.5) if task == "depth" else (perfect >= 0.9 > blind)
-    source = recipe.lesson_source(word_tokenizer(["red"]), 400, 0)
+    tokenizer = word_tokenizer(["red"])
+    source = recipe.lesson_source(tokenizer, 400, 0)
     batch, _ = source.batch(0)
-    no_text, no_image = batch.ids[:, 1] == source.tokenizer.eos_token_id, (batch.image == 0).flatten(1).all(1)
+    no_text, no_image = batch.ids[:, 1] == tokenizer.eos_token_id, (batch.image == 0).flatten(1).all(1)
     for share, least, most in ((no_text, 0.05, 0.15), (no_image, 0.05, 0.15), (no_text & no_image, 0.02, 0.09)):
         assert least < share.float().mean() < most
     assert torch.equal(source.batch(0)[0].ids, batch.ids) and len(source.names(0)) == len(batch) == 400
