@@ -124,7 +124,7 @@ class Cvat(Format):
         }
         if self.info.video:
             details |= {"start_frame": 0, "stop_frame": self._count - 1, "fps": self.info.fps}
-            details |= {"width": self._size[1], "height": self._size[0]}
+            details |= {"original_size": {"width": self._size[1], "height": self._size[0]}}
         _describe(self._root, self.labels, details)
         _save_xml(self.target, self._root)
 
@@ -229,7 +229,12 @@ def _describe(root: ElementTree.Element, labels: Sequence[str], details: Mapping
     meta = ElementTree.Element("meta")
     task = ElementTree.SubElement(meta, "task")
     for name, value in details.items():
-        ElementTree.SubElement(task, name).text = str(value)
+        element = ElementTree.SubElement(task, name)
+        if isinstance(value, dict):
+            for part, number in value.items():
+                ElementTree.SubElement(element, part).text = str(number)
+        else:
+            element.text = str(value)
     names = ElementTree.SubElement(task, "labels")
     for label in labels:
         ElementTree.SubElement(ElementTree.SubElement(names, "label"), "name").text = label

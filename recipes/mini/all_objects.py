@@ -1,4 +1,4 @@
-"""Every object of a kind ("all the dogs") on photographs not trained on: AP50 and what a user gets.
+"""Every object of a kind ("all the dogs", "every one of the dogs") on photographs not trained on: AP50 and what a user gets.
 
 ``python -m recipes.mini.all_objects --photos FOLDER``; objects are those annotated one by one, in photographs
 where all of their category are. The measures are those of :mod:`recipes.nano.evaluation.all_objects`.
@@ -18,21 +18,24 @@ from instructseg.files import write_json_atomic
 from instructseg.inference import ImagePredictor
 from recipes.mini.photographs import Photographs, read_photographs
 from recipes.mini.train import KEPT_OUT
-from recipes.mini.words import SYNONYMS, plural
+from recipes.mini.words import SYNONYMS, UNCOUNTED, plural
 from recipes.nano.evaluation.all_objects import LOWEST, Answer, figures, matched
 
 DRAWS = 200
+FORMS = ("all the {}", "every one of the {}")
+"""Ways to ask, of a plural."""
 
 
 def answered(predictor: ImagePredictor, photographs: Photographs) -> Iterator[tuple[str, Answer]]:
-    """Stem of the photograph and answer, for each category of which every object has a mask of its own."""
+    """Stem of the photograph and answer, for each category of which every object has a mask of its own, and form."""
     for photograph in photographs:
         asked: dict[str, np.ndarray] = {}
         for category in sorted({one.category for one in photograph.regions} & photographs.covered(photograph)):
             regions = [one for one in photograph.regions if one.category == category]
             if category in SYNONYMS and all(one.single for one in regions):
-                name = plural(SYNONYMS[category][0])
-                asked[f"all the {name}"] = np.stack([one.mask() for one in regions])
+                name, truth = SYNONYMS[category][0], np.stack([one.mask() for one in regions])
+                name = name if category in UNCOUNTED else plural(name)
+                asked |= {form.format(name): truth for form in FORMS}
         if not asked:
             continue
         found = predictor.predict(photograph.pixels(), list(asked), threshold=0, all_instances=True)
@@ -66,7 +69,7 @@ def main() -> None:
         low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
         rows.append({"row": f"all of a kind, {name}", "value": value, "low": float(low), "high": float(high)})
         print(f"| all of a kind, {name} | {value:.3f} | {low:.2f} to {high:.2f} |")
-    size = {"n": sum(map(len, groups)), "objects": sum(len(one.truth) for some in groups for one in some)}
+    size = {"n": sum(map(len, groups)), "objects": sum(len(one.truth) for some in groups for one in some) // len(FORMS)}
     size["photographs"] = len(groups)
     print(size, f"cut {cut}")
     if arguments.output:

@@ -1,4 +1,4 @@
-"""LabelMe, CVAT and GeoJSON, read with supervision, shapely, and by CVAT's own rules."""
+"""LabelMe, CVAT and GeoJSON, read with LabelMe, supervision, shapely, and by CVAT's own rules."""
 
 from __future__ import annotations
 
@@ -62,6 +62,19 @@ def test_supervision_reads_labelme(tmp_path: Path) -> None:
     ((_, _, found),) = list(read)
     assert [read.classes[number] for number in found.class_id] == ["the dog", "the dog", "the ball"]
     assert all(near(mask, name) for mask, name in zip(found.mask, FOUND, strict=True))
+
+
+def test_labelme_itself_reads_its_files(tmp_path: Path) -> None:
+    labelme = pytest.importorskip("labelme._label_file", reason="labelme is not installed: pip install labelme")
+    source = tmp_path / "photo.png"
+    Image.fromarray(frame()).save(source)
+    read = labelme.read_label_file(str(written("labelme", tmp_path / "out", path=source)))
+    assert read.flags == {"not found: the cat": True} and [one["group_id"] for one in read.shapes] == [1, 2, 3]
+    assert all(near(drawn(one["points"]), name) for one, name in zip(read.shapes, FOUND, strict=True))
+    clip, _ = (written(name, tmp_path, video=True, item="clip") for name in ("labelme", "frames"))
+    for index in range(LENGTH):  # each with its image, of the size that it says
+        read = labelme.read_label_file(str(clip / f"{index:05d}.json"))
+        assert len(read.shapes) == (2 if index < 2 else 3) and read.other_data["fps"] == FPS
 
 
 def test_labelme_of_a_video(tmp_path: Path) -> None:
