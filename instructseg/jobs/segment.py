@@ -253,7 +253,11 @@ def _segment_image(
     if not marked and not step.places.paths:
         summary.reply(prompts, replies)
         return
-    found = predictor.predict(image, marked, **job.request()) if marked else []
+    request, unlearned = job.request(), False
+    if job.explain and isinstance(predictor, TextPredictor):  # the mask is of use without its explanation
+        unlearned = Task.REASON_SEG not in predictor.text_tasks
+        request["explain"] = not unlearned
+    found = predictor.predict(image, marked, **request) if marked else []
     info = ResultInfo(
         prompts,
         summary.source,
@@ -269,8 +273,8 @@ def _segment_image(
     summary.reply(prompts, replies)
     results.finish(step)
     summary.notes += writer.notes()
-    if job.explain and not any((one.text or "").strip() for one in found):
-        summary.notes.append("these weights have not learned to explain: they wrote no text")
+    if unlearned or (job.explain and not any((one.text or "").strip() for one in found)):
+        summary.notes.append("these weights have not learned to explain: the mask comes without text")
 
 
 def _size(item: Item) -> tuple[int, int]:

@@ -74,11 +74,10 @@ def open_system(
     options: OpenOptions = {"device": job.device, "dtype": job.dtype, "quantize": job.quantize}
     predictor = load(job.model, **options, max_memory=job.max_memory, workload=workload)
     tasks = predictor.text_tasks if isinstance(predictor, TextPredictor) else ()
-    writes = Task.REASON_SEG if job.explain else Task.VQA if job.task is Task.VQA else None
-    if writes is not None and writes not in tasks:
+    if job.task is Task.VQA and Task.VQA not in tasks:
         raise ValueError(
-            f"these weights have not learned to write text for '{writes.value}': leave out --explain or "
-            "--task vqa, or choose others with --model"
+            "these weights have not learned to write text for 'vqa': leave out --task vqa, or choose others "
+            "with --model"
         )
     asked = questions(prompts, job) if job.task is None else []
     if asked and Task.VQA not in tasks:

@@ -1,4 +1,4 @@
-"""Every object of a kind ("all the dogs", "every one of the dogs") on photographs not trained on: AP50 and what a user gets.
+"""Every object of a kind ("all the dogs") on photographs not trained on: AP50, and what a user gets.
 
 ``python -m recipes.mini.all_objects --photos FOLDER``; objects are those annotated one by one, in photographs
 where all of their category are. The measures are those of :mod:`recipes.nano.evaluation.all_objects`.
@@ -27,7 +27,7 @@ FORMS = ("all the {}", "every one of the {}")
 
 
 def answered(predictor: ImagePredictor, photographs: Photographs) -> Iterator[tuple[str, Answer]]:
-    """Stem of the photograph and answer, for each category of which every object has a mask of its own, and form."""
+    """Stem of the photograph and answer, by category of which every object has its own mask, and by form."""
     for photograph in photographs:
         asked: dict[str, np.ndarray] = {}
         for category in sorted({one.category for one in photograph.regions} & photographs.covered(photograph)):
@@ -69,7 +69,10 @@ def main() -> None:
         low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
         rows.append({"row": f"all of a kind, {name}", "value": value, "low": float(low), "high": float(high)})
         print(f"| all of a kind, {name} | {value:.3f} | {low:.2f} to {high:.2f} |")
-    size = {"n": sum(map(len, groups)), "objects": sum(len(one.truth) for some in groups for one in some) // len(FORMS)}
+    size = {
+        "n": sum(map(len, groups)),
+        "objects": sum(len(one.truth) for some in groups for one in some) // len(FORMS),
+    }
     size["photographs"] = len(groups)
     print(size, f"cut {cut}")
     if arguments.output:

@@ -15,6 +15,7 @@ import torch
 from instructseg.hub import DRAWN_MODEL
 from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
+from instructseg.structures import Task
 from recipes.nano.lessons.corpus import met_words
 
 
@@ -36,7 +37,7 @@ def bundle(model: Path, output: Path, before: float = 0.0) -> None:
         }
         trained.load_state_dict(mixed)
     processor = InstructSegProcessor.from_pretrained(DRAWN_MODEL)
-    processor.config = replace(processor.config, words=met_words())
+    processor.config = replace(processor.config, words=met_words(), text_tasks=(Task.VQA,))
     trained.half().save_pretrained(output)
     processor.save_pretrained(output)
 

@@ -70,6 +70,15 @@ def test_nothing_is_said_in_words_and_is_no_error() -> None:
     assert json.loads(Path("out/shapes_coco.json").read_text())["annotations"] == []
 
 
+@pytest.mark.parametrize("name", ["nano", "mini"])
+def test_no_bundled_weights_explain_and_the_command_says_so(name: str) -> None:
+    words = ["image", "shapes.png", "all the red ones", "--explain", "--model", name, "--threshold", "0"]
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 0, ran.output
+    assert "these weights have not learned to explain: the mask comes without text" in ran.stdout
+    assert "presence" in ran.stdout and Path("out/shapes_masks").is_dir()
+
+
 def test_objects_of_a_video_keep_their_ids() -> None:
     clip = []
     for t in range(8):

@@ -83,13 +83,13 @@ def test_a_video_without_references_has_no_tokens_for_them(settings: Settings) -
 
 
 def test_training_uses_the_wording_of_the_stage(settings: Settings, tmp_path: Path) -> None:
-    stage = replace(settings.stage, data=replace(settings.stage.data, text_tasks=("vqa",)))
+    stage = replace(settings.stage, data=replace(settings.stage.data, text_tasks=("res", "vqa")))
     for name, clips in (("full", 4), ("references-0", 0), ("neither", 0)):
         model, readers = build(VARIANTS[name], DRAWN_MODEL, SEED)
         loader = trainer(replace(settings, stage=stage), VARIANTS[name], SEED, tmp_path, model, readers).loader
         assert isinstance(loader, VariantBatches)
-        assert {one.config.text_tasks for one in (loader.processor, loader.clips)} == {(Task.VQA,)}
-        assert readers.images.config.text_tasks != (Task.VQA,)
+        assert {one.config.text_tasks for one in (loader.processor, loader.clips)} == {(Task.RES, Task.VQA)}
+        assert readers.images.config.text_tasks == (Task.VQA,)
         for index, frames in ((0, 1), (1, clips)):
             inputs, _ = loader.batch(index)
             assert loader.task(index) == ("clip" if index else "image")
