@@ -105,6 +105,8 @@ def test_samples_of_one_form_agree(predictor: InstructSeqPredictor) -> None:
     assert np.array_equal(decode_classes(voted.drawn, reader.palette), voted.classes)
     words = [reader.words.answer(text) for text in ("a red circle", "a blue circle", "a red circle")]
     assert read(reader, *words).text == "a red circle"
+    empty = read(reader, [], [], chances=0.4)
+    assert (empty.text, empty.certainty) == ("", 0.4)  # was no number
 
 
 def test_the_wording_or_the_task_chooses_the_form(predictor: InstructSeqPredictor) -> None:

@@ -92,7 +92,8 @@ class AnswerReader:
         share = len(rows) / len(tasks)
         if task in ("segment", "semantic"):
             return self._image(task, tokens[rows], chances[rows], (height, width))
-        certain = [float(chances[row, : ends[row]].mean()) for row in rows]
+        # an empty answer is as likely as its end
+        certain = [float(chances[row, : max(1, ends[row])].mean()) for row in rows]
         if task == "detect":
             boxes = [self.box(tokens[row, :4].tolist()) for row in rows]
             best = most_agreeing(boxes, box_overlap)
