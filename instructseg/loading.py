@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 from instructseg.deprecation import renamed_keyword
 from instructseg.files import read_object
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from instructseg.inference.memory import Workload
 
 _Opened = TypeVar("_Opened", covariant=True)
+_Own: TypeAlias = Literal["mini", "nano", "bundled", "weic22/InstructSeg"]
+"""Names of InstructSeg itself: an editor shows all that its predictors can do."""
 PIPELINE_FILE = "model_index.json"
 """Index of a pipeline of diffusers, which has a folder for each part."""
 
@@ -97,6 +99,14 @@ PIPELINES = {"StableDiffusionInstructPix2PixPipeline": "instructcv"}
 """Systems by the class that ``model_index.json`` names, of checkpoints in the layout of diffusers."""
 
 
+@overload
+def load(name_or_path: _Own | None = None, **options: Unpack[OpenOptions]) -> ImagePredictor: ...
+
+
+@overload
+def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions]) -> Predictor: ...
+
+
 @renamed_keyword("quantise", "quantize")
 def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions]) -> Predictor:
     """Loads the predictor for images of any system.
@@ -119,6 +129,14 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
     return _system(name_or_path).image(name_or_path, **options)
+
+
+@overload
+def load_video(name_or_path: _Own | None = None, **options: Unpack[OpenOptions]) -> VideoPredictor: ...
+
+
+@overload
+def load_video(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions]) -> VideoSystem: ...
 
 
 @renamed_keyword("quantise", "quantize")

@@ -7,6 +7,7 @@ lies in the wheel is there.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -107,25 +108,43 @@ def test_every_command_of_the_pages_is_there(program: Path, tmp_path: Path) -> N
         assert "Usage" in run(program, *command, "--help", cwd=tmp_path)
 
 
-USERS_PAGES = (
-    "README",
-    "install",
-    "page",
-    "formats",
-    "python",
-    "integrations",
-    "evaluation",
-    "checkpoints",
-    "deployment",
-)
-"""Pages whose blocks are run with the wheel; ``tests/test_readme.py`` says how."""
+SHOWN = """from instructseg import load, load_video
+
+reveal_type(load().predict("photo.jpg", "the truck", consensus=3))
+reveal_type(load("nano").answer("drawing.png", "how many circles are there?"))
+for result in load_video().predict("clip.mp4", "the dog", llm_stride=4):
+    reveal_type(result.predictions[0].mask)
+for found in load("my-folder").predict("photo.jpg", ["the truck"]):
+    found.save("mask.png")
+load("mini").predict("photo.jpg", "the truck", treshold=0.5)
+"""
 
 
-def test_the_pages_run_without_a_clone(program: Path, tmp_path: Path) -> None:
-    for name in ("tests", "recipes", "perf", "docs", "demo", "README.md", "CONTRIBUTING.md", "train_net.py"):
-        (tmp_path / name).symlink_to(ROOT / name)  # of the tests; neither the package nor its configurations
+def test_types_are_shown_to_an_editor(program: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    (tmp_path / "shown.py").write_text(SHOWN)
+    words = (sys.executable, "-m", "mypy", "--python-executable", program.with_name("python"), "shown.py")
+    said = run(*words, cwd=tmp_path, status=1)
+    assert re.search(
+        r"list\[instructseg\.prediction\.Prediction\].*\n.*\"(builtins\.)?str\".*\n.*numpy\.ndarray\[", said
+    ), said
+    assert 'Unexpected keyword argument "treshold"' in said and "Found 1 error" in said, said
+
+
+TESTS = {
+    "tests/test_readme.py": "test_a_page_runs and not CONTRIBUTING",
+    "tests/cli/test_tuning.py": "from_folder_to_model",
+    "tests/serve/test_service_page.py": "every_client",
+}
+"""Which run the pages, by file; blocks that say that they need a clone are left out (``tests/pages.py``)."""
+
+
+@pytest.mark.parametrize("file", TESTS)
+def test_the_pages_run_without_a_clone(program: Path, tmp_path: Path, file: str) -> None:
+    for name in ("tests", "recipes", "docs", "README.md", "CONTRIBUTING.md"):
+        (tmp_path / name).symlink_to(ROOT / name)  # the tests need them; neither the package nor configurations
     (tmp_path / "configs").mkdir()
-    pages = " or ".join(f"{name}.md" for name in USERS_PAGES)
-    words = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/test_readme.py")
-    said = run(program.with_name("python"), *words, "-k", f"test_a_page_runs and ({pages})", cwd=tmp_path)
-    assert f"{len(USERS_PAGES)} passed" in said
+    words = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", file, "-k", TESTS[file])
+    said = run(program.with_name("python"), *words, cwd=tmp_path)
+    pages = len(PAGES) - 2  # CONTRIBUTING.md and service.md
+    assert f"{pages if 'readme' in file else 1} passed" in said, said

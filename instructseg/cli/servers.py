@@ -62,10 +62,10 @@ class ModelChoice:
 
         options = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize}
         given = {name: value for name, value in options.items() if value is not None}
-        images = load(self.name, **given)  # type: ignore[arg-type]  # of the same names
+        images = load(self.name, **given)  # type: ignore[call-overload]  # of the same names
         if isinstance(images, ImagePredictor):
             return images, VideoPredictor(images.model, images.processor)
-        return images, load_video(self.name, **given)  # type: ignore[arg-type]
+        return images, load_video(self.name, **given)  # type: ignore[call-overload]
 
 
 def serve_command(

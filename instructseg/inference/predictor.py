@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -58,7 +58,7 @@ class VideoSystem(Protocol):
 
     def predict(
         self,
-        video: VideoSource,
+        video: VideoSource | ImageLike | Iterable[ImageLike] | int,
         instructions: str | Sequence[str],
         **options: Unpack[RequestKeywords],
     ) -> Iterator[FrameResult]:
