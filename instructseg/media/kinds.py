@@ -20,7 +20,8 @@ def refusal(path: Path, wanted: str) -> str:
     """Why a file is not read as ``"image"`` or ``"video"``, and how to convert it; empty if unknown."""
     with path.open("rb") as file:
         head = file.read(4096)
-    image = f"{READ if wanted == 'image' else f'videos are {VIDEOS}'}; convert it"
+    read = READ if wanted == "image" else f"videos are {VIDEOS}"
+    image = f"{read}; convert it"
     if not head:
         return f"{path} is an empty file"
     if is_heic(head):
@@ -38,7 +39,7 @@ def refusal(path: Path, wanted: str) -> str:
     if head.startswith(b"8BPS"):
         return f"{path} is a Photoshop file; {image}: export it as PNG"
     if head.startswith(b"PK\x03\x04"):
-        return f"{path} is a ZIP archive or an office document: unpack it first; {READ}"
+        return f"{path} is a ZIP archive or an office document: unpack it first; {read}"
     if wanted == "image" and (
         (head[4:8] in (b"ftyp", b"moov", b"mdat") and head[8:12] not in (b"avif", b"avis"))
         or head.startswith(b"\x1a\x45\xdf\xa3")
@@ -50,7 +51,7 @@ def refusal(path: Path, wanted: str) -> str:
             head[:-4].decode("utf-8") if len(head) == 4096 else head.decode("utf-8")
         except UnicodeDecodeError:
             return ""
-        return f"{path} is {'a web page' if b'<html' in lowered else 'text'}, no {wanted}; {READ}"
+        return f"{path} is {'a web page' if b'<html' in lowered else 'text'}, no {wanted}; {read}"
     return ""
 
 

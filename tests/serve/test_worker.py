@@ -45,7 +45,7 @@ def test_waiting_requests_are_answered_in_one_batch(predictors: Any) -> None:
     gate, counters = Gate(predictors), Counters()
     worker = Worker(gate.load, Limits(waiting=4), counters)
     futures = [worker.submit(request(seed, f"the red circle {seed}")) for seed in (0, 1, 0, 2)]
-    with pytest.raises(BusyError, match="try again"):
+    with pytest.raises(BusyError, match="the server is busy: try again"):
         worker.submit(request(0, "x"))
     futures[3].cancel()
     gate.open.set()
