@@ -223,6 +223,7 @@ def test_a_folder_opens_as_a_predictor_and_faults_are_named(
         ({"vocabulary_map": {k: v for k, v in named.items() if k != "<eoss>"}}, "lacks <eoss>"),
         ({"vocabulary_map": {k: v for k, v in named.items() if k != image_token(3)}}, "24 tokens of images"),
         ({"vq_config": {**VQ, "attn_resolutions": [16]}}, "attn_resolutions is not supported"),
+        ({"vocabulary_map": 3}, "no Chameleon has these values"),
     ):
         (tmp_path / "config.json").write_text(json.dumps({**values, **wrong}))
         with pytest.raises(ValueError, match=message):

@@ -61,8 +61,7 @@ def open_chameleon(folder: Path, dtype: torch.dtype | str | None = None) -> Expl
     if missing or unplaced["mismatched_keys"]:
         example = (missing or sorted(unplaced["mismatched_keys"]))[0]
         raise ValueError(f"the weights of {folder} do not fit its {CONFIG_FILE}: {example}")
-    visual = open_codec(folder, config)
-    return Explanatory(config, language, visual.to(language.dtype))
+    return Explanatory(config, language, open_codec(folder, config))  # codes need all digits: float32
 
 
 def chameleon_config(folder: Path) -> ExplanatoryConfig:
@@ -73,7 +72,10 @@ def chameleon_config(folder: Path) -> ExplanatoryConfig:
     """
     file = folder / CONFIG_FILE
     values = read_object(file)
-    language = ChameleonConfig(**{key: value for key, value in values.items() if key != "model_type"})
+    try:
+        language = ChameleonConfig(**{key: value for key, value in values.items() if key != "model_type"})
+    except Exception as error:  # transformers raises errors of any class while it checks a configuration
+        raise ValueError(f"{file}: no Chameleon has these values ({str(error).splitlines()[0]})") from error
     named, vq = dict(language.vocabulary_map or {}), cast(ChameleonVQVAEConfig, language.vq_config)
     lumina = any(key in values for key in LUMINA)
     size = LUMINA_SIZE if lumina else vq.resolution

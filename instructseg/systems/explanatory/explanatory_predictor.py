@@ -47,7 +47,7 @@ class DrawnAnswer:
     Attributes:
         drawn: ``uint8[H, W, 3]`` RGB, the sample that is most like the others.
         mask: ``bool[H, W]``, what it changes; empty where that is nearly nothing, or most of the image.
-        agreement: 0..1, share of the samples that change some of the image and not most of it.
+        agreement: 0..1, share of the samples that change anything.
         certainty: 0..1, mean probability of its codes where the mask is, or everywhere.
         probability: ``float32[H, W]``, 0..1, share of the samples that change a pixel.
     """
@@ -188,7 +188,7 @@ class ExplanatoryPredictor:
     def codes(self, image: np.ndarray) -> torch.Tensor:
         """Codes ``int64[1, h, h]`` of an image ``uint8[H, W, 3]``."""
         pixels = prepare_images([image], self.model.visual.size)
-        return self.model.visual.encode(pixels.to(self.model.device, self.model.dtype))
+        return self.model.visual.encode(pixels.to(self.model.visual.codebook))
 
     def image(self, codes: torch.Tensor, height: int, width: int) -> np.ndarray:
         """The image ``uint8[height, width, 3]`` of codes ``int64[1, h, h]``."""
@@ -203,13 +203,14 @@ class ExplanatoryPredictor:
         found = self.model.codes(tokens)
         images = [self.image(one[None], height, width) for one in found]
         masks = [changed(one, known) for one in images]
+        edits = [decode_overlay(one, known).mean() >= AREAS[0] for one in images]
         best = most_agreeing(images, lambda one, other: -float(np.abs(one.astype(int) - other).mean()))
         cells = chances[best][self.model.inside]
         moved = (found[best].flatten() != codes.flatten().cpu()) & bool(masks[best].any())
         return DrawnAnswer(
             images[best],
             masks[best],
-            float(np.mean([one.any() for one in masks])),
+            float(np.mean(edits)),
             float(cells[moved].mean() if moved.any() else cells.mean()),
             np.asarray(np.mean(masks, axis=0, dtype=np.float32)),
         )
