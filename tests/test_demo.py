@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -88,21 +89,48 @@ def test_the_web_page_is_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == 0
 
 
-def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+def run_notebook(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Runs the code of a notebook with the bundled weights and a short video; returns its names."""
     write_short(Path("short.mp4"))
     monkeypatch.setattr(hub, "DEFAULT_MODEL", BUNDLED)
     monkeypatch.setattr(instructseg, "DEMO_VIDEO", Path("short.mp4"))
-    notebook = json.loads((DEMO / "tour.ipynb").read_text(encoding="utf-8"))
-    assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(
-        notebook["cells"]
-    )
+    notebook = json.loads((DEMO / f"{name}.ipynb").read_text(encoding="utf-8"))
+    cells = notebook["cells"]
+    assert notebook["nbformat"] == 4 and len({cell["id"] for cell in cells}) == len(cells)
+    assert cells[0]["cell_type"] == "markdown" and "".join(cells[0]["source"]).startswith("# ")
     names: dict[str, Any] = {}
-    for cell in notebook["cells"]:
+    for cell in cells:
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
-            exec(compile(cell["source"], cell["id"], "exec"), names)
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    return names
+
+
+def test_every_notebook_is_run() -> None:
+    assert {file.stem for file in DEMO.glob("*.ipynb")} == {"tour", "video", "formats"}
+
+
+def test_the_tour_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_notebook("tour", monkeypatch)
     assert [one.found for one in names["found"]] == [True, True, False] and len(names["frames"]) == FRAMES
     assert sorted(path.name for path in Path("tour").iterdir() if not path.name.startswith(".")) == [
         "result.json",
         "result_overlay.mp4",
     ]
+
+
+def test_the_notebook_of_videos_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_notebook("video", monkeypatch)
+    assert len(names["frames"]) == len(names["carried"]) == len(names["streamed"]) == FRAMES
+    assert all(result.predictions[0].found for result in names["always"])
+    asked = [{one.instruction for one in result.predictions} for result in names["streamed"]]
+    assert asked[:2] == [{"the dog"}] * 2 and asked[2:] == [{"the woman"}] * 2
+    assert {path.name for path in Path("videos").iterdir()} >= {"dog_overlay.mp4", "dog.csv"}
+
+
+def test_the_notebook_of_formats_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_notebook("formats", monkeypatch)
+    assert all((mask == one.mask).all() for mask, one in zip(names["masks"], names["found"], strict=True))
+    assert set(np.unique(names["palette"])) == {0, 1, 2} and names["outline"].shape[1] == 2
+    assert sum(one.mask.astype(int) for one in names["scene"]).max() == 1
+    assert Path("annotated/scene_panoptic.json").is_file()
