@@ -16,6 +16,8 @@ from instructseg.hub import DRAWN_MODEL
 from instructseg.pretrained import load_pretrained
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import Task
+from recipes.nano.language.synonyms import SYNONYMS
+from recipes.nano.language.word_tokenizer import reading
 from recipes.nano.lessons.corpus import met_words
 
 
@@ -37,6 +39,8 @@ def bundle(model: Path, output: Path, before: float = 0.0) -> None:
         }
         trained.load_state_dict(mixed)
     processor = InstructSegProcessor.from_pretrained(DRAWN_MODEL)
+    backend = getattr(processor.tokenizer, "backend_tokenizer")  # noqa: B009  # of fast tokenizers
+    backend.normalizer = reading(SYNONYMS)
     processor.config = replace(processor.config, words=met_words(), text_tasks=(Task.VQA,))
     trained.half().save_pretrained(output)
     processor.save_pretrained(output)

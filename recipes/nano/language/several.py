@@ -63,7 +63,7 @@ _ONE = ("which one", "where is", " is?", "the {} is", "pick", "the mask of", "i 
 """Parts of openers that go with one object alone."""
 _OPENERS = (
     *(opener.replace("the {}", "{}") for opener in OPENERS if not any(part in opener for part in _ONE)),
-    "where are {}?", "show me where {} are", "tell me where {} are", "the masks of {}",
+    "where are {}?", "show me where {} are", "tell me where {} are", "the mask of {}",
 )  # fmt: skip
 _UNSEEN_OPENERS = tuple(opener.replace("the {}", "{}") for opener in UNSEEN_OPENERS)
 

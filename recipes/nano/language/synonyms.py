@@ -1,6 +1,33 @@
-"""Words that say the same as one that small models are taught: the tokenizer reads them as that one."""
+"""Words that say the same as one that small models are taught: the tokenizer reads them as that one.
+
+The model marks every object that fits "the star", but was never asked for "both stars": what says how many are
+meant is read as "the", where no other phrase that it was taught has such words. Predictors know from the words
+themselves how many to give.
+"""
 
 from __future__ import annotations
+
+_NUMBERS = "two|three|four|five|six|seven|eight"
+_NOUNS = "(circles|squares|triangles|stars|crosses|rings|hearts|diamonds|things|objects|shapes)"
+_OTHERWISE = "".join(
+    rf"(?<!\b{word} )"
+    for word in (
+        "of",
+        "than",
+        "above",
+        "below",
+        "behind",
+        "from",
+        "following",
+        "while",
+        "count",
+        "its",
+        "has",
+        "is",
+        "there",
+    )
+)
+"""Not behind these: "larger than all other ones", "the largest of all", "count all stars", the prompt."""
 
 SYNONYMS: tuple[tuple[str, str], ...] = (
     (r"\bfurthest\b", "farthest"),
@@ -22,5 +49,11 @@ SYNONYMS: tuple[tuple[str, str], ...] = (
     (r"\blozenge", "diamond"),
     (r"\bsymbol of\b", "sign of"),
     (r"\bsymbol", "shape"),
+    (
+        rf"{_OTHERWISE}\b(all|both|each|every)( one)?( of)?( the)?( ({_NUMBERS}))?(?= \w)(?!.* but one\b)",
+        "the",
+    ),
+    (rf"{_OTHERWISE}\bthe ({_NUMBERS})(?= (\w+ ){{0,2}}{_NOUNS}\b)", "the"),
+    (rf"{_OTHERWISE}(?<!\bthe )\b({_NUMBERS})(?= (\w+ ){{0,2}}{_NOUNS}\b)", "the"),
 )
 """Pattern in lower case -> what is read in its place, in this order; a shade is read as the nearest colour."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
@@ -25,7 +26,7 @@ def build_tokenizer(
     Raises:
         ValueError: ``vocab_size`` has no room for the bytes.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     special = [CHAT.end, SEG_TOKEN]
     if vocab_size < _BYTES + len(special):
@@ -33,9 +34,7 @@ def build_tokenizer(
             f"vocab_size {vocab_size} is too small: {_BYTES + len(special)} tokens are always there"
         )
     tokenizer = Tokenizer(models.BPE())
-    lower = normalizers.Lowercase()
-    replacements = [normalizers.Replace(Regex(pattern), word) for pattern, word in synonyms]
-    tokenizer.normalizer = normalizers.Sequence([lower, *replacements]) if replacements else lower
+    tokenizer.normalizer = reading(synonyms)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -48,3 +47,12 @@ def build_tokenizer(
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=CHAT.end, bos_token=CHAT.end, pad_token=CHAT.end
     )
+
+
+def reading(synonyms: Iterable[tuple[str, str]]) -> Any:
+    """The normalizer of a tokenizer: small letters, and synonyms as of :func:`build_tokenizer`."""
+    from tokenizers import Regex, normalizers
+
+    lower = normalizers.Lowercase()
+    replacements = [normalizers.Replace(Regex(pattern), word) for pattern, word in synonyms]
+    return normalizers.Sequence([lower, *replacements]) if replacements else lower

@@ -155,7 +155,7 @@ def test_samples_of_all_kinds(task, kinds):
             assert (sample.instruction, sample.task, sample.answer) == (said.text, said.task, said.answer)
             assert sample.meta["targets"] == said.targets
             assert (sample.answer is not None) == (sample.task is Task.VQA) == (sample.masks is None)
-            assert said.targets or said.kind in ("absent", "question", "count", "unknown")
+            assert said.targets or said.kind in ("absent", "question", "count", "unknown", "none")
             if sample.masks is not None:
                 truth = [drawn.scene.ids[drawn.key] == i + 1 for i in said.targets]
                 assert np.array_equal(sample.masks, np.reshape(truth, (-1, *drawn.scene.ids.shape[1:])))

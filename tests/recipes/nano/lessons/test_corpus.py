@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from instructseg.hub import DRAWN_MODEL
+from instructseg.processing.conversation import PromptStyle, conversation_text
 from instructseg.processing.storage import load_tokenizer
 from instructseg.structures import Task
 from recipes.nano.language.expressions import CLIP_KINDS, IMAGE_KINDS
 from recipes.nano.language.synonyms import SYNONYMS
 from recipes.nano.language.unknown import THINGS, UNSEEN_THINGS
-from recipes.nano.language.word_tokenizer import build_tokenizer
+from recipes.nano.language.word_tokenizer import build_tokenizer, reading
 from recipes.nano.lessons.corpus import VOCABULARY, spoken_corpus
 from recipes.nano.scenes.scenes import SceneConfig
 from recipes.nano.synthetic import SyntheticDataset
@@ -45,6 +46,31 @@ def test_the_bundled_tokenizer_reads_synonyms_as_the_words_it_knows() -> None:
         assert bundled.tokenize(said) == bundled.tokenize(known)
     for _, word in SYNONYMS:
         assert all(len(bundled.tokenize(f" {part}")) == 1 for part in word.split())
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("Both stars", "the stars"), ("all of the red circles", "the red circles"), ("every ring", "the ring"),
+        ("the two shapes on the left", "the shapes on the left"), ("show three hearts", "show the hearts"),
+        ("please count all rings", None), ("the largest circle of all", None), ("are there two stars?", None),
+        ("the star right of all the others", None), ("one of the two stars", None), ("has three corners", None),
+        ("all objects but one are alike: which one is different?", None),
+    ],
+)  # fmt: skip
+def test_words_for_several_are_read_as_the_article(said: str, read: str | None) -> None:
+    assert reading(SYNONYMS).normalize_str(said) == (read or said)
+
+
+@pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
+@pytest.mark.parametrize("wording", ["seen", "unseen"])
+def test_no_phrase_that_is_taught_is_read_as_another(task: Task, kinds: tuple[str, ...], wording: str) -> None:
+    blank = SceneConfig(backgrounds={"white": 1}, height=(64, 64), width=(64, 64))
+    taught = tuple(kind for kind in kinds if kind not in ("several", "none", "unknown"))
+    scenes = SyntheticDataset(60, 78, blank, (task,), 8, "test", kinds=taught, wording=wording)
+    texts = [said.text for index in range(60) for said in scenes.scene(index).expressions]
+    texts += [conversation_text(one, style=PromptStyle(system="")).lower() for one in Task]
+    assert [reading(SYNONYMS).normalize_str(text) for text in texts] == texts
 
 
 @pytest.mark.parametrize(("task", "kinds"), [(Task.RES, IMAGE_KINDS), (Task.RVOS, CLIP_KINDS)])
