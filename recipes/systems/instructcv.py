@@ -37,8 +37,8 @@ from recipes.systems.scenes import ALL_NAMES, FAR, Scene, draw_scene
 SETTINGS = InstructCVConfig(
     image_size=32,
     steps=1,  # the mean answer: a UNet of this width passes on little of the noise, which stays in later steps
-    text_guidance=1.5,
-    image_guidance=1.5,
+    text_guidance=1.0,  # none: it draws a mean answer beyond its colours, and breaks lines and depth
+    image_guidance=1.0,
     box_colour=COLOURS["magenta"],
     smooth_boxes=False,
     far=FAR,

@@ -16,22 +16,30 @@ from typing import Any
 from instructseg.files import read_object
 from recipes.systems.train import RESULTS
 
-COLUMNS = ("measured", "unseen_wording", "ceiling", "baseline", "goal")
+COLUMNS = ("measured", "unseen_wording", "ceiling", "baseline", "goal", "paper")
 HEAD = (
-    "| system | task | metric | measured | unseen wording | codec ceiling | baseline | goal | the paper says |"
+    "system",
+    "task",
+    "metric",
+    "n",
+    "measured",
+    "unseen wording",
+    "codec ceiling",
+    "baseline",
+    "goal",
+    "the paper says",
 )
+"""``n``: scenes of each wording."""
 
 
 def table_of(results: Sequence[dict[str, Any]]) -> str:
     """Markdown of result files, a row for each task."""
-    lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
+    lines = [HEAD, ("---",) * len(HEAD)]
     for one in results:
         for task, row in one["tasks"].items():
-            shown = " | ".join(_shown(row.get(name)) for name in COLUMNS)
-            lines.append(
-                f"| {one['system']} | {task} | {row['metric']} | {shown} | {row.get('paper') or '–'} |"
-            )
-    return "\n".join(lines)
+            values = [_shown(row.get(name)) for name in COLUMNS]
+            lines.append((one["system"], task, row["metric"], str(one["scenes"]), *values))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _shown(value: float | str | None) -> str:
