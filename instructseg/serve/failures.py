@@ -6,6 +6,13 @@ from pathlib import Path
 
 from instructseg.out_of_memory import is_out_of_memory
 
+ELSEWHERE = {
+    ", or raise max_pixels (--max-pixels)": "",
+    ": raise max_pixels": ": make it smaller",
+    "use 'instructseg video', or open_video()": "give it where a video is asked for",
+}
+"""Advice that visitors of a server cannot take, and theirs."""
+
 
 class BusyError(RuntimeError):
     """The queue is full."""
@@ -21,8 +28,11 @@ def in_one_line(error: BaseException) -> str:
 
 
 def without_folder(error: Exception, path: Path) -> ValueError:
-    """The error for the user, who knows the file by its name alone."""
-    return ValueError(in_one_line(error).replace(str(path), path.name).replace(f"{path.parent}/", ""))
+    """The error for the user, who knows the file by its name alone and has no command line."""
+    said = in_one_line(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
+    for advice, theirs in ELSEWHERE.items():
+        said = said.replace(advice, theirs)
+    return ValueError(said)
 
 
 def is_fault(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import time
@@ -17,6 +18,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = ("/health", "/ready", "/docs", "/openapi.json")
 """Answered without a token."""
+PATIENCE = 30.0
+"""Seconds without a byte after which a client that still owes its body is given up."""
 
 
 class Guard:
@@ -28,7 +31,7 @@ class Guard:
         paths: of the application; requests of others are counted as one.
         upload: bytes of the largest body.
         token: that requests must bear; ``None`` for none.
-        too_large: makes the error that the application raises while it reads a body beyond the limit.
+        refusal: makes the error, of a status and a sentence, that the application raises while it reads a body.
     """
 
     def __init__(
@@ -38,10 +41,10 @@ class Guard:
         paths: Callable[[], set[str]],
         upload: int,
         token: str | None,
-        too_large: Callable[[str], Exception],
+        refusal: Callable[[int, str], Exception],
     ) -> None:
         self.app, self.counters, self.paths = app, counters, paths
-        self.upload, self.token, self.too_large = upload, token, too_large
+        self.upload, self.token, self.refusal = upload, token, refusal
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -75,14 +78,19 @@ class Guard:
         if length.isdigit() and int(length[:20]) > self.upload:
             await _refuse(send, 413, large, (b"connection", b"close"))
             return
-        got = 0
+        got, whole = 0, False
 
         async def limited() -> Message:
-            nonlocal got
-            message = await receive()
+            nonlocal got, whole
+            try:  # once the body is there, what comes is the end of the connection, which is waited for
+                message = await asyncio.wait_for(receive(), None if whole else PATIENCE)
+            except asyncio.TimeoutError:
+                text = f"nothing came for {PATIENCE:g} seconds: send the request again"
+                raise self.refusal(408, text) from None
             got += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if got > self.upload:
-                raise self.too_large(large)
+                raise self.refusal(413, large)
             return message
 
         await self.app(scope, limited, send)

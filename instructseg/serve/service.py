@@ -53,6 +53,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in (
         (400, "The body is damaged."),
         (401, "No token, or a wrong one."),
+        (408, "The body did not come in time."),
         (413, "The request is too large."),
         (422, "A file or a field that cannot be used."),
         (500, "A fault of the server, which its log describes."),
@@ -104,8 +105,7 @@ def create_service(
     _add_image(app, desk, bearer)
     _add_video(app, desk, bearer)
     paths = {route.path for route in app.routes if hasattr(route, "path")}
-    too_large = lambda text: HTTPException(413, text)  # noqa: E731
-    return Guard(app, desk.counters, lambda: paths, desk.limits.upload, token, too_large)
+    return Guard(app, desk.counters, lambda: paths, desk.limits.upload, token, HTTPException)
 
 
 def _add_status(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:

@@ -218,8 +218,9 @@ def _video_tab(gr: Any, page: Page) -> None:
     done = begun.then(
         answer, [run, video, words, presence], [kept, shown, remark], **_model("video", page.limits.videos)
     )
-    done.then(lambda: _switched(gr, False), None, buttons, **QUIET)
-    done.then(pack, packed, download, **QUIET)
+    for after in (done.success, done.failure):  # ``then`` is not enough: gradio passes it over after an error
+        after(lambda: _switched(gr, False), None, buttons, **QUIET)
+    done.success(pack, packed, download, **QUIET)
     # gradio's own way to cancel leaves the run, and this button, waiting for the step that is computed
     cancel.click(stop, run, None, queue=False, **QUIET)
     # a new threshold acts at once, by what the page knows already

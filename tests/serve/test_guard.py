@@ -23,8 +23,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class TooLarge(Exception):
-    pass
+class Refused(Exception):
+    """Made by the guard, of a status and a sentence."""
 
 
 def ask(
@@ -47,7 +47,7 @@ def ask(
 
 def guarded(token: str | None = None, upload: int = 8) -> tuple[Guard, Counters]:
     counters = Counters()
-    return Guard(echo, counters, lambda: {"/x"}, upload, token, TooLarge), counters
+    return Guard(echo, counters, lambda: {"/x"}, upload, token, Refused), counters
 
 
 def test_a_token_is_compared_as_a_whole() -> None:
@@ -65,7 +65,7 @@ def test_a_body_beyond_the_limit_is_not_read() -> None:
     assert ask(guard, "/x", b"12345678")[0] == 200
     status, body, _ = ask(guard, "/x", headers=((b"content-length", b"9"),))
     assert status == 413 and "larger than 8 bytes" in json.loads(body)["detail"]
-    with pytest.raises(TooLarge):  # a length that is not told, or a lie
+    with pytest.raises(Refused, match=r"413, .*larger than 8 bytes"):  # a length that is not told, or a lie
         ask(guard, "/x", b"12345", b"6789", headers=((b"content-length", b"5"),))
 
 
@@ -78,3 +78,38 @@ def test_requests_are_counted_by_known_path_and_status() -> None:
     assert 'requests_total{path="/x",status="200"} 2' in text
     assert 'requests_total{path="/x",status="401"} 1' in text and 'path="other",status="200"} 1' in text
     assert "/y" not in text and counters.value("request_seconds_total") > 0
+
+
+def test_a_client_that_sends_nothing_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instructseg.serve.guard.PATIENCE", 0.05)
+    guard, counters = guarded()
+
+    async def nothing_more() -> Any:
+        await asyncio.sleep(60)
+
+    async def no_answer(message: Any) -> None:
+        raise AssertionError(message)
+
+    with pytest.raises(Refused, match=r"408, 'nothing came for 0.05 seconds"):
+        asyncio.run(guard({"type": "http", "path": "/x", "headers": []}, nothing_more, no_answer))
+    assert counters.value("requests_total") == 1
+
+
+def test_the_end_of_a_connection_is_waited_for_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instructseg.serve.guard.PATIENCE", 0.05)
+    came: list[Any] = []
+
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        came.extend([await receive(), await receive()])
+
+    async def one_body_then_the_end() -> Any:
+        if not came and not asked:
+            asked.append(True)
+            return {"type": "http.request", "body": b"hi"}
+        await asyncio.sleep(0.2)
+        return {"type": "http.disconnect"}
+
+    asked: list[bool] = []
+    guard = Guard(streams, Counters(), lambda: {"/x"}, 8, None, Refused)
+    asyncio.run(guard({"type": "http", "path": "/x", "headers": []}, one_body_then_the_end, None))  # type: ignore[arg-type]
+    assert [one["type"] for one in came] == ["http.request", "http.disconnect"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -48,6 +49,25 @@ def test_what_is_no_image_or_video_is_named_without_its_folder(content: bytes, t
         with pytest.raises(ValueError, match=r"upload\.png") as caught:
             read(path)
         assert str(tmp_path) not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return len(content).to_bytes(4, "big") + kind + content + crc32(kind + content).to_bytes(4, "big")
+
+
+def test_advice_is_for_visitors_who_have_no_command_line(video: Path, tmp_path: Path) -> None:
+    header = chunk(b"IHDR", (99_999).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0")
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", bytes(99)) + chunk(b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(content)
+    (tmp_path / "text.mp4").write_text("hello")
+    for read, path, said in (
+        (Limits().open_image, tmp_path / "huge.png", r"huge\.png has 99999x99999 pixels, .*: make it smaller$"),
+        (Limits().open_image, video, r"clip\.mp4 is a video: give it where a video is asked for$"),
+        (Limits().open_video, tmp_path / "text.mp4", r"text\.mp4 is text, no video; videos are MP4, MOV"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read(path)
 
 
 def test_a_video_within_the_limits_is_opened(video: Path) -> None:

@@ -265,6 +265,14 @@ def test_every_failure_is_a_sentence(view: Any, tmp_path: Path) -> None:
     segment.click()
     assert "no instruction: describe an object" in toast(view)
 
+    view.get_by_role("tab", name="Video").click()
+    tab = view.get_by_role("tabpanel").filter(has_text="Cancel")
+    segment = tab.get_by_role("button", name="Segment", exact=True)
+    for _ in range(2):  # after a failure the buttons are as before
+        segment.click()
+        assert "no video yet: choose one first" in toast(view)
+    assert segment.is_enabled() and tab.get_by_role("button", name="Cancel").is_disabled()
+
 
 def start_video(view: Any, case: Case) -> Any:
     """The tab of videos, with the first frame of one."""
