@@ -1,9 +1,23 @@
-// What the page does by itself: Ctrl+Enter segments, and masks follow a segmented video.
+// What the page does by itself: Ctrl+Enter segments, media have names, and masks follow a segmented video.
 (() => {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     const shown = [...document.querySelectorAll(".segment")].find((button) => button.offsetParent !== null);
     if (shown) { event.preventDefault(); shown.click(); }
+  });
+
+  // gradio shows uploads and examples without a text: the name of the file is one.
+  const nameMedia = () => {
+    for (const shown of document.querySelectorAll("img, video")) {
+      const text = shown instanceof HTMLImageElement ? "alt" : "aria-label";
+      const own = shown.hasAttribute(text) && shown.getAttribute(text) !== "" && !shown.dataset.named;
+      if (own || !shown.src.includes("/file=") || shown.dataset.named === shown.src) continue;
+      shown.dataset.named = shown.src;
+      shown.setAttribute(text, decodeURIComponent(shown.src.split("/").pop()));
+    }
+  };
+  new MutationObserver(nameMedia).observe(document, {
+    childList: true, subtree: true, attributes: true, attributeFilter: ["src"],
   });
 
   // Figures of instructseg/serve/player.py: every frame has a line of [number, presence, path].

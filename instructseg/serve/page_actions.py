@@ -103,11 +103,11 @@ class Page:
         Raises:
             ValueError: a mistake of the visitor, in a sentence.
         """
-        prompts = self._prompts(text)
-        image = self.limits.open_image(_uploaded(path, "image"))
+        file, prompts = _uploaded(path, "image"), self._prompts(text)
+        image = self.limits.open_image(file)
         request = ImageRequest(image, "", tuple(prompts), self.tasks[task], 0.0)
         found = self.worker.answer(request)
-        return Figure.of(Path(str(path)), image, found), self._remark(prompts)
+        return Figure.of(file, image, found), self._remark(prompts)
 
     def pack(self, figure: Figure | None, threshold: float, formats: Sequence[str]) -> str | None:
         """A ZIP file of the results on an image in these formats, and of answers that are images.
@@ -134,10 +134,10 @@ class Page:
         Raises:
             ValueError: a mistake of the visitor, in a sentence, or the time is over.
         """
+        source = _uploaded(path, "video")
         prompts = self.limits.check_video_instructions(self._prompts(text))
-        video, rule = self.limits.open_video(_uploaded(path, "video")), self.videos.rule(AnswerOptions())
+        video, rule = self.limits.open_video(source), self.videos.rule(AnswerOptions())
         numbered = [place for place, prompt in enumerate(prompts) if rule.numbers_objects(prompt)]
-        source = Path(str(path))
         self.forget()
         try:
             with self._kept(source, prompts, numbered) as kept:
@@ -187,8 +187,8 @@ class Page:
 
     def answers(self, path: str | None, instructions: Sequence[str]) -> list[dict[str, Any]]:
         """Answers as plain values, for programs and assistants."""
-        prompts = self._prompts("\n".join(instructions))
-        image = self.limits.open_image(_uploaded(path, "image"))
+        file, prompts = _uploaded(path, "image"), self._prompts("\n".join(instructions))
+        image = self.limits.open_image(file)
         return [_plain(one) for one in self.worker.answer(ImageRequest(image, "", tuple(prompts)))]
 
     def forget(self) -> None:

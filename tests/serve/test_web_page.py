@@ -86,7 +86,8 @@ def served(model: str) -> Iterator[str]:
     words = [sys.executable, "-m", "instructseg", "app", "--port", str(port)]
     words += [] if model == "mini" else ["--model", model]  # the default
     server = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for _ in range(900):
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
         try:
             httpx.get(f"http://127.0.0.1:{port}/config").raise_for_status()
             break
@@ -159,6 +160,16 @@ def upload(view: Any, path: Path | str, number: int = 0) -> None:
     view.wait_for_timeout(1000)
 
 
+def texts_of_images(view: Any) -> list[str]:
+    """What is read out for the images and videos that are seen."""
+    return list(
+        view.evaluate(
+            "[...document.querySelectorAll('img, video')].filter((one) => one.offsetParent)"
+            ".map((one) => one.alt || one.ariaLabel || '')"
+        )
+    )
+
+
 def toast(view: Any) -> str:
     """What an error says; it is closed then."""
     shown = view.locator(".toast-body")
@@ -189,6 +200,7 @@ def archive_of(view: Any, button: Any) -> zipfile.ZipFile:
 @pytest.mark.parametrize("view", EVERY_DAY, indirect=True)
 def test_upload_type_see_switch_and_download(view: Any, case: Case) -> None:
     upload(view, case.image)
+    assert texts_of_images(view) == [case.image.name] * 2  # the upload, and the example
     words = view.get_by_label("Instructions").first
     words.fill("\n".join(case.words))
     words.press("Control+Enter")
@@ -283,6 +295,7 @@ def start_video(view: Any, case: Case) -> Any:
     tab.get_by_label("Instructions").fill(case.motion)
     tab.get_by_role("button", name="Segment", exact=True).click()
     tab.get_by_text("Frame ").first.wait_for(timeout=60_000)
+    assert all(case.video.name in text for text in texts_of_images(view))
     return tab
 
 
