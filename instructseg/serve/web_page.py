@@ -196,7 +196,8 @@ def _video_tab(gr: Any, page: Page) -> None:
         """A new run, which :func:`stop` ends; the button of the old one must not start another beside it."""
         return threading.Event(), None, gr.DownloadButton(interactive=False), *_switched(gr, True)
 
-    def answer(now: threading.Event, path: str | None, text: str, threshold: float) -> Any:
+    def answer(now: threading.Event | None, path: str | None, text: str, threshold: float) -> Any:
+        now = now or threading.Event()  # of a program that has not pressed the button
         try:
             for step in page.segment_video(path, text, threshold, now):
                 yield step.kept, gr.skip() if step.shown is None else step.shown, step.said

@@ -161,10 +161,10 @@ def upload(view: Any, path: Path | str, number: int = 0) -> None:
 
 
 def texts_of_images(view: Any) -> list[str]:
-    """What is read out for the images and videos that are seen."""
+    """What is read out for the images and videos that are seen, but for gradio's own."""
     return list(
         view.evaluate(
-            "[...document.querySelectorAll('img, video')].filter((one) => one.offsetParent)"
+            "[...document.querySelectorAll('img, video')].filter((one) => one.offsetParent && one.alt != 'logo')"
             ".map((one) => one.alt || one.ariaLabel || '')"
         )
     )
@@ -299,7 +299,7 @@ def start_video(view: Any, case: Case) -> Any:
     return tab
 
 
-@pytest.mark.parametrize("view", VIEWS, indirect=True)
+@pytest.mark.parametrize("view", VIEWS[:2], indirect=True)  # nano would be done before
 def test_a_cancelled_video_can_be_segmented_again(view: Any, case: Case) -> None:
     tab = start_video(view, case)
     segment = tab.get_by_role("button", name="Segment", exact=True)
