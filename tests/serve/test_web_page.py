@@ -164,8 +164,8 @@ def texts_of_images(view: Any) -> list[str]:
     """What is read out for the images and videos that are seen, but for gradio's own."""
     return list(
         view.evaluate(
-            "[...document.querySelectorAll('img, video')].filter((one) => one.offsetParent && one.alt != 'logo')"
-            ".map((one) => one.alt || one.ariaLabel || '')"
+            "[...document.querySelectorAll('img, video')].filter((one) => one.offsetParent)"
+            ".map((one) => one.alt || one.ariaLabel || '').filter((text) => text !== 'logo')"
         )
     )
 
