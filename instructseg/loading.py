@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from instructseg.inference.memory import Workload
 
 _Opened = TypeVar("_Opened", covariant=True)
-_Own: TypeAlias = Literal["mini", "nano", "bundled", "weic22/InstructSeg"]
+OwnName: TypeAlias = Literal["mini", "nano", "bundled", "weic22/InstructSeg"]
 """Names of InstructSeg itself: an editor shows all that its predictors can do."""
 PIPELINE_FILE = "model_index.json"
 """Index of a pipeline of diffusers, which has a folder for each part."""
@@ -100,7 +100,7 @@ PIPELINES = {"StableDiffusionInstructPix2PixPipeline": "instructcv"}
 
 
 @overload
-def load(name_or_path: _Own | None = None, **options: Unpack[OpenOptions]) -> ImagePredictor: ...
+def load(name_or_path: OwnName | None = None, **options: Unpack[OpenOptions]) -> ImagePredictor: ...
 
 
 @overload
@@ -132,7 +132,7 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
 
 
 @overload
-def load_video(name_or_path: _Own | None = None, **options: Unpack[OpenOptions]) -> VideoPredictor: ...
+def load_video(name_or_path: OwnName | None = None, **options: Unpack[OpenOptions]) -> VideoPredictor: ...
 
 
 @overload

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -40,7 +41,8 @@ def reported() -> Iterator[None]:
         SystemExit: with one of the codes above, or 128 and the number of the signal that stopped it.
     """
     try:
-        yield
+        with _plain_warnings():
+            yield
     except (typer.Exit, typer.Abort):  # typer's own exits
         raise
     except KeyboardInterrupt as error:
@@ -83,6 +85,24 @@ def stoppable() -> Iterator[None]:
     finally:
         for number in mine:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Prints warnings of this package as notes, without the place in the code; others as before."""
+    before = warnings.formatwarning
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        ours = category.__module__.startswith("instructseg")
+        return f"note: {message}\n" if ours else before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _trace(error: Exception) -> None:

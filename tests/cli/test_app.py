@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from instructseg import training
 from instructseg.cli import app, arguments
 from instructseg.cli.errors import reported, stoppable
 from instructseg.jobs.job import TaskChoice
+from instructseg.processing import UnknownWordsWarning
 from instructseg.progress import progress
 from instructseg.results import parse_formats
 from instructseg.structures import Task
@@ -110,6 +112,14 @@ def test_what_nobody_foresaw_is_one_line_too(
         told = capsys.readouterr().err
         assert f"error: {type(error).__name__}: " in told and "INSTRUCTSEG_DEBUG=1" in told
         assert ("Traceback" in told) == bool(debug) and (told.count("\n") == 1) == (not debug)
+
+
+def test_warnings_of_the_package_are_notes() -> None:
+    ours = UnknownWordsWarning("the bundled model does not know these words: penguin")
+    with reported():
+        assert warnings.formatwarning(ours, UnknownWordsWarning, "main.py", 3) == f"note: {ours}\n"
+        assert "main.py:3: UserWarning" in warnings.formatwarning("of others", UserWarning, "main.py", 3)
+    assert "main.py:3" in warnings.formatwarning(ours, UnknownWordsWarning, "main.py", 3)
 
 
 def test_debug_is_taken_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
