@@ -58,7 +58,7 @@ GALLERY = {
     "video": Shown(DEMO_VIDEO, ("the dog", "the woman")),
     "drawing": Shown(DRAWN_IMAGE, ("the red circle", "the largest shape"), "nano"),
     "moving": Shown(DRAWN_VIDEO, ("the fastest",), "nano"),
-    "several": Shown(SHAPES, ("all the circles", "everything orange"), "nano"),
+    "several": Shown(SHAPES, ("all the circles", "the triangle"), "nano"),
     "questions": Shown(SHAPES, ("what colour is the triangle?", "is there a star?"), "nano"),
     "miss-head": Shown("dog.jpg", ("the dog",)),
     "miss-side": Shown("cars.jpg", ("the car on the left",)),
@@ -68,6 +68,7 @@ GALLERY = {
     "miss-bags": Shown("groceries.jpg", ("the bag",)),
     "miss-boy": Shown("bedroom/00100.jpg", ("the boy",)),
     "miss-shape": Shown(DRAWN_IMAGE, ("the yellow triangle",), "nano"),
+    "miss-one": Shown(SHAPES, ("everything orange",), "nano"),
     "miss-count": Shown(SHAPES, ("how many circles are there?",), "nano"),
 }
 """By name; those of answers that are wrong begin with ``miss-``."""
