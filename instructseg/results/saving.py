@@ -102,7 +102,7 @@ def save_results(
     check_folder_name(target)
     places = plan_paths(name, target, wanted, video, info.stems)
     if not overwrite:
-        check_free(places.paths)
+        check_free(places.paths, "choose another folder or name, or give overwrite=True")
     manifest = Manifest(target)
     gathered = {one: target / FORMATS[one].gathered for one in places.targets if FORMATS[one].gathers_one}
     check_room(manifest, dict.fromkeys(gathered.values()))

@@ -112,11 +112,11 @@ def check_folder_name(output: Path) -> None:
         raise ValueError(f"{output} is no folder: choose another --output")
 
 
-def check_free(paths: Iterable[Path]) -> None:
-    """Raises a ValueError if a path exists."""
+def check_free(paths: Iterable[Path], advice: str = "choose another --output, or add --overwrite") -> None:
+    """Raises a ValueError with advice if a path exists."""
     for path in paths:
         if path.exists():
-            raise ValueError(f"{path} exists: choose another --output, or add --overwrite")
+            raise ValueError(f"{path} exists: {advice}")
 
 
 class ResultWriter:

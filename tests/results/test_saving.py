@@ -35,7 +35,7 @@ def test_predictions_on_an_image(tmp_path: Path) -> None:
         "photo_overlay.png",
     ]
     assert json.loads((tmp_path / "photo.json").read_text())["instructions"] == ["the cat", "a dog"]
-    with pytest.raises(ValueError, match=r"photo_overlay.png exists"):
+    with pytest.raises(ValueError, match=r"photo_overlay.png exists: .*overwrite=True"):
         save_results(found, tmp_path, image=FRAME, name="photo")
     save_results(found[:1], tmp_path, ["masks"], image=FRAME, name="photo", overwrite=True)
     assert not (tmp_path / "photo_masks/2-a-dog.png").exists()
