@@ -92,8 +92,7 @@ def _scheduler() -> Any:
 
 def word_tokenizer(words: Iterable[str]) -> Any:
     """A ``CLIPTokenizer`` to which each word is one token, and every other one its letters."""
-    from tokenizers import AddedToken
-    from transformers import CLIPTokenizer
+    from transformers import AddedToken, CLIPTokenizer
 
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + list("0123456789,?!'-")
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
