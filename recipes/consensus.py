@@ -1,4 +1,4 @@
-"""Gain and cost of ``consensus``: instructions asked in 1, 3 and 5 wordings, as users get their answers.
+"""Gain and cost of ``consensus``: instructions asked in 1 and in 3 wordings, as users get their answers.
 
 python -m recipes.consensus [--photos FOLDER] [--instructions 300]
 
@@ -29,7 +29,7 @@ from recipes.nano.config import load_config
 from recipes.nano.evaluation.all_objects import matched
 from recipes.nano.evaluation.held_out import synthetic_dataset
 
-COUNTS = (1, 3, 5)
+COUNTS = (1, 3)
 _SIDE = 384  # longest, of the photographs
 Question = tuple[str, np.ndarray]
 """Instruction, and the objects that it means, ``bool[N, H, W]``."""

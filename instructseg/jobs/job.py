@@ -96,7 +96,7 @@ class Job:
     )
     consensus: int = _option(
         1,
-        "Paraphrases of each prompt, of which most must agree: surer, and as many times the language model.",
+        "Paraphrases of each prompt, of which most must agree: gives the share that does, hardly better masks.",
         "--consensus",
         commands=(IMAGE,),
         request=True,
