@@ -58,7 +58,7 @@ def test_a_terminal_is_asked_until_an_empty_line(
 def test_text_is_streamed_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = ImagePredictor.from_pretrained("nano", "cpu")
     parts: list[str] = []
-    tokens = predictor.processor.tokenizer("two red circles", add_special_tokens=False)["input_ids"]
+    tokens = predictor.processor.tokenizer("big red circles", add_special_tokens=False)["input_ids"]
 
     def words(embeds: object, most: int, stop: object, streamer: Any = None) -> Iterator[int]:
         import torch
@@ -72,7 +72,7 @@ def test_text_is_streamed_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(predictor.model.language, "continue_text", words)
     text = predictor.answer(DRAWN_IMAGE, HOW_MANY, stream=parts.append)
-    assert "".join(parts).split() == text.split() == ["two", "red", "circles"] and len(parts) > 1
+    assert "".join(parts).split() == text.split() == ["big", "red", "circles"] and len(parts) > 1
 
 
 def test_weights_that_write_no_words_say_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
