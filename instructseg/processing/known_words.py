@@ -101,6 +101,10 @@ def words_of(text: str) -> Iterator[str]:
 def _levels() -> int:
     """Calls between :meth:`KnownWords.warn` and the code outside this package, as ``warnings.warn`` counts."""
     frame, count = currentframe(), 0
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "instructseg":
+    # generators run within torch's own frames
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in (
+        "instructseg",
+        "torch",
+    ):
         frame, count = frame.f_back, count + 1
     return count

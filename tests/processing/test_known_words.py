@@ -70,6 +70,7 @@ def test_a_video_is_read_in_the_same_way() -> None:
     frames = [np.full((64, 64, 3), 200, np.uint8)] * 2
     for frame in frames:
         frame[10:40, 10:40] = (30, 60, 220)
-    with pytest.warns(UnknownWordsWarning):
+    with pytest.warns(UnknownWordsWarning) as told:
         results = list(load_video("nano", device="cpu").predict(frames, "синий квадрат"))
+    assert told[0].filename == __file__
     assert [one.found for result in results for one in result.predictions] == [False, False]
