@@ -34,7 +34,7 @@ shape shapes small smallest spot star stars tell that their them there these the
 three tiny to together top two using violet visible want what which white with would you
 """
 """Words of the vocabulary beside those of the lessons, for longer training."""
-SCENES = 100
+SCENES = 300
 """From which the threshold is fitted."""
 FIRST_STAGE = 330
 """Steps with the three shapes at fixed tokens."""

@@ -32,8 +32,6 @@ from recipes.systems.visionllm_lessons import (
 
 SEED = 1_000_003
 """Of the scenes; lessons draw from small seeds."""
-FEW = 0.03
-"""Recall of classes that the prompt leaves out, for the threshold."""
 PAPER = {8: "COCO mask AP 18.5", 14: "22.9", 16: "24.2", 24: "25.1"}
 """Of N points, table 2b."""
 POINTS = tuple(PAPER)
@@ -151,10 +149,12 @@ def list_hits(predictor: VisionLLMPredictor, scenes: Sequence[Scene]) -> tuple[n
 
 
 def fit_threshold(predictor: VisionLLMPredictor, count: int) -> float:
-    """The score from which few objects of shapes that the prompt leaves out are found, on other scenes."""
+    """The score that parts shapes in the prompt from shapes left out best, on other scenes (Youden's index)."""
     rng = np.random.default_rng(SEED + 1)
-    _, excluded = list_hits(predictor, [draw_scene(rng) for _ in range(count)])
-    return float(np.clip(np.quantile(excluded, 1 - FEW), 0.1, 0.9).round(3))
+    included, excluded = list_hits(predictor, [draw_scene(rng) for _ in range(count)])
+    cuts = np.linspace(0.05, 0.95, 91)
+    gains = np.array([(included >= cut).mean() - (excluded >= cut).mean() for cut in cuts])
+    return float(np.median(cuts[gains >= gains.max() - 1e-9]).round(3))
 
 
 def ceiling(scenes: Sequence[Scene], points: int, half: int) -> float:
