@@ -24,7 +24,7 @@ DEFAULT_MODEL, DRAWN_MODEL = (WEIGHTS / name for name in BUNDLED)
 """Their folders."""
 TINY_PACKAGE = "instructseg_tiny"
 """Optional package with small weights of the other systems, a folder each; made by ``recipes/systems``."""
-TINY = ("instructcv-tiny", "instructseq-tiny", "visionllm-tiny")
+TINY = ("explanatory-tiny", "instructcv-tiny", "instructseq-tiny", "visionllm-tiny")
 """Their names, one for each such system."""
 PUBLISHED = "weic22/InstructSeg"
 """The published weights, a repository of the Hugging Face hub."""

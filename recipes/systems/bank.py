@@ -122,6 +122,20 @@ PAIRS = (("white", "black"), ("cyan", "magenta"))
 """Colours for yes and no that the drawn lessons use."""
 
 
+FILLERS = ("please", "now", "can you", "in this image", "of the image", "me")
+"""What may stand anywhere in an instruction and changes nothing."""
+
+
+def with_fillers(rng: np.random.Generator, text: str, most: int = 3) -> str:
+    """An instruction with up to ``most`` words between its own that change nothing, half of them made up."""
+    words = text.split()
+    for _ in range(int(rng.integers(most + 1))):
+        letters = rng.choice(list("abcdefghijklmnopqrstuvwxyz"), int(rng.integers(2, 5)))
+        filler = FILLERS[int(rng.integers(len(FILLERS)))] if rng.random() < 0.5 else "".join(letters)
+        words.insert(int(rng.integers(len(words) + 1)), filler)
+    return " ".join(words)
+
+
 def vocabulary(*names: str) -> list[str]:
     """Every word of the lines of training and of ``names``, in alphabetical order."""
     lines = [line for wording in BANK.values() for line in wording.train] + list(names)

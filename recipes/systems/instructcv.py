@@ -30,7 +30,7 @@ from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.instructcv_predictor import LEAST_AREA, InstructCVPredictor
 from instructseg.systems.instructcv.tiny_pipeline import tiny_pipeline
 from recipes.lesson import LessonOutput
-from recipes.systems.bank import BANK, PAIRS, vocabulary
+from recipes.systems.bank import BANK, PAIRS, vocabulary, with_fillers
 from recipes.systems.lesson_source import LessonSource
 from recipes.systems.scenes import ALL_NAMES, FAR, Scene, draw_scene
 
@@ -165,7 +165,11 @@ def drawn_batch(rng: np.random.Generator, tokenizer: Any, count: int) -> DrawnBa
     """Tasks of every kind, with the instructions' tokens of the pipeline's ``tokenizer``."""
     some = [draw_task(rng, TURNS[place % len(TURNS)]) for place in range(count)]
     chance = rng.random(count)
-    texts = ["" if share < 2 * LEFT_OUT else one.instruction for one, share in zip(some, chance, strict=True)]
+    plain = [one.instruction for one in some]
+    filled = [with_fillers(rng, text) for text in plain]  # for wording that training has not
+    fits = [len(tokenizer.tokenize(text)) <= tokenizer.model_max_length - 2 for text in filled]
+    asked = [longer if fit else text for longer, fit, text in zip(filled, fits, plain, strict=True)]
+    texts = ["" if share < 2 * LEFT_OUT else text for text, share in zip(asked, chance, strict=True)]
     tokens = tokenizer(texts, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
     image = _floats([one.scene.image for one in some])
     image[torch.from_numpy((chance >= LEFT_OUT) & (chance < 3 * LEFT_OUT))] = 0  # latents of no image

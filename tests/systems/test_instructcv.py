@@ -30,7 +30,7 @@ from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
 from instructseg.systems.instructcv.tiny_pipeline import word_tokenizer
 from recipes.systems import instructcv as recipe
-from recipes.systems.bank import BANK
+from recipes.systems.bank import BANK, with_fillers
 from recipes.systems.scenes import draw_scene
 from recipes.systems.table import table_of
 from recipes.systems.train import evaluate, train
@@ -297,6 +297,16 @@ def test_drawn_tasks_are_those_of_the_bank_and_perfect_answers_score_best() -> N
     for share, least, most in ((no_text, 0.05, 0.15), (no_image, 0.05, 0.15), (no_text & no_image, 0.02, 0.09)):
         assert least < share.float().mean() < most
     assert torch.equal(source.batch(0)[0].ids, batch.ids) and len(source.names(0)) == len(batch) == 400
+
+
+def test_fillers_leave_the_words_of_an_instruction_in_their_order() -> None:
+    rng, text = np.random.default_rng(5), "display cyan if there is a red circle"
+    longer = [with_fillers(rng, text) for _ in range(200)]
+    for one in longer:
+        words = iter(one.split())
+        assert all(word in words for word in text.split())  # each after the one before
+    added = [len(one.split()) - len(text.split()) for one in longer]
+    assert min(added) == 0 and 3 <= max(added) <= 9 and len(set(longer)) > 100
 
 
 def test_every_word_of_an_instruction_is_one_token_and_none_is_cut_off(folder: Path) -> None:
