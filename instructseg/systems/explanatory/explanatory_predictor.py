@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SYSTEM = "Explanatory Instructions"
-AREAS = (0.004, 0.5)
-"""Shares of the image: a smaller change is noise, after a larger one it is another image without a mask."""
+LEAST_AREA, MOST_REDRAWN = 0.004, 0.5
+"""Shares of the image: a smaller change is noise; where more is drawn anew, however little it differs, it is
+another image without a mask, as an edit leaves most codes alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ class ExplanatoryPredictor:
     ) -> list[Prediction]:
         """A prediction for each instruction, in their order, with the image in ``drawn``.
 
-        Its mask is what has changed; where that is most of the image, as in a depth map, the mask is empty.
+        Its mask is what has changed; where most of the image is drawn anew, as a depth map is, it is empty.
 
         Args:
             image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
@@ -203,7 +204,7 @@ class ExplanatoryPredictor:
         found = self.model.codes(tokens)
         images = [self.image(one[None], height, width) for one in found]
         masks = [changed(one, known) for one in images]
-        edits = [decode_overlay(one, known).mean() >= AREAS[0] for one in images]
+        edits = [decode_overlay(one, known).mean() >= LEAST_AREA for one in images]
         best = most_agreeing(images, lambda one, other: -float(np.abs(one.astype(int) - other).mean()))
         cells = chances[best][self.model.inside]
         moved = (found[best].flatten() != codes.flatten().cpu()) & bool(masks[best].any())
@@ -219,4 +220,5 @@ class ExplanatoryPredictor:
 def changed(drawn: np.ndarray, known: np.ndarray) -> np.ndarray:
     """``bool[H, W]``: where an image differs from another one; nowhere if that is too little or too much."""
     mask = decode_overlay(drawn, known)
-    return mask if AREAS[0] <= mask.mean() <= AREAS[1] else np.zeros_like(mask)
+    redrawn = float((drawn != known).any(2).mean())
+    return mask if mask.mean() >= LEAST_AREA and redrawn <= MOST_REDRAWN else np.zeros_like(mask)
