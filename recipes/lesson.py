@@ -1,10 +1,13 @@
-"""What a lesson hands to the trainer: it computes its own losses."""
+"""What a lesson hands to the trainer: it computes its own losses; its batches on another device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
+
+_Batch = TypeVar("_Batch")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,3 +36,12 @@ class LessonOutput:
 def own_losses(output: LessonOutput, _targets: object, _labels: object) -> LessonOutput:
     """The criterion of a lesson: what it computed itself."""
     return output
+
+
+def moved(batch: _Batch, device: torch.device | str) -> _Batch:
+    """A copy of a dataclass with its tensors on ``device``; other fields stay."""
+    given: Any = batch
+    values = {entry.name: getattr(given, entry.name) for entry in fields(given)}
+    tensors = {name: value.to(device) for name, value in values.items() if isinstance(value, torch.Tensor)}
+    result: _Batch = replace(given, **tensors)
+    return result

@@ -7,7 +7,7 @@ tasks, some are kept out of training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from instructseg.systems.codecs import encode_depth, encode_mask, encode_overlay
 from instructseg.systems.explanatory.triplets import Explanation, Triplet, both_ways, every_wording, worded
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.visual_codes import prepare_images
+from recipes.lesson import moved
 from recipes.systems.scenes import ALL_NAMES, COLOURS, SHAPES, Scene, SceneObject, draw_scene
 
 SIDE = 64
@@ -192,8 +193,7 @@ class TripletBatch:
 
     def to(self, device: torch.device | str) -> TripletBatch:
         """Moves the tensors to ``device``."""
-        names = ("before", "after", "ids", "mask")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return moved(self, device)
 
 
 def triplet_batch(rng: np.random.Generator, words: InstructionReader, size: int, count: int) -> TripletBatch:

@@ -29,7 +29,7 @@ from instructseg.systems.instructcv.asked_task import CV_TASKS, CvTask
 from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.instructcv_predictor import LEAST_AREA, InstructCVPredictor
 from instructseg.systems.instructcv.tiny_pipeline import tiny_pipeline
-from recipes.lesson import LessonOutput
+from recipes.lesson import LessonOutput, moved
 from recipes.systems.bank import BANK, PAIRS, vocabulary, with_fillers
 from recipes.systems.lesson_source import LessonSource
 from recipes.systems.scenes import ALL_NAMES, FAR, Scene, draw_scene
@@ -152,8 +152,7 @@ class DrawnBatch:
 
     def to(self, device: torch.device | str) -> DrawnBatch:
         """Moves the tensors to ``device``."""
-        names = ("image", "answer", "ids", "tasks")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return moved(self, device)
 
 
 def lesson_source(tokenizer: Any, count: int, seed: int) -> LessonSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from instructseg.systems.instructseq.instructseq_config import COLOUR_NAMES
 from instructseg.systems.instructseq.sequence_answer import AnswerReader
 from instructseg.systems.locations import mask_box
 from instructseg.systems.sequence.visual_codes import prepare_images
+from recipes.lesson import moved
 from recipes.systems.bank import Wording
 from recipes.systems.scenes import SHAPES, Scene, SceneObject, draw_scene
 
@@ -181,8 +182,7 @@ class SequenceBatch:
 
     def to(self, device: torch.device | str) -> SequenceBatch:
         """Moves the tensors to ``device``."""
-        names = ("answers", "dense", "pixels", "ids", "mask", "tokens", "lengths")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return moved(self, device)
 
 
 def drawn_answers(rng: np.random.Generator, count: int) -> list[np.ndarray]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import MaskTargets
+from recipes.lesson import moved
 from recipes.nano.language.meaning import MIN_AREA
 from recipes.nano.lessons.codes import object_codes, patch_codes
 from recipes.nano.scenes.scenes import Scene, SceneConfig, draw_scene
@@ -45,14 +45,9 @@ class Frames:
 
     def to(self, device: torch.device | str) -> Frames:
         """Moves the tensors to ``device``."""
-        result: Frames = moved(self, device)
-        return replace(result, targets=tuple(MaskTargets(one.masks.to(device)) for one in self.targets))
-
-
-def moved(batch: Any, device: torch.device | str) -> Any:
-    """A copy of a dataclass with its tensors on ``device``."""
-    values = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
-    return replace(batch, **{n: v.to(device) for n, v in values.items() if isinstance(v, torch.Tensor)})
+        return replace(
+            moved(self, device), targets=tuple(MaskTargets(one.masks.to(device)) for one in self.targets)
+        )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 
 from instructseg.processing import InstructSegProcessor
 from instructseg.structures import IGNORE_LABEL, MaskTargets, Role, Task
+from recipes.lesson import moved
 from recipes.nano.language.meaning import MIN_AREA
 from recipes.nano.lessons.codes import CODE_DIM, NOTHING, object_codes, patch_codes, patch_things
-from recipes.nano.lessons.frames import moved
 from recipes.nano.lessons.standing import KIN, STANDING_DIM, standing
 from recipes.nano.synthetic import DrawnScene, SceneBatches
 
@@ -63,8 +63,7 @@ class Pages:
 
     def to(self, device: torch.device | str) -> Pages:
         """Moves the tensors to ``device``."""
-        result: Pages = moved(self, device)
-        return result
+        return moved(self, device)
 
 
 @dataclass(frozen=True)
