@@ -60,6 +60,26 @@ def test_supervision_reads_yolo(tmp_path: Path) -> None:
     assert contents_hold("yolo", tmp_path / "none", video=False)
 
 
+def test_supervision_reads_yolo_of_a_video(tmp_path: Path) -> None:
+    supervision = pytest.importorskip("supervision")
+    target = written("yolo", tmp_path, video=True, item="clip")
+    place = tmp_path / "yolo"
+    FORMATS["yolo"].gather(place / "data.yaml", {"clip": target}, PROMPTS)
+    (place / "images/clip").mkdir(parents=True)
+    for index in range(LENGTH):
+        Image.fromarray(frame(index)).save(place / f"images/clip/{index:05d}.png")
+    dataset = supervision.DetectionDataset.from_yolo(
+        str(place / "images/clip"), str(target), str(place / "data.yaml"), force_masks=True
+    )
+    assert len(dataset) == LENGTH
+    for path, _, found in dataset:
+        seen = masks(int(Path(path).stem))
+        names = [name for name in FOUND if seen[name].any()]
+        assert found.class_id.tolist() == [2 if name == "ball" else 0 for name in names]
+        for mask, name in zip(found.mask, names, strict=True):
+            assert (mask & seen[name]).sum() > 0.8 * (mask | seen[name]).sum()
+
+
 def test_yolo_of_a_video(tmp_path: Path) -> None:
     target = written("yolo", tmp_path, video=True, item="clip")
     assert len((target / "00000.txt").read_text().splitlines()) == 2
