@@ -140,6 +140,9 @@ class DataConfig:
             ``vqa``); ``None`` for those of the processor, as released ``reason_seg`` and ``vqa``.
         wording: of what is said around an instruction in training: as ``released``, or ``varied``, which
             teaches a model not to depend on the words (see ``processing.templates``).
+        keep_tokens: least share of the key frame's tokens that the language model reads, above 0 and at most 1:
+            each batch draws its share between this and 1, which teaches a model to be asked with any
+            (``keep_tokens`` of predictors).
         seed: of the order, and of whatever else is drawn.
     """
 
@@ -151,6 +154,7 @@ class DataConfig:
     val_samples: int = 200
     text_tasks: tuple[str, ...] | None = None
     wording: Literal["released", "varied"] = "released"
+    keep_tokens: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -160,6 +164,8 @@ class DataConfig:
             if task not in tasks:
                 raise ValueError(f"text_tasks: no task '{task}'; there are {', '.join(tasks)}")
         self.check_numbers(_MOST)
+        if not 0 < self.keep_tokens <= 1:
+            raise ValueError(f"keep_tokens must be above 0 and at most 1, got {self.keep_tokens}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 

@@ -133,6 +133,8 @@ class ModelInputs:
         geometry: one per image; undoes resizing and padding.
         labels: ``int64[B, L]``, :data:`IGNORE_LABEL` on positions without a loss; ``None`` outside training.
         image_index: ``int64[B]``, the image of each row; ``None`` for one image per row, in order.
+        keep_tokens: share of the key frame's tokens that the language model reads, above 0 and at most 1; for
+            training (:func:`instructseg.model.tokens.thin`).
     """
 
     input_ids: torch.Tensor
@@ -143,6 +145,7 @@ class ModelInputs:
     geometry: tuple[Geometry, ...] = ()
     labels: torch.Tensor | None = None
     image_index: torch.Tensor | None = None
+    keep_tokens: float = 1.0
 
     def __len__(self) -> int:
         """Rows."""

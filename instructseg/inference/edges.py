@@ -51,7 +51,8 @@ class EdgeGuide:
             probability: ``float32[H, W]``, the soft mask, 0..1.
 
         Returns:
-            ``float32[H, W]``, 0..1; ``probability`` itself where the filter would change too much of the mask.
+            ``float32[H, W]``, 0..1; ``probability`` itself where the filter would change too much of the mask,
+            or would find something apart from it.
         """
         inside = probability > 0.5
         bounds = mask_bounds(inside)
@@ -65,9 +66,19 @@ class EdgeGuide:
             there = _enlarged(fitted, part, (rows / height, columns / width))
             colour = self.frame[part] / np.float32(255)
             moved[part] = np.clip((there[..., :3] * colour).sum(-1) + there[..., 3], 0, 1)
+        self._without_islands(moved, probability, self._around(bounds))
         after = moved > 0.5
         agree = np.count_nonzero(inside & after) >= LEAST_AGREEMENT * np.count_nonzero(inside | after)
         return moved if agree else probability
+
+    @staticmethod
+    def _without_islands(moved: np.ndarray, given: np.ndarray, part: tuple[slice, slice]) -> None:
+        """Undoes in ``moved`` what stands apart from the mask given: something else of its colour nearby."""
+        count, pieces = cv2.connectedComponents((moved[part] > 0.5).astype(np.uint8), connectivity=8)
+        apart = np.setdiff1d(np.arange(1, count), pieces[given[part] > 0.5])
+        if len(apart):
+            islands = np.isin(pieces, apart)
+            moved[part][islands] = given[part][islands]
 
     @cached_property
     def _colours(self) -> WindowColours:

@@ -29,6 +29,7 @@ from instructseg.model.mask_decoder import MaskDecoder
 from instructseg.model.ovp import ObjectAwareVideoPerceiver
 from instructseg.model.parts import ModelParts, build_parts
 from instructseg.model.stored import StoredModel
+from instructseg.model.tokens import thin
 from instructseg.model.vision_towers import SharedTower
 from instructseg.structures import IGNORE_LABEL, ModelInputs, Role, SegOutput
 
@@ -241,11 +242,13 @@ class InstructSeg(StoredModel):
             masks of the rows that ask for one (``mask_rows``), text logits where ``labels`` are given.
         """
         roles, image_index = inputs.roles, self._image_index(inputs)
-        embeds = self._embed_inputs(inputs, image_index)
-        states = self.reason(embeds, roles, whole=True)
+        embeds, labels, placement = self._embed_inputs(inputs, image_index), inputs.labels, None
+        if inputs.keep_tokens < 1:
+            embeds, roles, labels, placement = thin(embeds, roles, labels, image_index, inputs.keep_tokens)
+        states = self.reason(embeds, roles, placement, whole=True)
         text_logits = None
-        if inputs.labels is not None:
-            learned = inputs.labels[:, 1:] != IGNORE_LABEL
+        if labels is not None:
+            learned = labels[:, 1:] != IGNORE_LABEL
             text_logits = self.language.logits(states.hidden[:, :-1][learned])
         with_mask = (roles == Role.MASK).any(1)
         rows = with_mask.nonzero().flatten()

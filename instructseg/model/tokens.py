@@ -19,6 +19,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from instructseg.model.language import Placement
+from instructseg.structures import IGNORE_LABEL, Role
+
 Method = Literal["coverage", "instruction", "uniform", "random"]
 """Ways to choose."""
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -84,7 +87,7 @@ class TokenChoice:
         count = math.ceil(rate * len(features))
         if count == len(features):
             return torch.arange(count), features, torch.ones(count)
-        apart = distances(features, places)
+        apart = distances(features.detach(), places)  # the choice is not learned, what is read is
         if self.method == "uniform":
             kept = uniform(len(features), count)
         elif self.method == "random":
@@ -190,3 +193,45 @@ def grid_places(tokens: int) -> torch.Tensor:
         return torch.linspace(0, 1, tokens)[:, None]
     line = torch.linspace(0, 1, side)
     return torch.cartesian_prod(line, line)
+
+
+def thin(
+    embeds: torch.Tensor, roles: torch.Tensor, labels: torch.Tensor | None, images: torch.Tensor, rate: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, Placement]:
+    """A batch that reads a share of each image's tokens, chosen by coverage; gradients reach all of them.
+
+    Args:
+        embeds: ``float[B, L, D]``.
+        roles: ``int64[B, L]``.
+        labels: ``int64[B, L]``; ``None`` likewise comes back.
+        images: ``int64[B]``, the image of each row.
+        rate: above 0 and at most 1.
+
+    Returns:
+        The same, ``L`` shorter, with positions and sizes of what is left.
+    """
+    choice, at = TokenChoice(rate), roles == Role.IMAGE
+    sizes = torch.ones(roles.shape, device=roles.device)  # 0 where a token is left out
+    condensed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    read = [embeds.new_zeros(0, embeds.shape[-1])]
+    for row in at.any(1).nonzero().flatten().tolist():
+        image, shown = int(images[row]), embeds[row, at[row]]
+        if image not in condensed:
+            places = grid_places(len(shown)).to(shown.device)
+            chosen, tokens, counts = choice.condense(rate, shown, places, shown[:0], 0)
+            kept = torch.zeros(len(shown)).index_copy(0, chosen, counts)
+            condensed[image] = tokens, kept.to(roles.device)
+        sizes[row, at[row]] = condensed[image][1]
+        read.append(condensed[image][0])
+    left = sizes > 0
+    embeds = embeds.masked_scatter((at & left)[..., None], torch.cat(read).to(embeds.dtype))
+    order = (~left).to(torch.int8).argsort(dim=1, stable=True)[:, : int(left.sum(1).max())]
+    real = left.gather(1, order)
+    if labels is not None:
+        labels = labels.gather(1, order).where(real, IGNORE_LABEL)
+    return (
+        embeds.gather(1, order[..., None].expand(-1, -1, embeds.shape[-1])),
+        roles.gather(1, order).where(real, int(Role.PAD)),
+        labels,
+        Placement(order, sizes.gather(1, order).clamp(min=1)),
+    )

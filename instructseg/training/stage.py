@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from instructseg.config import DataConfig, RunConfig
 from instructseg.criterion import SegCriterion
 from instructseg.engine import Trainer, Validation
@@ -35,15 +37,28 @@ class SampleSource(Protocol):
 
 @dataclass(frozen=True)
 class SampleBatches:
-    """Samples as model inputs and targets (an :class:`~instructseg.engine.BatchSource`)."""
+    """Samples as model inputs and targets (an :class:`~instructseg.engine.BatchSource`).
+
+    Attributes:
+        source: the samples.
+        processor: of the model.
+        keep_tokens: least share of the key frame's tokens; each batch draws its own between this and 1.
+        seed: of that draw.
+    """
 
     source: SampleSource
     processor: InstructSegProcessor
+    keep_tokens: float = 1.0
+    seed: int = 0
 
     def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
         """Inputs and targets of batch ``index``."""
         samples = self.source.samples(index)
-        return self.processor(samples, training=True), self.processor.targets(samples)
+        inputs, least = self.processor(samples, training=True), self.keep_tokens
+        if least < 1:
+            share = float(np.random.default_rng([self.seed, index]).uniform(least, 1.0))
+            inputs = replace(inputs, keep_tokens=share)
+        return inputs, self.processor.targets(samples)
 
     def names(self, index: int) -> Sequence[str]:
         """Names of the samples of batch ``index``."""
@@ -88,8 +103,8 @@ def joint_trainer(
     if stage.data.text_tasks is not None:
         tasks = tuple(Task(task) for task in stage.data.text_tasks)
         processor.config = replace(processor.config, text_tasks=tasks)
-    criterion, batches = SegCriterion(stage.criterion), SampleBatches(source, processor)
-    return Trainer(model, criterion, batches, stage.train, folder, evaluate=evaluate)
+    batches = SampleBatches(source, processor, stage.data.keep_tokens, stage.data.seed)
+    return Trainer(model, SegCriterion(stage.criterion), batches, stage.train, folder, evaluate=evaluate)
 
 
 def worded(processor: InstructSegProcessor, data: DataConfig) -> InstructSegProcessor:

@@ -43,6 +43,7 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
         "question": "crowd",
         "count": "crowd",
         "several": "crowd",
+        "pair": "crowd",
         "none": "crowd",
         "odd": "odd",
         "motion": "twins",

@@ -98,6 +98,19 @@ def test_what_has_no_outline_stays(mask: str) -> None:
     assert np.array_equal(EdgeGuide(frame, GEOMETRY).follow(given) > 0.5, given > 0.5)
 
 
+def test_nothing_apart_from_the_mask_is_added() -> None:
+    frame, truth = disc(30)
+    near = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([60, 116])[:, None, None])) < 3
+    frame[near] = frame[60, 81]  # a dot of the disc's colour, within the window of its outline
+    given = coarse(truth)
+    after = EdgeGuide(frame, GEOMETRY).follow(given) > 0.5
+    assert not (after & near).any() and iou(after, truth) > 0.98
+    pieces, _ = cv2.connectedComponents(after.astype(np.uint8), connectivity=8)
+    assert pieces == 2  # with the ground
+    both = np.maximum(given, coarse(near) * 0.9)  # but what the mask has of it stays
+    assert (EdgeGuide(frame, GEOMETRY).follow(np.where(near, 0.9, both).astype(np.float32)) > 0.5)[near].any()
+
+
 def test_even_frame_changes_little() -> None:
     given = coarse(disc()[1])
     even = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 
 from instructseg.inference import ImagePredictor, StreamOptions, VideoPredictor, VideoSession
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
-from instructseg.inference.instructions import Instruction, States
+from instructseg.inference.instructions import Instruction, States, stack_states
 from instructseg.model import InstructSeg
+from instructseg.model.instructseg import LanguageStates
 from instructseg.model.tokens import TokenChoice, grid_places
 from instructseg.processing import InstructSegProcessor
-from instructseg.structures import Role, Task
+from instructseg.structures import Role, Sample, Task
 from tests.inference.conftest import make_model
 from tests.inference.test_image import TEXTS
 from tests.inference.test_stride import probabilities, stream
@@ -93,6 +95,29 @@ def test_states_are_those_of_a_plain_pass(
     ]
     for found, (text, task, key, seen) in zip(encoder.reason(pairs), asked, strict=True):
         same_states(found, plain(nano, text, task, clip[key], [clip[i] for i in seen], choice))
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.7])
+def test_training_reads_what_a_prediction_reads(nano: Nano, frames: Frames, rate: float) -> None:
+    model, processor = nano
+    clip, truth = frames(4), np.zeros((1, *frames(1)[0].shape[:2]), np.uint8)
+    samples = [Sample(clip[0], text, Task.RVOS, tuple(clip[1:3]), truth) for text in TEXTS]
+    samples.append(Sample(clip[3], TEXTS[0], Task.RES, masks=truth))
+    cached = [CachedFrame(frame) for frame in clip]
+    pairs = [
+        Pair(
+            Instruction(n, one.instruction, one.task, processor, 2), cached[key], cached[1:3] if not key else ()
+        )
+        for n, (one, key) in enumerate(zip(samples, (*[0] * len(TEXTS), 3), strict=True))
+    ]
+    expected = stack_states(Encoder(model, processor, keep_tokens=TokenChoice(rate)).reason(pairs))
+    found: list[LanguageStates] = []
+    real = model.reason
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(model, "reason", lambda *a, **k: found.append(real(*a, **k)) or found[-1])
+        model(replace(processor(samples), keep_tokens=rate))
+    torch.testing.assert_close(found[0].mask_tokens, expected.mask_tokens, **CLOSE)
+    torch.testing.assert_close(found[0].text, expected.text, **CLOSE)
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5])

@@ -79,7 +79,8 @@ def test_the_verbs_compose_to_the_forward(model: InstructSeg) -> None:
     torch.testing.assert_close(output.seg_logits, expected.seg_logits, **CLOSE)
 
 
-def test_text_logits_stand_where_labels_are_learned(model: InstructSeg) -> None:
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_text_logits_stand_where_labels_are_learned(model: InstructSeg, rate: float) -> None:
     """Rows with and without masks, with and without text loss, in one batch; every part gets a gradient."""
     inputs = batch(model.config, [(1, 3), (0, 3)])
     plain = sequence(model.config, 0, 0, masks=False)
@@ -97,11 +98,13 @@ def test_text_logits_stand_where_labels_are_learned(model: InstructSeg) -> None:
         num_references=torch.tensor([1, 0, 0]),
         labels=labels,
     )
-    output = model(mixed)
+    output = model(replace(mixed, keep_tokens=rate))
     assert output.mask_rows.tolist() == [0, 1]
     assert output.mask_logits.shape[0] == 2
     assert output.text_logits.shape == (2, model.config.lm_head_size)
-    torch.testing.assert_close(output.mask_logits, model(inputs).mask_logits, **CLOSE)
+    alone = model(replace(inputs, keep_tokens=rate))
+    torch.testing.assert_close(output.mask_logits, alone.mask_logits, **CLOSE)
+    assert torch.equal(alone.seg_logits, model(inputs).seg_logits) == (rate == 1)
     (output.mask_logits.sum() + output.seg_logits.sum() + output.text_logits.sum()).backward()
     missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert missing == []

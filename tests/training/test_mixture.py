@@ -49,6 +49,25 @@ def test_batches_are_of_one_data_set_in_their_turn(root: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "final" / "model.safetensors").is_file()
 
 
+def test_each_batch_draws_its_share_of_tokens(root: Path, tmp_path: Path) -> None:
+    run = run_of(root, tmp_path, YAML.replace("batch_size: 2", "batch_size: 2\n  keep_tokens: 0.2"))
+    shares = []
+    for _ in range(2):
+        model, processor = build_model(run.model, run.seed)
+        trainer = build_trainer(run, tmp_path / "out", processor, model)
+        shares.append([trainer.loader.batch(i)[0].keep_tokens for i in range(8)])
+    assert shares[0] == shares[1] and len(set(shares[0])) == 8  # by their numbers: a resumed run has the same
+    assert min(shares[0]) >= 0.2 and max(shares[0]) < 1 and max(shares[0]) - min(shares[0]) > 0.4
+    trainer.train()
+    assert (tmp_path / "out" / "final" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("share", ["0", "1.2"])
+def test_a_share_of_tokens_out_of_range_is_an_error(root: Path, tmp_path: Path, share: str) -> None:
+    with pytest.raises(ValueError, match="keep_tokens must be above 0 and at most 1, got"):
+        run_of(root, tmp_path, YAML.replace("batch_size: 2", f"batch_size: 2\n  keep_tokens: {share}"))
+
+
 def test_a_split_that_is_not_named_is_an_error(root: Path, tmp_path: Path) -> None:
     run = run_of(root, tmp_path, YAML.replace(", split: train, ratio: 2", ""))
     model, processor = build_model(run.model, run.seed)

@@ -27,7 +27,7 @@ from recipes.nano.language.motions import (
 from recipes.nano.language.phrasing import unseen_wordings, wordings
 from recipes.nano.language.questions import count_meanings, question_meanings
 from recipes.nano.language.relations import relation_meanings
-from recipes.nano.language.several import none_meanings, several_meanings
+from recipes.nano.language.several import none_meanings, pair_meanings, several_meanings
 from recipes.nano.language.superlatives import ordinal_meanings, superlative_meanings
 from recipes.nano.language.unknown import unknown_meanings
 from recipes.nano.scenes.objects import SIZES, SceneObject
@@ -118,6 +118,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "absent": absent_meanings,
         "unknown": unknown_meanings,
         "several": several_meanings,
+        "pair": pair_meanings,
         "none": none_meanings,
     }
 )
@@ -125,9 +126,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 IMAGE_KINDS = (
     "attribute", "relation", "superlative", "ordinal", "knowledge", "function", "odd", "question", "count",
-    "absent", "unknown", "several", "none",
+    "absent", "unknown", "several", "pair", "none",
 )  # fmt: skip
-"""What may be asked of an image; ``count`` is a part of ``question``, for training that dwells on it."""
+"""What may be asked of an image; ``count`` is a part of ``question`` and ``pair`` one of ``several``, for
+training that dwells on them."""
 
 CLIP_KINDS = (
     "attribute", "motion", "leading", "leaving", "parked", "speed", "absent", "unknown", "several", "none",

@@ -1,10 +1,12 @@
-"""Kinds ``several`` and ``none``: instructions that mean every object that fits, and such that none fits."""
+"""Kinds ``several``, ``pair`` and ``none``: instructions that mean every object that fits, two, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise, product
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, pairwise, permutations, product
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +110,14 @@ def several_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
         yield from _pairs(seen)
 
 
+def pair_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
+    """Of the same, two objects by their looks, in either order."""
+    seen = view(scene, frame)
+    if not seen.is_clip and seen.legible.all():
+        for meaning in _pairs(seen, permutations):
+            yield replace(meaning, kind="pair")
+
+
 def none_meanings(scene: Scene, frame: int) -> Iterator[Meaning]:
     """All objects of a look that none has, and both of them."""
     shown = {(obj.colour, obj.shape) for obj in scene.objects}
@@ -185,8 +195,8 @@ def _related(seen: View, look: Look, members: Sequence[int]) -> Iterator[Meaning
                 yield _meaning("related", targets, said, (anchor,))
 
 
-def _pairs(seen: View) -> Iterator[Meaning]:
+def _pairs(seen: View, orders: Callable[..., Iterator[Any]] = combinations) -> Iterator[Meaning]:
     """Two objects, each by a look of its own."""
-    for (a, one), (b, other) in combinations(seen.anchors(), 2):
+    for (a, one), (b, other) in orders(tuple(seen.anchors()), 2):
         if one != other:
             yield _meaning("pair", (one, other), _phrases("pair", a=nouns(a), b=nouns(b)))

@@ -31,6 +31,12 @@ def test_instructions_for_several_of_a_row(text: str, targets: tuple[int, ...] |
     assert told(ROW, "several").get(text) == targets
 
 
+def test_two_by_their_looks_are_asked_for_in_either_order() -> None:
+    said = told(ROW, "pair")
+    assert said["the red circle and the blue square"] == said["the blue square and the red circle"] == (0, 1)
+    assert {said.form for said in expressions(ROW, 0, ["pair"])} == {"pair"}
+
+
 def test_instructions_for_several_that_are_not_there() -> None:
     said = told(ROW, "none")
     assert not any(said.values())
