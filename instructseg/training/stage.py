@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -48,8 +48,8 @@ class SampleBatches:
 
     source: SampleSource
     processor: InstructSegProcessor
-    keep_tokens: float = 1.0
-    seed: int = 0
+    keep_tokens: float = field(default=1.0, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
 
     def batch(self, index: int) -> tuple[ModelInputs, list[MaskTargets]]:
         """Inputs and targets of batch ``index``."""
@@ -103,7 +103,7 @@ def joint_trainer(
     if stage.data.text_tasks is not None:
         tasks = tuple(Task(task) for task in stage.data.text_tasks)
         processor.config = replace(processor.config, text_tasks=tasks)
-    batches = SampleBatches(source, processor, stage.data.keep_tokens, stage.data.seed)
+    batches = SampleBatches(source, processor, keep_tokens=stage.data.keep_tokens, seed=stage.data.seed)
     return Trainer(model, SegCriterion(stage.criterion), batches, stage.train, folder, evaluate=evaluate)
 
 
