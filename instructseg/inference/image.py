@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from instructseg.inference.arrangement import arrange
 from instructseg.inference.consensus import MOST_PARAPHRASES, agree, paraphrases
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.instructions import Instruction
 from instructseg.inference.predictor import PretrainedPredictor, check_task
-from instructseg.inference.selection import AnswerKeywords, AnswerOptions, AnswerRule, join
+from instructseg.inference.selection import MOST_INSTANCES, AnswerKeywords, AnswerOptions, AnswerRule, join
 from instructseg.inference.user_input import take_image, take_instructions
+from instructseg.inference.zoom import MOST_ZOOM, PART_PRESENCE, add_closer, parts_of
 from instructseg.media import ImageLike
 from instructseg.model.tokens import TokenChoice
+from instructseg.plurals import named_number
 from instructseg.prediction import Prediction
 from instructseg.structures import Task
 
@@ -39,6 +43,8 @@ class ImageOptions(AnswerOptions):
             (:mod:`instructseg.inference.consensus`); 1 for the instruction alone.
         keep_tokens: share of the key frame's tokens that the language model reads, above 0 and at most 1;
             1 for all. :class:`~instructseg.model.tokens.TokenChoice` sets more. Text is written from all.
+        zoom: looks once more at ``zoom * zoom`` enlarged parts of the image, for small objects
+            (:mod:`instructseg.inference.zoom`), where several objects may answer; 1 for the image alone.
 
     Raises:
         ValueError: an option is out of range, or two exclude each other.
@@ -49,6 +55,7 @@ class ImageOptions(AnswerOptions):
     max_new_tokens: int = MAX_NEW_TOKENS
     consensus: int = 1
     keep_tokens: TokenChoice | float = 1.0
+    zoom: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +64,10 @@ class ImageOptions(AnswerOptions):
             raise ValueError(f"consensus must be from 1 to {MOST_PARAPHRASES}, got {self.consensus}")
         if self.explain and self.consensus > 1:
             raise ValueError("an explanation belongs to one wording: leave out explain or consensus")
+        if not 1 <= self.zoom <= MOST_ZOOM:
+            raise ValueError(f"zoom must be from 1 to {MOST_ZOOM}, got {self.zoom}")
+        if self.zoom > 1 and self.consensus > 1:
+            raise ValueError("zoom and consensus exclude each other: leave out one of them")
 
     @property
     def kept(self) -> TokenChoice:
@@ -73,6 +84,7 @@ class ImageKeywords(AnswerKeywords, total=False):
     max_new_tokens: int
     consensus: int
     keep_tokens: TokenChoice | float
+    zoom: int
 
 
 class ImagePredictor(PretrainedPredictor):
@@ -140,6 +152,8 @@ class ImagePredictor(PretrainedPredictor):
             found = self._agreed(encoder, encoded, given, task, chosen)
         else:
             answered = self._segment(encoder, encoded, given, task, chosen, self.rule(chosen))
+            if chosen.zoom > 1:
+                answered = self._looked_closer(encoder, encoded, given, task, chosen, answered)
             found = [one for some in answered for one in some]
         if chosen.batch_size is None:
             self.batch_size = encoder.batch_size  # smaller after memory ran out
@@ -200,6 +214,36 @@ class ImagePredictor(PretrainedPredictor):
             answered = encoder.decode(frame, list(zip(rows, states, strict=True)), rule)
             for some, text in zip(answered, written, strict=True):
                 found.append([replace(one, text=text, image=frame.frame) for one in some])
+        return found
+
+    def _looked_closer(
+        self,
+        encoder: Encoder,
+        image: CachedFrame,
+        given: Sequence[str],
+        task: Task,
+        chosen: ImageOptions,
+        answered: Sequence[list[Prediction]],
+    ) -> list[list[Prediction]]:
+        """Predictions by instruction, with the objects of the enlarged parts added where several may answer."""
+        rule = self.rule(chosen)
+        asked = [n for n, text in enumerate(given) if rule.several(text) and answered[n][0].found]
+        fitted = self.processor.config.presence_threshold
+        closer = replace(rule, threshold=fitted or PART_PRESENCE, union=False, all_instances=True)
+        seen = []
+        for part in parts_of(image.frame.shape[:2], chosen.zoom) if asked else []:
+            shown = CachedFrame(np.ascontiguousarray(image.frame[part]))
+            plain = replace(chosen, explain=False)
+            seen.append((part, self._segment(encoder, shown, [given[n] for n in asked], task, plain, closer)))
+        found = list(answered)
+        for place, number in enumerate(asked):
+            whole, parts = found[number], [(part, some[place]) for part, some in seen]
+            most = named_number(given[number]) or MOST_INSTANCES
+            some = add_closer(whole, parts, chosen.union, most)
+            found[number] = [
+                replace(one, instruction_id=number, text=whole[0].text, image=image.frame)
+                for one in ([join(some)] if chosen.union else some)
+            ]
         return found
 
     def _agreed(

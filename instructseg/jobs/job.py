@@ -103,6 +103,15 @@ class Job:
         min=1,
         max=8,
     )
+    zoom: int = _option(
+        1,
+        "Look at N x N enlarged parts, too, where several may answer: small objects, 1 + N * N times the time.",
+        "--zoom",
+        commands=(IMAGE,),
+        request=True,
+        min=1,
+        max=4,
+    )
     classes: str | None = _option(
         None,
         'Classes in place of prompts, as "person, dog, the red car", or a file with one per line.',

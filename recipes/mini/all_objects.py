@@ -26,7 +26,9 @@ FORMS = ("all the {}", "every one of the {}")
 """Ways to ask, of a plural."""
 
 
-def answered(predictor: ImagePredictor, photographs: Photographs) -> Iterator[tuple[str, Answer]]:
+def answered(
+    predictor: ImagePredictor, photographs: Photographs, zoom: int = 1
+) -> Iterator[tuple[str, Answer]]:
     """Stem of the photograph and answer, by category of which every object has its own mask, and by form."""
     for photograph in photographs:
         asked: dict[str, np.ndarray] = {}
@@ -38,7 +40,7 @@ def answered(predictor: ImagePredictor, photographs: Photographs) -> Iterator[tu
                 asked |= {form.format(name): truth for form in FORMS}
         if not asked:
             continue
-        found = predictor.predict(photograph.pixels(), list(asked), threshold=0, all_instances=True)
+        found = predictor.predict(photograph.pixels(), list(asked), threshold=0, all_instances=True, zoom=zoom)
         for place, truth in enumerate(asked.values()):
             some = [one for one in found if one.instruction_id == place and one.found]
             yield photograph.file.stem, Answer(some, truth, matched(some, truth))
@@ -49,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of annotations.json and images/")
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--zoom", type=int, default=1, help="of the predictions")
     parser.add_argument("--output", type=Path, help="also writes the figures as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,7 +59,9 @@ def main() -> None:
     cut = predictor.processor.config.instance_threshold or 0.5
     predictor.processor.config = replace(predictor.processor.config, instance_threshold=LOWEST)
     answers: dict[str, list[Answer]] = {}
-    for name, answer in answered(predictor, read_photographs(arguments.photos, "val", KEPT_OUT)):
+    for name, answer in answered(
+        predictor, read_photographs(arguments.photos, "val", KEPT_OUT), arguments.zoom
+    ):
         answers.setdefault(name, []).append(answer)
     groups, rng = list(answers.values()), np.random.default_rng(0)
     values = figures([one for some in groups for one in some], cut)
@@ -77,7 +82,9 @@ def main() -> None:
     print(size, f"cut {cut}")
     if arguments.output:
         write_json_atomic(
-            arguments.output, {"model": arguments.model, "cut": cut, **size, "rows": rows}, indent=1
+            arguments.output,
+            {"model": arguments.model, "zoom": arguments.zoom, "cut": cut, **size, "rows": rows},
+            indent=1,
         )
 
 

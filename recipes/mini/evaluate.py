@@ -116,13 +116,13 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def answers_of(
-    predictor: ImagePredictor, image: Any, texts: Sequence[str], union: bool
+    predictor: ImagePredictor, image: Any, texts: Sequence[str], union: bool, zoom: int = 1
 ) -> list[tuple[np.ndarray, float]]:
     """The mask, ``bool[H, W]``, of everything that answers each text, and its presence, 0..1."""
     found: dict[int, tuple[np.ndarray, float]] = {}
     # a threshold of 0: emptiness is judged by the presence, at all thresholds at once
     options: dict[str, Any] = {"union": True} if union else {}
-    for one in predictor.predict(image, list(texts), threshold=0.0, **options) if texts else []:
+    for one in predictor.predict(image, list(texts), threshold=0.0, zoom=zoom, **options) if texts else []:
         mask, _ = found.get(one.instruction_id, (np.zeros_like(one.mask), 0.0))
         found[one.instruction_id] = (mask | one.mask, one.presence)
     return [found[number] for number in range(len(texts))]

@@ -34,7 +34,11 @@ class Knowing:
         self.asked: list[list[str]] = []
 
     def predict(self, image: np.ndarray, texts: list[str], **options: Any) -> list[Prediction]:
-        assert image.shape[:2] == TRUE["dog"][0].shape and options == {"threshold": 0, "all_instances": True}
+        assert image.shape[:2] == TRUE["dog"][0].shape and options == {
+            "threshold": 0,
+            "all_instances": True,
+            "zoom": 1,
+        }
         self.asked.append(texts)
         given = {"dog": TRUE["dog"][: self.dogs], "cat": TRUE["cat"]}
         return [
