@@ -8,9 +8,12 @@ its model then answers the template worse than that of the fixed prompts (its ta
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+
+from instructseg.systems.instructcv.asked_task import parse_asked
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ BANK: dict[str, Wording] = {
             "outline the region of the {object}",
             "i want a mask for the {object}",
             "separate the {object} from the rest of the image",
+            "make a mask that covers the {object}",
+            "paint the {object} in white",
+            "highlight all pixels that belong to the {object}",
+            "select the {object}",
+            "which pixels show the {object}",
+            "extract the {object} from the picture",
+            "isolate the {object}",
+            "give me the silhouette of the {object}",
+            "i need a binary mask for the {object}",
+            "trace the shape of the {object}",
         ),
         (
             "please create the mask for the {object}",
@@ -70,6 +83,16 @@ BANK: dict[str, Wording] = {
             "find the {object} and draw its box",
             "i want a box around the {object}",
             "frame the {object} with a rectangle",
+            "surround the {object} with a box",
+            "enclose the {object} in a rectangle",
+            "locate and frame the {object}",
+            "detect and locate the {object}",
+            "show where the {object} is",
+            "where in the picture is the {object}",
+            "mark the location of the {object} with a box",
+            "give me a rectangle around the {object}",
+            "i need the box for the {object}",
+            "tell me where to find the {object}",
         ),
         (
             "please locate the {object}",
@@ -90,6 +113,14 @@ BANK: dict[str, Wording] = {
             "i want the depth of the scene",
             "compute a map of the distance",
             "turn the image into a depth map",
+            "give me a depth map",
+            "how distant is each point of the scene",
+            "show the distance to everything in the picture",
+            "how close is each part of the image",
+            "i need a depth image of the picture",
+            "measure how far away everything is",
+            "paint each pixel by its depth",
+            "draw the distances",
         ),
         (
             "please predict the depth of the scene",
@@ -108,6 +139,12 @@ BANK: dict[str, Wording] = {
             "{yes} if the image has a {object}, else {no}",
             "does the image contain a {object}? {yes} for yes, {no} for no",
             "if you find a {object} show {yes}, else {no}",
+            "answer {yes} if the picture has a {object}, otherwise answer {no}",
+            "turn the image {yes} if it shows a {object}, otherwise {no}",
+            "{yes} when there is a {object}, {no} when there is none",
+            "do you see a {object}? use {yes} for yes, {no} for no",
+            "whether it contains a {object}, {yes} for yes and {no} for no",
+            "if it has a {object} use {yes}, if not use {no}",
         ),
         (
             "display {yes} if there is a {object}, otherwise {no}",
@@ -124,6 +161,34 @@ PAIRS = (("white", "black"), ("cyan", "magenta"))
 
 FILLERS = ("please", "now", "can you", "in this image", "of the image", "me")
 """What may stand anywhere in an instruction and changes nothing."""
+
+
+def bare(text: str) -> str:
+    """An instruction or line without :data:`FILLERS` and punctuation."""
+    words = " ".join(word.strip(",?") for word in text.split())
+    return " ".join(re.sub(rf"\b({'|'.join(FILLERS)})\b", " ", words).split())
+
+
+RESERVED = frozenset(bare(line) for wording in BANK.values() for line in wording.held_out)
+"""Lines kept out of training, as :func:`bare` has them: with other fillers, they are kept out, too."""
+
+
+def shortened(rng: np.random.Generator, line: str, share: float = 0.2) -> str:
+    """A line of training without some of its words, if what is left asks for the same; else the line.
+
+    So no word needs another one beside it: "locate" meant a box only where "a box" followed.
+
+    Args:
+        rng: source of all that is random.
+        line: its names in braces stay.
+        share: of the words that are left out.
+    """
+    words = line.split()
+    stays = rng.random(len(words)) >= share
+    shorter = " ".join(word for word, stay in zip(words, stays, strict=True) if stay or "{" in word)
+    names = {"object": "red circle", "yes": "white", "no": "black"}
+    same = parse_asked(shorter.format(**names)) == parse_asked(line.format(**names))
+    return shorter if same and bare(shorter) not in RESERVED else line
 
 
 def with_fillers(rng: np.random.Generator, text: str, most: int = 3) -> str:

@@ -30,7 +30,7 @@ from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
 from instructseg.systems.instructcv.tiny_pipeline import word_tokenizer
 from recipes.systems import instructcv as recipe
-from recipes.systems.bank import BANK, with_fillers
+from recipes.systems.bank import BANK, RESERVED, bare, shortened, with_fillers
 from recipes.systems.scenes import draw_scene
 from recipes.systems.table import table_of
 from recipes.systems.train import evaluate, train
@@ -285,7 +285,7 @@ def test_training_resumes_and_is_measured(tmp_path: Path, monkeypatch: pytest.Mo
 def test_drawn_tasks_are_those_of_the_bank_and_perfect_answers_score_best() -> None:
     rng = np.random.default_rng(0)
     for task in recipe.CV_TASKS:
-        drawn = [recipe.draw_task(rng, task, 0.5 if task == "segment" else None) for _ in range(12)]
+        drawn = [recipe.draw_task(rng, task, 0.5) for _ in range(12)]
         assert parse_asked(drawn[0].instruction).task == task
         perfect = recipe.score(drawn, [one.answer for one in drawn], False)
         blind = recipe.score(drawn, recipe._blind(drawn), False)
@@ -307,6 +307,50 @@ def test_fillers_leave_the_words_of_an_instruction_in_their_order() -> None:
         assert all(word in words for word in text.split())  # each after the one before
     added = [len(one.split()) - len(text.split()) for one in longer]
     assert min(added) == 0 and 3 <= max(added) <= 9 and len(set(longer)) > 100
+
+
+def test_words_are_left_out_while_the_instruction_stays_the_same() -> None:
+    rng, words = np.random.default_rng(6), {"object": "red circle", "yes": "cyan", "no": "magenta"}
+    for wording in BANK.values():
+        for line in wording.train:
+            assert bare(line) not in RESERVED, f"training has '{line}', which is held out but for fillers"
+            for text in {shortened(rng, line) for _ in range(20)}:
+                assert parse_asked(text.format(**words)) == parse_asked(line.format(**words)), text
+                assert bare(text) not in RESERVED
+    some = {shortened(rng, "locate the {object} with a box", 0.5) for _ in range(200)}
+    assert {"locate {object}", "the {object} with box"} <= some
+    assert not {"locate the {object}", "the {object}"} & some  # held out but for "please"; a mask
+
+
+def test_absent_objects_are_asked_for_and_nothing_is_painted() -> None:
+    rng = np.random.default_rng(7)
+    for task, perfect in (
+        ("segment", lambda one: 0 * one.scene.image),
+        ("detect", lambda one: one.scene.image),
+    ):
+        drawn = [recipe.draw_task(rng, task) for _ in range(200)]
+        absent = [one for one in drawn if one.name not in one.scene.names]
+        assert 0.15 < len(absent) / len(drawn) < 0.35
+        assert all(np.array_equal(one.answer, perfect(one)) for one in absent)
+        assert recipe.score(absent, [one.answer for one in absent], False) == 1
+        other = [encode_boxes(one.answer, [(4, 4, 20, 20)], (255, 0, 255)) for one in absent]
+        if task == "detect":
+            assert recipe.score(absent, other, False) == recipe.score(absent, other, True) == 0
+        assert all(one.name in one.scene.names for one in (recipe.draw_task(rng, task, 0.0) for _ in range(30)))
+
+
+def test_lines_around_every_object_weigh_more() -> None:
+    lesson = recipe.DiffusionLesson(recipe.build_pipeline())
+    batch, _ = recipe.lesson_source(word_tokenizer(["red"]), 8, 3).batch(0)
+    asked = (batch.tasks == recipe.CV_TASKS.index("detect")) & (batch.image != 0).flatten(1).any(1)
+    assert torch.equal(batch.lines.flatten(1).any(1), asked) and asked.any()
+    changed = (batch.answer != batch.image)[asked]
+    assert ((batch.lines[asked] == 1) | ~changed).all()  # what is drawn, and as much around the other objects
+    values = []
+    for lines in (batch.lines, 0 * batch.lines):
+        torch.manual_seed(0)
+        values.append(lesson(replace(batch, lines=lines)).figures)
+    assert values[0]["detect"] > values[1]["detect"] and values[0]["segment"] == values[1]["segment"]
 
 
 def test_every_word_of_an_instruction_is_one_token_and_none_is_cut_off(folder: Path) -> None:
