@@ -47,8 +47,6 @@ SETTINGS = InstructCVConfig(
 """Of the tiny model."""
 SEED = 20_000
 """Of the scenes of the evaluation; training draws others."""
-LEFT_OUT = 0.05
-"""Share of a batch without text, without image, and without both (arXiv 2211.09800, section 3.2.1)."""
 TURNS: tuple[CvTask, ...] = (
     "segment",
     "detect",
@@ -60,8 +58,6 @@ TURNS: tuple[CvTask, ...] = (
     "depth",
 )
 """Tasks of a batch, in turn: depth names no object and is learned first."""
-BLANK = 0.9
-"""Share of a batch at the last time, without any of the answer: the one step of the drawing starts there."""
 LINE_WEIGHT = 8.0
 """Added weight of a detection's lines around any object, asked for or not: they are few."""
 ABSENT = {"segment": 0.25, "detect": 0.25, "classify": 0.5}
@@ -158,25 +154,19 @@ class DrawnBatch:
 
 
 def lesson_source(tokenizer: Any, count: int, seed: int) -> LessonSource:
-    """Batches of ``count`` drawn tasks; texts and images are left out of a share of them."""
+    """Batches of ``count`` drawn tasks."""
     return LessonSource(lambda rng, _: drawn_batch(rng, tokenizer, count), count, seed)
 
 
 def drawn_batch(rng: np.random.Generator, tokenizer: Any, count: int) -> DrawnBatch:
     """Tasks of every kind, with the instructions' tokens of the pipeline's ``tokenizer``."""
     some = [draw_task(rng, TURNS[place % len(TURNS)]) for place in range(count)]
-    chance = rng.random(count)
-    texts = [
-        "" if share < 2 * LEFT_OUT else _varied(rng, one, tokenizer)
-        for one, share in zip(some, chance, strict=True)
-    ]
+    texts = [_varied(rng, one, tokenizer) for one in some]
     tokens = tokenizer(texts, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
-    no_image = torch.from_numpy((chance >= LEFT_OUT) & (chance < 3 * LEFT_OUT))
-    image, lines = _floats([one.scene.image for one in some]), torch.stack([_lines(one) for one in some])
-    image[no_image], lines[no_image] = 0, 0  # latents of no image
+    image, answer = _floats([one.scene.image for one in some]), _floats([one.answer for one in some])
     tasks = torch.tensor([CV_TASKS.index(one.task) for one in some])  # type: ignore[arg-type]
-    answers = _floats([one.answer for one in some])
-    return DrawnBatch(image, answers, torch.tensor(tokens.input_ids), tasks, lines)
+    lines = torch.stack([_lines(one) for one in some])
+    return DrawnBatch(image, answer, torch.tensor(tokens.input_ids), tasks, lines)
 
 
 def _varied(rng: np.random.Generator, drawn: DrawnTask, tokenizer: Any) -> str:
@@ -197,6 +187,9 @@ def _lines(drawn: DrawnTask) -> torch.Tensor:
 class DiffusionLesson(nn.Module):
     """The loss of InstructPix2Pix (equation 4 of InstructCV) on the pipeline's parts, for a velocity.
 
+    Answers are drawn in one step, from noise alone and without guidance. So lessons are of the last time alone,
+    at which nothing of the answer is left, and none lacks its text or image.
+
     Args:
         pipeline: its UNet and text encoder learn.
     """
@@ -207,11 +200,10 @@ class DiffusionLesson(nn.Module):
         self.scheduler = pipeline.scheduler
 
     def forward(self, batch: DrawnBatch, aux: bool = True) -> LessonOutput:
-        """The loss of a batch at random times, and that of each task."""
+        """The loss of a batch, and that of each task."""
         answer, image = self.vae.encode(batch.answer).latents, self.vae.encode(batch.image).latents
-        noise, steps = torch.randn_like(answer), self.scheduler.config.num_train_timesteps
-        times = torch.randint(steps, (len(answer),), device=answer.device)
-        times[torch.rand(len(answer), device=answer.device) < BLANK] = steps - 1
+        noise, last = torch.randn_like(answer), self.scheduler.config.num_train_timesteps - 1
+        times = torch.full((len(answer),), last, device=answer.device)
         noisy = self.scheduler.add_noise(answer, noise, times)
         wanted = self.scheduler.get_velocity(answer, noise, times)
         text = self.text_encoder(batch.ids)[0]
@@ -231,9 +223,27 @@ def _floats(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def build_pipeline(seed: int = 0) -> Any:
-    """The tiny pipeline with new weights."""
-    return tiny_pipeline(vocabulary(*ALL_NAMES), SETTINGS.image_size, SETTINGS.patch, seed)
+def build_pipeline(seed: int = 0, start: str | Path | None = None) -> Any:
+    """The tiny pipeline with new weights, or those of a tiny model, whose words may be fewer."""
+    pipeline = tiny_pipeline(vocabulary(*ALL_NAMES), SETTINGS.image_size, SETTINGS.patch, seed)
+    if start is not None:
+        _take_weights(pipeline, InstructCVPredictor.from_pretrained(start, device="cpu").pipeline)
+    return pipeline
+
+
+def _take_weights(pipeline: Any, earlier: Any) -> None:
+    """Gives ``pipeline`` the weights of another one, word by word; words that it lacks stay new.
+
+    Raises:
+        RuntimeError: it is of another size.
+    """
+    pipeline.unet.load_state_dict(earlier.unet.state_dict())
+    weights, name = earlier.text_encoder.state_dict(), "embeddings.token_embedding.weight"
+    old, new = earlier.tokenizer.get_vocab(), pipeline.tokenizer.get_vocab()
+    both = [token for token in new if token in old]
+    words = pipeline.text_encoder.state_dict()[name].clone()
+    words[[new[token] for token in both]] = weights[name][[old[token] for token in both]]
+    pipeline.text_encoder.load_state_dict({**weights, name: words})
 
 
 def save(pipeline: Any, folder: Path) -> None:

@@ -48,6 +48,7 @@ class SystemRun:
         batch: tasks of a step.
         train: training loop.
         seed: of the weights and of the scenes.
+        start: weights to start from, a name or folder, of ``instructcv`` alone; ``None`` for new ones.
         model: weights to measure, a name or folder; ``None`` for those of ``output_dir``.
         scenes: of each task and wording in the evaluation.
         protocol: of the evaluation: ``honest``, or that of the ``paper``.
@@ -60,6 +61,7 @@ class SystemRun:
     batch: int = 24
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
+    start: str | None = None
     model: str | None = None
     scenes: int = 64
     protocol: Literal["honest", "paper"] = "honest"
@@ -68,6 +70,8 @@ class SystemRun:
     def __post_init__(self) -> None:
         if self.system not in RECIPES:
             raise ValueError(f"system: there is no '{self.system}'; there are {', '.join(RECIPES)}")
+        if self.start is not None and self.system != "instructcv":
+            raise ValueError(f"start: a run of {self.system} has new weights; leave it out")
         for name in ("batch", "scenes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -93,42 +97,42 @@ class Recipe:
     """A system's part of this recipe.
 
     Attributes:
-        lesson: from batch size and seed.
+        lesson: of a run.
         measure: from a model's name or folder, the number of scenes, and whether the protocol is the paper's;
             the content of a result file, see :mod:`recipes.systems.table`.
     """
 
-    lesson: Callable[[int, int], LessonParts]
+    lesson: Callable[[SystemRun], LessonParts]
     measure: Callable[[str, int, bool], dict[str, Any]]
 
 
-def _instructcv(batch: int, seed: int) -> LessonParts:
-    pipeline = instructcv.build_pipeline(seed)
-    source: Any = instructcv.lesson_source(pipeline.tokenizer, batch, seed + 1)
+def _instructcv(run: SystemRun) -> LessonParts:
+    pipeline = instructcv.build_pipeline(run.seed, run.start)
+    source: Any = instructcv.lesson_source(pipeline.tokenizer, run.batch, run.seed + 1)
     lesson = instructcv.DiffusionLesson(pipeline)
     return LessonParts(lesson, source, lambda folder: instructcv.save(pipeline, folder))
 
 
-def _visionllm(batch: int, seed: int) -> LessonParts:
-    model, processor = visionllm.new_model(seed)
-    source: Any = visionllm.lesson_source(processor, batch, seed + 1)
+def _visionllm(run: SystemRun) -> LessonParts:
+    model, processor = visionllm.new_model(run.seed)
+    source: Any = visionllm.lesson_source(processor, run.batch, run.seed + 1)
     return LessonParts(
         visionllm.BindingLesson(model), source, lambda folder: visionllm.save(model, processor, folder)
     )
 
 
-def _instructseq(batch: int, seed: int) -> LessonParts:
-    model, words = instructseq.new_model(seed)
+def _instructseq(run: SystemRun) -> LessonParts:
+    model, words = instructseq.new_model(run.seed)
     reader = AnswerReader(model.config, model.visual, words)
-    source: Any = instructseq.lesson_source(reader, batch, seed + 1)
+    source: Any = instructseq.lesson_source(reader, run.batch, run.seed + 1)
     return LessonParts(
         instructseq.SequenceTraining(model), source, lambda folder: instructseq.save(model, words, folder)
     )
 
 
-def _explanatory(batch: int, seed: int) -> LessonParts:
-    model, words = explanatory.new_model(seed)
-    source: Any = explanatory.lesson_source(words, batch, seed + 1)
+def _explanatory(run: SystemRun) -> LessonParts:
+    model, words = explanatory.new_model(run.seed)
+    source: Any = explanatory.lesson_source(words, run.batch, run.seed + 1)
     return LessonParts(
         explanatory.ExplanatoryLesson(model), source, lambda folder: explanatory.save(model, words, folder)
     )
@@ -163,7 +167,7 @@ def train(config_file: str | Path, overrides: Sequence[str] = (), resume: bool =
     check_unused(run.output_dir, "checkpoint-*", resume)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    parts = RECIPES[run.system].lesson(run.batch, run.seed)
+    parts = RECIPES[run.system].lesson(run)
     own: Any = own_losses
     Trainer(parts.lesson, own, parts.source, run.train, run.output_dir).train()
     folder = run.output_dir / MODEL_FOLDER

@@ -18,12 +18,12 @@ _WHETHER = re.compile(r"\b(if|whether|when|unless|does|do|is|are)\b")
 _THERE = re.compile(
     r"\b(?:contains?|there (?:is|are)|(?:is|are) there|has|have|includes?|sees?|finds?|shows?|depicts?)"
     r" (?:an?|the|any|some) (.+?)"
-    r"(?=[,;?.]| in (?:the|this|it)\b| (?:display|show|paint|draw|use|answer|else|otherwise)\b|$)"
+    r"(?=[,;?.]| in (?:the|this|it)\b| (?:display|show|paint|draw|use|answer|else|otherwise|and with)\b|$)"
 )
 _OBJECT = re.compile(
     r"\b(?:the|an?|all|every|each) (?!(?:image|photo|picture|scene|(?:binary )?mask|box|bounding|pixels?|"
     r"regions?|area|rectangle|outline|segmentation|rest|location|position|(?:shape|silhouette) of)\b)(.+?)"
-    r"(?=[,;?.]| (?:in|with|and|from|draw|out of) | (?:is|are)$|$)"
+    r"(?=[,;?.]| (?:in|with|and|from|draw|out of) | (?:is|are|please|for me)$|$)"
 )
 _OF = re.compile(
     r"\b(?:of|for|around|on) (?:the |an? |all )?(?!(?:the|this) (?:image|photo|scene))(.+?)(?=[,;?.]|$)"
