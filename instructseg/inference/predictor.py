@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -78,6 +79,48 @@ class TextPredictor(Protocol):
 
     def answer(self, image: Any, question: str) -> str:
         """The reply to a question about an image, or about the result of ``encode``."""
+
+
+@dataclass(frozen=True)
+class SystemTraits:
+    """What a page or a service tells of a system, and how it asks it; the defaults are of one that says nothing.
+
+    Attributes:
+        system: its name, as in :attr:`Prediction.system`.
+        tasks: tasks with a mask that ``predict`` takes as ``task``.
+        words_decide: whether the words of an instruction choose what comes back: a mask, a box, a depth map,
+            text. Else a question goes to :meth:`TextPredictor.answer`, or is refused.
+        threshold: presence (0..1) below which a mask is empty by default, and ``predict(threshold=0)`` gives
+            every mask; ``None`` where the system itself decides what there is.
+        examples: instructions that it understands.
+        note: a sentence on words of instructions that the weights do not know; empty for none.
+    """
+
+    system: str = ""
+    tasks: tuple[Task, ...] = ()
+    words_decide: bool = True
+    threshold: float | None = None
+    examples: tuple[str, ...] = ("the dog on the left",)
+    note: Callable[[Sequence[str]], str] = lambda _: ""
+
+
+@runtime_checkable
+class DescribedPredictor(Protocol):
+    """A predictor that tells of its system."""
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know."""
+
+
+def traits_of(predictor: object) -> SystemTraits:
+    """What a predictor says of its system, or what holds for any."""
+    return predictor.traits if isinstance(predictor, DescribedPredictor) else SystemTraits()
+
+
+def text_tasks_of(predictor: object) -> Collection[Task]:
+    """Tasks in which a predictor writes text; none unless it says so."""
+    return predictor.text_tasks if isinstance(predictor, TextPredictor) else ()
 
 
 class PretrainedPredictor:
@@ -199,6 +242,17 @@ class PretrainedPredictor:
     def text_tasks(self) -> tuple[Task, ...]:
         """Tasks for which the weights have learned to write text."""
         return self.processor.config.text_tasks
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know."""
+        return SystemTraits(
+            "InstructSeg",
+            tuple(task for task in Task if task.has_mask),
+            words_decide=False,
+            threshold=self.rule(AnswerOptions()).threshold,
+            note=self.processor.known_words.note,
+        )
 
     def rule(self, options: AnswerOptions, soft: bool = False) -> AnswerRule:
         """Rule of the predictions: options, and the settings of the weights where none are given.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from instructseg.devices import choose_device
-from instructseg.inference.predictor import RequestKeywords, check_task
+from instructseg.inference.predictor import RequestKeywords, SystemTraits, check_task
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.model.config_file import read_model_type
@@ -89,6 +89,11 @@ class ExplanatoryPredictor:
         else:
             model = Explanatory.from_pretrained(folder, dtype=dtype or torch.float32)
         return cls(model.to(choose_device(device)), InstructionReader.from_pretrained(folder))
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know."""
+        return SystemTraits(SYSTEM, examples=("cover the dog with a thin layer of red",))
 
     def predict(
         self,
@@ -203,8 +208,9 @@ class ExplanatoryPredictor:
         known = self.image(codes[None], height, width)  # as the codec draws it: what stays is then the same
         found = self.model.codes(tokens)
         images = [self.image(one[None], height, width) for one in found]
-        masks = [changed(one, known) for one in images]
-        edits = [decode_overlay(one, known).mean() >= LEAST_AREA for one in images]
+        overlays = [decode_overlay(one, known) for one in images]
+        masks = [_edited(overlay, one, known) for overlay, one in zip(overlays, images, strict=True)]
+        edits = [overlay.mean() >= LEAST_AREA for overlay in overlays]
         best = most_agreeing(images, lambda one, other: -float(np.abs(one.astype(int) - other).mean()))
         cells = chances[best][self.model.inside]
         moved = (found[best].flatten() != codes.flatten().cpu()) & bool(masks[best].any())
@@ -219,6 +225,11 @@ class ExplanatoryPredictor:
 
 def changed(drawn: np.ndarray, known: np.ndarray) -> np.ndarray:
     """``bool[H, W]``: where an image differs from another one; nowhere if that is too little or too much."""
-    mask = decode_overlay(drawn, known)
+    return _edited(decode_overlay(drawn, known), drawn, known)
+
+
+def _edited(overlay: np.ndarray, drawn: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The overlay ``bool[H, W]`` of an edit; empty if it is too little, or too much is drawn anew."""
     redrawn = float((drawn != known).any(2).mean())
-    return mask if mask.mean() >= LEAST_AREA and redrawn <= MOST_REDRAWN else np.zeros_like(mask)
+    kept = overlay.mean() >= LEAST_AREA and redrawn <= MOST_REDRAWN
+    return overlay if kept else np.zeros_like(overlay)

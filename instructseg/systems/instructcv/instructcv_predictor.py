@@ -17,7 +17,7 @@ import torch
 
 from instructseg.devices import choose_device, choose_dtype
 from instructseg.files import share
-from instructseg.inference.predictor import RequestKeywords
+from instructseg.inference.predictor import RequestKeywords, SystemTraits
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -95,6 +95,11 @@ class InstructCVPredictor:
         self.config.write(Path(folder))
         for file in Path(folder).rglob("*.safetensors"):
             share(file)
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know."""
+        return SystemTraits(SYSTEM, (Task.RES,), examples=("segment the dog", "estimate the depth"))
 
     def predict(
         self,

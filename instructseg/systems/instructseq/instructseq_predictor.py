@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from instructseg.devices import choose_device
-from instructseg.inference.predictor import RequestKeywords, check_task
+from instructseg.inference.predictor import RequestKeywords, SystemTraits, check_task
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -106,6 +106,11 @@ class InstructSeqPredictor:
                 told = replace(one, mask=mask, id=number, instruction=texts[place], instruction_id=place)
                 found.append(replace(told, image=frame, confidence=answer.confidence, system=SYSTEM))
         return found
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know."""
+        return SystemTraits(SYSTEM, (Task.RES,), examples=("segment the dog in white", "describe the image"))
 
     @property
     def text_tasks(self) -> frozenset[Task]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from instructseg.devices import choose_device
-from instructseg.inference.predictor import RequestKeywords, check_task
+from instructseg.inference.predictor import RequestKeywords, SystemTraits, check_task
 from instructseg.inference.selection import AnswerOptions
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
@@ -27,6 +27,8 @@ from instructseg.systems.visionllm.visionllm_processor import VisionLLMProcessor
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+SYSTEM = "VisionLLM"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,18 @@ class VisionLLMPredictor:
         workload: object = None,
     ) -> VisionLLMPredictor:
         """Loads what ``save_pretrained`` of the model wrote; ValueError for options of InstructSeg."""
-        check_loading("VisionLLM", quantize, max_memory)
+        check_loading(SYSTEM, quantize, max_memory)
         folder = local_folder(name_or_path)
         model = VisionLLM.from_pretrained(folder, dtype=dtype or torch.float32)
         processor = VisionLLMProcessor.from_pretrained(folder, model.config.image_size)
         return cls(model.to(choose_device(device)), processor)
+
+    @property
+    def traits(self) -> SystemTraits:
+        """What a page or a service should know: it finds objects, and writes to no question."""
+        return SystemTraits(
+            SYSTEM, (Task.RES,), words_decide=False, examples=("all dogs and cats with 8 points",)
+        )
 
     def predict(
         self, image: ImageLike, instructions: str | Sequence[str], **options: Unpack[RequestKeywords]
@@ -162,6 +171,6 @@ class VisionLLMPredictor:
             for mask, score in [one for one in masks if one[0].any()] or [
                 (np.zeros((height, width), bool), presence)
             ]:
-                one = Prediction(mask, score, presence, label=name, image=frame, system="VisionLLM")
+                one = Prediction(mask, score, presence, label=name, image=frame, system=SYSTEM)
                 answers.append((number, one))
         return answers
