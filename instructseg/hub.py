@@ -35,6 +35,8 @@ NOTES = {
     "nano": "made for drawn shapes: its answers on photographs mean nothing; mini is for those",
 }
 """What a user of a bundled model is told."""
+TINY_NOTE = "shows how its system works, on drawn scenes: its answers on photographs mean nothing"
+"""Likewise of :data:`TINY`."""
 
 TEXT_FILES = ("*.json", "merges.txt")
 """Configuration and tokenizer of a repository."""
@@ -61,6 +63,13 @@ def bundled(name: str | Path | None) -> str | None:
     if name is None or name == "bundled":
         return BUNDLED[0]
     return str(name) if name in BUNDLED else None
+
+
+def note_of(name: str | Path | None) -> str:
+    """What a user of a model should know, as a sentence without its end; empty for large weights."""
+    if found := bundled(name):
+        return f"the bundled model {found} is {NOTES[found]}"
+    return f"the small model {name} {TINY_NOTE}" if name in TINY else ""
 
 
 def is_bundled(name: str | Path | None) -> bool:
@@ -115,6 +124,15 @@ def tiny_folder(name: str) -> Path:
         f"{name} is in the package {TINY_PACKAGE.replace('_', '-')}, which {lacks}: "
         "'pip install ./recipes/systems/package' in a clone of the repository, or give the folder of a model"
     )
+
+
+def tiny_scene() -> Path | None:
+    """A drawn scene for the small weights, ``None`` without their package."""
+    package = find_spec(TINY_PACKAGE)
+    places = (
+        [Path(place) / "scene.jpg" for place in (package.submodule_search_locations or ())] if package else []
+    )
+    return next((place for place in places if place.is_file()), None)
 
 
 def download(repository: str | Path, patterns: Sequence[str], **options: Unpack[HubOptions]) -> Path:

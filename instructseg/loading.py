@@ -3,7 +3,7 @@
 Another system is a folder of ``instructseg/systems/`` whose predictors fulfil
 :class:`~instructseg.inference.Predictor` (for video :class:`~instructseg.inference.VideoSystem`), and a row of
 :data:`SYSTEMS`, which says how they are opened; it imports its own libraries inside of functions. The
-command line opens predictors by :func:`load` and :func:`load_video` alone.
+command line opens predictors by :func:`load`, :func:`load_video` and :func:`load_both` alone.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def load(name_or_path: str | Path | None = None, **options: Unpack[OpenOptions])
         ValueError: it is damaged or of an unknown system, or an option does not fit.
         torch.cuda.OutOfMemoryError: the weights do not fit.
     """
-    return _system(name_or_path).image(name_or_path, **options)
+    return find_system(name_or_path).image(name_or_path, **options)
 
 
 @overload
@@ -146,14 +146,33 @@ def load_video(name_or_path: str | Path | None = None, **options: Unpack[OpenOpt
     Raises:
         ValueError: the system takes images alone, or as of :func:`load`.
     """
-    system = _system(name_or_path)
+    system = find_system(name_or_path)
     if system.video is None:
         raise ValueError(f"{name_or_path} segments images alone: use 'instructseg image', or another --model")
     return system.video(name_or_path, **options)
 
 
-def _system(name_or_path: str | Path | None) -> System:
-    """The system of a checkpoint, by its small files."""
+def load_both(
+    name_or_path: str | Path | None = None, **options: Unpack[OpenOptions]
+) -> tuple[Predictor, VideoSystem | None]:
+    """The predictors of any system for images and for video, ``None`` where it works on images alone.
+
+    Both have the same weights. Arguments and errors as of :func:`load`.
+    """
+    system = find_system(name_or_path)
+    images = system.image(name_or_path, **options)
+    if isinstance(images, ImagePredictor):  # one copy of the weights
+        return images, VideoPredictor(images.model, images.processor)
+    return images, None if system.video is None else system.video(name_or_path, **options)
+
+
+def find_system(name_or_path: str | Path | None) -> System:
+    """The system of a checkpoint, by its small files, which are downloaded where it is a repository.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint of that name.
+        ValueError: it is of an unknown system.
+    """
     folder = local_folder(name_or_path)
     index = folder / PIPELINE_FILE
     if index.is_file() and not (folder / CONFIG_FILE).is_file():

@@ -15,11 +15,13 @@ from instructseg.hub import bundled
 from instructseg.jobs import checks
 
 if TYPE_CHECKING:
-    from instructseg.inference.predictor import Predictor, VideoSystem
+    from instructseg.serve.worker import Predictors
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="mini or nano (bundled), a folder, or a hub repository; default: mini."),
+MODEL_HELP = "mini or nano (bundled), a folder, or a hub repository, also of another system; default: mini."
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP)]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help=f"{MODEL_HELP} Repeated: a list to choose from."),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; default: the best available.")
@@ -55,17 +57,28 @@ class ModelChoice:
         """The name for clients."""
         return bundled(self.name) or str(self.name)
 
-    def load(self) -> tuple[Predictor, VideoSystem]:
-        """Predictors for images and videos, of the same weights."""
-        from instructseg.inference import ImagePredictor, VideoPredictor
-        from instructseg.loading import load, load_video
+    def check(self) -> None:
+        """Refuses a name that is no model's, before a server starts that would never have one.
 
-        options = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize}
-        given = {name: value for name, value in options.items() if value is not None}
-        images = load(self.name, **given)  # type: ignore[call-overload]  # of the same names
-        if isinstance(images, ImagePredictor):
-            return images, VideoPredictor(images.model, images.processor)
-        return images, load_video(self.name, **given)  # type: ignore[call-overload]
+        Raises:
+            FileNotFoundError, ValueError: as of :func:`instructseg.loading.find_system`.
+        """
+        from instructseg.loading import find_system
+
+        find_system(self.name)
+
+    def load(self) -> Predictors:
+        """Predictors for images and, if the system has them, videos, of the same weights."""
+        from instructseg.loading import OpenOptions, load_both
+
+        options: OpenOptions = {}
+        if self.device is not None:
+            options["device"] = self.device
+        if self.dtype is not None:
+            options["dtype"] = self.dtype
+        if self.quantize is not None:
+            options["quantize"] = self.quantize
+        return load_both(self.name, **options)
 
 
 def serve_command(
@@ -102,13 +115,14 @@ def serve_command(
         from instructseg.log import setup_logging
         from instructseg.serve.limits import Limits
 
+        choice.check()
         setup_logging()
         service = create_service(choice.shown, choice.load, Limits(upload=max_upload * 10**6), token)
         uvicorn.run(service, host=host, port=port, log_level="info", timeout_graceful_shutdown=10)
 
 
 def app_command(
-    model: ModelOption = None,
+    model: ModelsOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     quantize: QuantizeOption = None,
@@ -118,20 +132,19 @@ def app_command(
 ) -> None:
     """Open the web page: an image or a video, instructions, masks. Also a server for assistants (MCP).
 
-    instructseg app
+    instructseg app --model mini --model nano
     """
     with reported():
-        choice = ModelChoice(model, device, dtype, quantize)
+        names: list[str | None] = [*model] if model else [None]
+        choices = [ModelChoice(name, device, dtype, quantize) for name in names]
         if util.find_spec("gradio") is None:
             raise ValueError("the page needs an extra package: pip install 'gradio[mcp]'")
-        from instructseg.inference import ImagePredictor, VideoPredictor
         from instructseg.serve.web_page import launch_page
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the files of the page are deleted
-        images, videos = choice.load()
-        if not isinstance(images, ImagePredictor) or not isinstance(videos, VideoPredictor):
-            raise ValueError(
-                f"the page shows models of this package alone, and {choice.shown} is another system"
-            )
+        for choice in choices:
+            choice.check()
+        first = choices[0].load()
         typer.echo(f"the page is at http://{host}:{port}; Ctrl-C ends it")
-        launch_page(images, videos, bundled(model), host, port, max_upload * 10**6)
+        loads = {choice.shown: choice.load for choice in choices}
+        launch_page({**loads, choices[0].shown: lambda: first}, host, port, max_upload * 10**6)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LENGTH_MULTIPLE = 32
 """Step, in positions, between the lengths of compiled language sequences."""
 
+OWN_SYSTEM = "InstructSeg"
+"""The system of this package, which its own predictions do not name."""
+
 _Self = TypeVar("_Self", bound="PretrainedPredictor")
 
 
@@ -83,7 +86,7 @@ class TextPredictor(Protocol):
 
 @dataclass(frozen=True)
 class SystemTraits:
-    """What a page or a service tells of a system, and how it asks it; the defaults are of one that says nothing.
+    """What a page or a service tells of a system, and how it asks it; defaults for one that says nothing.
 
     Attributes:
         system: its name, as in :attr:`Prediction.system`.
@@ -247,7 +250,7 @@ class PretrainedPredictor:
     def traits(self) -> SystemTraits:
         """What a page or a service should know."""
         return SystemTraits(
-            "InstructSeg",
+            OWN_SYSTEM,
             tuple(task for task in Task if task.has_mask),
             words_decide=False,
             threshold=self.rule(AnswerOptions()).threshold,

@@ -56,15 +56,14 @@ def open_system(
     """Loads the model, with a note for the bundled one, and checks it against the prompts."""
     from transformers.utils import logging as transformers_logging
 
-    from instructseg.hub import NOTES, bundled
-    from instructseg.inference import TextPredictor
-    from instructseg.inference.predictor import PretrainedPredictor
+    from instructseg.hub import bundled, note_of
+    from instructseg.inference.predictor import PretrainedPredictor, text_tasks_of
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # errors in weights take one line
     shipped = bundled(job.model)
-    if shipped:
-        typer.echo(f"note: the bundled model {shipped} is {NOTES[shipped]}", err=True)
+    if told := note_of(job.model):
+        typer.echo(f"note: {told}", err=True)
     if job.threads is not None:
         import torch
 
@@ -73,7 +72,7 @@ def open_system(
         setup_logging()  # shows the chosen settings
     options: OpenOptions = {"device": job.device, "dtype": job.dtype, "quantize": job.quantize}
     predictor = load(job.model, **options, max_memory=job.max_memory, workload=workload)
-    tasks = predictor.text_tasks if isinstance(predictor, TextPredictor) else ()
+    tasks = text_tasks_of(predictor)
     if job.task is Task.VQA and Task.VQA not in tasks:
         raise ValueError(
             "these weights have not learned to write text for 'vqa': leave out --task vqa, or choose others "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -12,7 +12,13 @@ from instructseg.inference import ImagePredictor
 from instructseg.inference.encoder import CachedFrame, Encoder, Pair
 from instructseg.inference.image import MAX_NEW_TOKENS
 from instructseg.inference.instructions import Instruction
-from instructseg.inference.predictor import Predictor, RequestKeywords
+from instructseg.inference.predictor import (
+    Predictor,
+    RequestKeywords,
+    TextPredictor,
+    text_tasks_of,
+    traits_of,
+)
 from instructseg.inference.selection import AnswerOptions
 from instructseg.prediction import Prediction
 from instructseg.questions import wants_words
@@ -37,8 +43,12 @@ class ImageRequest:
     task: Task | None = None
     threshold: float | None = None
 
-    def in_words(self, learned: Sequence[str]) -> list[bool]:
+    def in_words(self, learned: Collection[Task], words_decide: bool = False) -> list[bool]:
         """Whether each instruction is answered in text, by weights that have learned these text tasks.
+
+        Args:
+            learned: the text tasks.
+            words_decide: whether the system without them finds by itself what a question wants.
 
         Raises:
             ValueError: text is asked for, which these weights have not learned to write.
@@ -46,10 +56,12 @@ class ImageRequest:
         asked = [
             self.task is Task.VQA or (self.task is None and wants_words(text)) for text in self.instructions
         ]
-        if any(asked) and Task.VQA not in learned:
-            text = self.instructions[asked.index(True)]
-            raise ValueError(f"'{text}' asks for words, which these weights have not learned to write")
-        return asked
+        if not any(asked) or Task.VQA in learned:
+            return asked
+        if words_decide and self.task is None:
+            return [False] * len(asked)
+        text = self.instructions[asked.index(True)]
+        raise ValueError(f"'{text}' asks for words, which these weights have not learned to write")
 
 
 def segment_together(
@@ -101,9 +113,31 @@ def _alone(predictor: Predictor, request: ImageRequest) -> list[Prediction] | Va
     if request.threshold is not None:
         options["threshold"] = request.threshold
     try:
-        return predictor.predict(request.image, request.instructions, **options)
+        in_words = request.in_words(text_tasks_of(predictor), traits_of(predictor).words_decide)
+        rows = [place for place, words in enumerate(in_words) if not words]
+        given = [request.instructions[place] for place in rows]
+        found = predictor.predict(request.image, given, **options) if given else []
+        answers = [replace(one, instruction_id=rows[one.instruction_id]) for one in found]
+        answers += _written(predictor, request, in_words)
     except ValueError as error:
         return error
+    return sorted(answers, key=lambda one: one.instruction_id)
+
+
+def _written(predictor: Predictor, request: ImageRequest, in_words: Sequence[bool]) -> list[Prediction]:
+    """Replies of another system to the questions."""
+    if not any(in_words):
+        return []
+    assert isinstance(predictor, TextPredictor)
+    image, empty = predictor.encode(request.image), np.zeros(request.image.shape[:2], bool)
+    system = traits_of(predictor).system
+    return [
+        Prediction(
+            empty, 0.0, 0.0, text, text=predictor.answer(image, text), instruction_id=place, system=system
+        )
+        for place, text in enumerate(request.instructions)
+        if in_words[place]
+    ]
 
 
 class _Plan:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from instructseg.inference.predictor import Predictor, VideoSystem
+from instructseg.inference.predictor import VideoSystem, traits_of
 from instructseg.inference.prefetch import read_ahead
 from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
@@ -22,12 +22,12 @@ from instructseg.serve.batching import ImageRequest
 from instructseg.serve.counters import Counters
 from instructseg.serve.failures import BusyError, in_one_line, is_fault, sentence_of
 from instructseg.serve.limits import Limits
-from instructseg.serve.worker import VideoStream, Worker
+from instructseg.serve.worker import Predictors, VideoStream, Worker
 from instructseg.structures import Task
 
 READERS = 4
 """Uploads decoded at once."""
-Load = Callable[[], tuple[Predictor, VideoSystem]]
+Load = Callable[[], Predictors]
 
 
 class Refusal(Exception):
@@ -89,6 +89,12 @@ class Desk:
             raise Refusal(503, f"no model: {self.state()}")
         return self._worker
 
+    def predictors(self) -> Predictors:
+        """The predictors of the model; error as of :meth:`worker`."""
+        found = self.worker().predictors
+        assert found is not None
+        return found
+
     async def segment(
         self, file: BinaryIO, name: str, instructions: list[str], task: str, threshold: float | None
     ) -> tuple[np.ndarray, list[Prediction]]:
@@ -113,7 +119,10 @@ class Desk:
         self, file: BinaryIO, name: str, instructions: list[str], threshold: float | None, stride: int
     ) -> AsyncIterator[VideoSource | FrameResult | int | str]:
         """The video once it is opened and queued, its results, then their number, or an error."""
-        worker, asked = self.worker(), _checked(self.limits.check_video_instructions, instructions)
+        worker, (images, videos) = self.worker(), self.predictors()
+        if videos is None:
+            raise Refusal(422, f"{traits_of(images).system or self.name} works on images only: see /v1/segment")
+        asked = _checked(self.limits.check_video_instructions, instructions)
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[FrameResult | Exception | None]()
         async with self._saved(file, name) as path:
             video = await asyncio.to_thread(_checked, self.limits.open_video, path)

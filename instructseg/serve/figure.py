@@ -29,31 +29,54 @@ class Region:
 
     Attributes:
         instruction: as given.
+        name: for the visitor: the instruction, with the label where it has several.
         score, presence: 0..1.
         text: the answer in words, to a question; there is no mask then.
+        label: class of the object; by default the instruction.
+        system: that answered; empty for InstructSeg.
         id: of the object, from 1.
         instruction_id: place of the instruction.
         rle: run lengths of the mask, whatever the presence.
         path: outlines in pixels of the image, as an SVG path; empty without a mask.
         drawn: the answer as an image, a PNG; empty for none.
+        shown: the same for the page, made smaller if it is large, as a data URL.
     """
 
     instruction: str
+    name: str
     score: float
     presence: float
     text: str | None
+    label: str
+    system: str
     id: int
     instruction_id: int
     rle: dict[str, object]
     path: str
     drawn: bytes = b""
+    shown: str = ""
 
     @classmethod
-    def of(cls, found: Prediction) -> Region:
-        """The answer, its mask encoded."""
-        words = found.text if not found.found else None
-        shown = (found.instruction, found.score, found.presence, words, found.id, found.instruction_id)
-        return cls(*shown, mask_to_rle(found.mask), svg_path(found.mask), _encoded(found.drawn, "PNG"))
+    def of(cls, found: Prediction, name: str) -> Region:
+        """The answer under a name, its mask encoded."""
+        drawn, shown = b"", ""
+        if found.drawn is not None:
+            drawn, shown = encoded(found.drawn), _data_url(encoded(found.drawn, side=SIDE), "png")
+        return cls(
+            found.instruction,
+            name,
+            found.score,
+            found.presence,
+            found.text if not found.found else None,
+            found.label,
+            found.system,
+            found.id,
+            found.instruction_id,
+            mask_to_rle(found.mask),
+            svg_path(found.mask),
+            drawn,
+            shown,
+        )
 
     def shows(self, threshold: float) -> bool:
         """Whether there is a mask, of at least this presence."""
@@ -69,9 +92,11 @@ class Region:
             self.presence,
             self.instruction,
             text=self.text,
+            label=self.label,
             id=self.id,
             instruction_id=self.instruction_id,
             drawn=_decoded(self.drawn),
+            system=self.system,
         )
 
 
@@ -95,21 +120,28 @@ class Figure:
     def of(cls, path: Path, image: np.ndarray, found: Sequence[Prediction]) -> Figure:
         """The figure of ``uint8[H, W, 3]`` and predictions without a threshold."""
         height, width = image.shape[:2]
-        source = _data_url(_encoded(image, "JPEG", SIDE), "jpeg")
-        return cls(path, (height, width), source, tuple(map(Region.of, found)))
+        source = _data_url(encoded(image, "JPEG", SIDE), "jpeg")
+        labels = dict[int, set[str]]()
+        for one in found:
+            labels.setdefault(one.instruction_id, set()).add(one.label)
+        several = {place for place, some in labels.items() if len(some) > 1}
+        names = [
+            f"{one.instruction}: {one.label}" if one.instruction_id in several else one.instruction
+            for one in found
+        ]
+        return cls(path, (height, width), source, tuple(map(Region.of, found, names)))
 
     def html(self, threshold: float) -> str:
         """The image with the masks of at least this presence, and a line for each answer."""
         entries = [(number, one, one.shows(threshold)) for number, one in enumerate(self.regions)]
         paths = "".join(_path(number, one) for number, one, shown in entries if shown)
-        words = ", ".join(one.instruction for _, one, shown in entries if shown) or "nothing found"
-        said_once = {
-            one.instruction_id: number for number, one, _ in reversed(entries)
-        }  # of several hidden ones
+        words = ", ".join(one.name for _, one, shown in entries if shown) or "nothing found"
+        # of several hidden ones of a name
+        said_once = {(one.instruction_id, one.name): number for number, one, _ in reversed(entries)}
         lines = "".join(
             _line(number, one, shown)
             for number, one, shown in entries
-            if shown or said_once[one.instruction_id] == number
+            if shown or said_once[one.instruction_id, one.name] == number
         )
         (height, width), said = self.size, html.escape(f"{self.path.name} with masks: {words}")
         return (
@@ -131,12 +163,10 @@ def tint_of(number: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour(max(0, number - 1)))
 
 
-def _encoded(image: np.ndarray | None, kind: str, side: int | None = None) -> bytes:
-    """``uint8[H, W, 3]`` as a file, made smaller if it is larger than ``side``; empty for none."""
+def encoded(image: np.ndarray, kind: str = "PNG", side: int | None = None) -> bytes:
+    """``uint8[H, W, 3]`` as a file of a kind of Pillow's, made smaller if it is larger than ``side``."""
     from PIL import Image
 
-    if image is None:
-        return b""
     shown, file = Image.fromarray(image), BytesIO()
     if side is not None:
         shown.thumbnail((side, side))
@@ -145,7 +175,7 @@ def _encoded(image: np.ndarray | None, kind: str, side: int | None = None) -> by
 
 
 def _decoded(file: bytes) -> np.ndarray | None:
-    """``uint8[H, W, 3]`` of what :func:`_encoded` made."""
+    """``uint8[H, W, 3]`` of what :func:`encoded` made; ``None`` for no file."""
     from PIL import Image
 
     return np.asarray(Image.open(BytesIO(file))) if file else None
@@ -157,7 +187,7 @@ def _data_url(file: bytes, kind: str) -> str:
 
 def _path(number: int, region: Region) -> str:
     tint = tint_of(region.id)
-    said = html.escape(f"{region.instruction} · {region.score:.2f}")
+    said = html.escape(f"{region.name} · {region.score:.2f}")
     return (
         f'<path class="m{number}" fill="{tint}" stroke="{tint}" fill-rule="evenodd" d="{region.path}">'
         f"<title>{said}</title></path>"
@@ -165,21 +195,21 @@ def _path(number: int, region: Region) -> str:
 
 
 def _line(number: int, region: Region, shown: bool) -> str:
-    """An answer: words, a switch with the colour of its mask, or that there is none."""
-    name, image = html.escape(region.instruction), ""
-    if region.drawn:
-        image = f'<br><img src="{_data_url(region.drawn, "png")}" alt="answer to: {name}">'
+    """An answer: words, a switch with the colour of its mask, or that there is none; and what was drawn."""
+    name = html.escape(region.name)
+    by = f' <span class="by">by {html.escape(region.system)}</span>' if region.system else ""
+    drawn = f'<br><img src="{region.shown}" alt="answer to: {name}">' if region.shown else ""
     if region.text is not None:
-        return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong>{image}</li>"
-    if not shown and image:
-        return f"<li>{name}{image}</li>"
+        return f"<li>{name} <strong>{html.escape(region.text) or 'no reply'}</strong>{by}{drawn}</li>"
+    if not shown and drawn:
+        return f"<li>{name}{by}{drawn}</li>"
     if not shown:
-        return f'<li class="none">{name} – nothing found, presence {region.presence:.2f}</li>'
+        return f'<li class="none">{name} – nothing found, presence {region.presence:.2f}{by}</li>'
     tint = tint_of(region.id)
     return (
         f'<li><label class="m{number}"><input type="checkbox" class="m{number}" checked> '
         f'<span class="swatch" style="background:{tint}"></span>{name} – score {region.score:.2f}, '
-        f"presence {region.presence:.2f}</label>{image}</li>"
+        f"presence {region.presence:.2f}</label>{by}{drawn}</li>"
     )
 
 

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instructseg.inference import ImagePredictor, VideoPredictor
-from instructseg.inference.selection import AnswerOptions
+from instructseg.hub import is_bundled, note_of
+from instructseg.inference.predictor import Predictor, RequestKeywords, VideoSystem, text_tasks_of, traits_of
+from instructseg.inference.selection import AnswerRule
 from instructseg.media import TruncatedVideoError
 from instructseg.prediction import FrameResult, Prediction
 from instructseg.results import ResultInfo, ResultWriter, plan_paths, save_results
 from instructseg.serve.batching import ImageRequest
 from instructseg.serve.counters import Counters
 from instructseg.serve.failures import CancelledVideoError, without_folder
-from instructseg.serve.figure import Figure
+from instructseg.serve.figure import Figure, encoded
 from instructseg.serve.kept_video import KeptVideo
 from instructseg.serve.limits import Limits
-from instructseg.serve.player import player_html
+from instructseg.serve.player import address, player_html
 from instructseg.serve.worker import Worker
 from instructseg.structures import Task
 
@@ -41,6 +42,8 @@ TASKS: dict[str, Task | None] = {
     "Words": Task.VQA,
 }
 """Choices of the page, for weights that write."""
+BY_WORDS = "What the words ask for"
+"""The choice for systems that decide by the words alone."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,23 @@ class Page:
     """Actions of the page, with one model for all.
 
     Args:
-        images: of the model; ``videos`` with the same weights.
+        images: of the model.
+        videos: with the same weights; ``None`` for a model of images alone.
         results: a folder, deleted by its creator.
-        bundled: name of the model, if it is bundled.
+        name: of the model.
         limits: of uploads, of time, and of the queue in front of the model.
     """
 
     def __init__(
         self,
-        images: ImagePredictor,
-        videos: VideoPredictor,
+        images: Predictor,
+        videos: VideoSystem | None,
         results: Path,
-        bundled: str | None,
+        name: str,
         limits: Limits = LIMITS,
     ) -> None:
         self.images, self.videos, self.results = images, videos, results
-        self.bundled, self.limits = bundled, limits
+        self.name, self.limits, self.traits = name, limits, traits_of(images)
         self.worker = Worker(lambda: (images, videos), limits, Counters())
 
     def close(self) -> None:
@@ -86,16 +90,36 @@ class Page:
 
     @property
     def tasks(self) -> dict[str, Task | None]:
-        """Choices of the page; those of words where the weights have learned to write."""
-        if self.images.text_tasks:
-            return TASKS
-        masks = {text: task for text, task in TASKS.items() if task is not None and task.has_mask}
-        return {**masks, next(iter(masks)): None}  # a question is refused in a sentence
+        """Choices of the page, the first by default; of words where the weights have learned to write."""
+        written, traits = text_tasks_of(self.images), self.traits
+        named = {text: task for text, task in TASKS.items() if task in traits.tasks or task in written}
+        if traits.words_decide:
+            return {BY_WORDS: None, **named}
+        if written:
+            return {text: task for text, task in TASKS.items() if task is None or text in named}
+        return {**named, next(iter(named), BY_WORDS): None}  # a question is refused in a sentence
 
     @property
     def threshold(self) -> float:
-        """Presence below which a mask is empty, by the weights."""
-        return self.images.rule(AnswerOptions()).threshold or 0.0
+        """Presence below which a mask is empty, by the weights; 0 for systems that decide by themselves."""
+        return self.traits.threshold or 0.0
+
+    @property
+    def images_only(self) -> str:
+        """What is said where a video is asked for, of a model of images alone; empty for others."""
+        named = self.traits.system or "This model"
+        return "" if self.videos is not None else f"{named} works on images only: use the tab Image."
+
+    @property
+    def _everything(self) -> float | None:
+        """The threshold by which all masks come, for the page to hide; ``None`` for what the system finds."""
+        return None if self.traits.threshold is None else 0.0
+
+    @property
+    def note(self) -> str:
+        """What a visitor should know of the model, in Markdown; empty for large weights."""
+        told = note_of(self.name)
+        return f"**{told[0].upper()}{told[1:]}.**" if told else ""
 
     def segment(self, path: str | None, text: str, task: str) -> tuple[Figure, str]:
         """Answers about an image at every threshold, and a remark in Markdown.
@@ -105,7 +129,7 @@ class Page:
         """
         file, prompts = _uploaded(path, "image"), self._prompts(text)
         image = self.limits.open_image(file)
-        request = ImageRequest(image, "", tuple(prompts), self.tasks[task], 0.0)
+        request = ImageRequest(image, "", tuple(prompts), self.tasks[task], self._everything)
         found = self.worker.answer(request)
         return Figure.of(file, image, found), self._remark(prompts)
 
@@ -134,16 +158,18 @@ class Page:
         Raises:
             ValueError: a mistake of the visitor, in a sentence, or the time is over.
         """
+        if self.images_only:
+            raise ValueError(self.images_only)
         source = _uploaded(path, "video")
         prompts = self.limits.check_video_instructions(self._prompts(text))
-        video, rule = self.limits.open_video(source), self.videos.rule(AnswerOptions())
-        numbered = [place for place, prompt in enumerate(prompts) if rule.numbers_objects(prompt)]
+        video, options = self.limits.open_video(source), RequestKeywords()
+        if self._everything is not None:
+            options["threshold"] = self._everything
+        numbered = [place for place, one in enumerate(prompts) if AnswerRule().numbers_objects(one)]
         self.forget()
         try:
             with self._kept(source, prompts, numbered) as kept:
-                found = self.worker.follow(
-                    lambda model: model.predict(video, prompts, threshold=0.0), cancelled
-                )
+                found = self.worker.follow(lambda model: model.predict(video, prompts, **options), cancelled)
                 shown = -SHOWN_EVERY
                 for result in kept.keep(video, self._whole(found, kept)):
                     self._check_length(result)
@@ -189,7 +215,9 @@ class Page:
         """Answers as plain values, for programs and assistants."""
         file, prompts = _uploaded(path, "image"), self._prompts("\n".join(instructions))
         image = self.limits.open_image(file)
-        return [_plain(one) for one in self.worker.answer(ImageRequest(image, "", tuple(prompts)))]
+        found = self.worker.answer(ImageRequest(image, "", tuple(prompts)))
+        self.forget()
+        return [self._plain(one) for one in found]
 
     def forget(self) -> None:
         """Deletes old results."""
@@ -206,7 +234,7 @@ class Page:
 
     def _remark(self, prompts: Sequence[str]) -> str:
         """Words that the bundled weights do not know."""
-        note = self.images.processor.known_words.note(prompts) if self.bundled else ""
+        note = self.traits.note(prompts) if is_bundled(self.name) else ""
         return f"{note[0].upper()}{note[1:]}." if note else ""
 
     def _check_length(self, result: FrameResult) -> None:
@@ -230,6 +258,26 @@ class Page:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
+    def _plain(self, one: Prediction) -> dict[str, Any]:
+        """An answer as JSON values, with the address of the image that was drawn."""
+        told: dict[str, Any] = {"instruction": one.instruction}
+        if one.system:
+            told["system"] = one.system
+        if one.drawn is not None:
+            file = Path(tempfile.mkdtemp(dir=self.results)) / "drawn.png"
+            file.write_bytes(encoded(one.drawn))
+            told["drawn"] = address(file)
+        if one.text is not None and not one.found:
+            return {**told, "text": one.text}
+        return {
+            **told,
+            "found": one.found,
+            "score": round(one.score, 4),
+            "presence": round(one.presence, 4),
+            "box": one.box,
+            "polygons": [[[float(x), float(y)] for x, y in line] for line in one.polygons],
+        }
+
     def _zipped(self, folder: Path, name: str) -> str:
         """The files below a folder in one archive of the results."""
         target = Path(tempfile.mkdtemp(dir=self.results)) / f"{name}.zip"
@@ -248,17 +296,3 @@ def _uploaded(path: str | None, kind: str) -> Path:
 
 def _progress(count: int, about: int | None) -> str:
     return f"Frame {count}{f' of {about}' if about else ''} …"
-
-
-def _plain(one: Prediction) -> dict[str, Any]:
-    if one.text is not None and not one.found:
-        return {"instruction": one.instruction, "text": one.text}
-    outlines = [[[float(x), float(y)] for x, y in line] for line in one.polygons]
-    return {
-        "instruction": one.instruction,
-        "found": one.found,
-        "score": round(one.score, 4),
-        "presence": round(one.presence, 4),
-        "box": one.box,
-        "polygons": outlines,
-    }

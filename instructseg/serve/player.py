@@ -24,9 +24,9 @@ def player_html(kept: KeptVideo, threshold: float) -> str:
     height, width = (side + side % 2 for side in kept.size)
     said = html.escape(f"{kept.source.name} with masks: {', '.join(kept.prompts)}")
     return (
-        f'<figure class="found player" data-outlines="{_address(kept.outlines)}" data-fps="{kept.fps:.12g}" '
+        f'<figure class="found player" data-outlines="{address(kept.outlines)}" data-fps="{kept.fps:.12g}" '
         f'data-presence="{threshold:g}"><div class="stage">'
-        f'<video src="{_address(kept.plain)}" width="{width}" height="{height}" aria-label="{said}" '
+        f'<video src="{address(kept.plain)}" width="{width}" height="{height}" aria-label="{said}" '
         'muted playsinline loop preload="auto" disablepictureinpicture></video>'
         f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"></svg></div>'
         '<div class="controls"><button type="button" class="play">Play</button>'
@@ -36,7 +36,7 @@ def player_html(kept: KeptVideo, threshold: float) -> str:
     )
 
 
-def _address(file: Path) -> str:
+def address(file: Path) -> str:
     """Where gradio serves a file of the results; relative, so that a proxy may put the page below a path."""
     return f"gradio_api/file={quote(str(file))}"
 

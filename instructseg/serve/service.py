@@ -17,8 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, StringConstraints
 
-from instructseg.inference.predictor import PretrainedPredictor, TextPredictor
-from instructseg.inference.selection import AnswerOptions
+from instructseg.inference.predictor import text_tasks_of, traits_of
 from instructseg.masks import save_palette_png
 from instructseg.media import VideoSource
 from instructseg.prediction import FrameResult, Prediction
@@ -34,6 +33,7 @@ from instructseg.serve.bodies import (
 )
 from instructseg.serve.desk import Desk, Load, Refusal
 from instructseg.serve.failures import sentence_of
+from instructseg.serve.figure import encoded
 from instructseg.serve.guard import Guard
 from instructseg.serve.limits import Limits
 from instructseg.structures import Task
@@ -134,17 +134,16 @@ def _add_status(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:
     @app.get("/v1/model", tags=["status"], dependencies=bearer, responses={n: PROBLEMS[n] for n in (401, 503)})
     async def model() -> ModelBody:
         """The model and the limits of the server."""
-        predictors = desk.worker().predictors
-        assert predictors is not None
-        images = predictors[0]
-        writes = images.text_tasks if isinstance(images, TextPredictor) else ()
-        kept = [task.value for task in Task if task.has_mask or task in writes]
-        threshold = images.rule(AnswerOptions()).threshold if isinstance(images, PretrainedPredictor) else None
+        images, videos = desk.predictors()
+        traits = traits_of(images)
+        kept = {*traits.tasks, *text_tasks_of(images)}
         return ModelBody(
             name=desk.name,
+            system=traits.system,
             version=__version__,
-            tasks=kept,
-            presence_threshold=threshold,
+            tasks=[task.value for task in Task if task in kept],
+            videos=videos is not None,
+            presence_threshold=traits.threshold,
             limits=asdict(desk.limits),
         )
 
@@ -167,30 +166,39 @@ def _add_image(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:
         task: Annotated[TaskName, Form(description="auto: words to questions, else masks.")] = "auto",
         threshold: Threshold = None,
         polygons: Annotated[bool, Form(description="Whether results carry polygons.")] = False,
+        drawn: Annotated[bool, Form(description="Whether results carry images that were drawn.")] = False,
     ) -> SegmentBody:
         """Answers instructions on an image, with a mask in COCO run lengths each."""
         image, found = await desk.segment(file.file, file.filename or "", instructions, task, threshold)
-        results = await asyncio.to_thread(results_of, found, polygons)
+        results = await asyncio.to_thread(results_of, found, polygons, drawn)
         return SegmentBody(width=image.shape[1], height=image.shape[0], results=results)
 
     png: dict[int | str, Any] = {
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
     }
+    file_route: dict[str, Any] = {
+        "tags": ["segment"],
+        "dependencies": bearer,
+        "responses": {**PROBLEMS, **png},
+        "response_class": Response,
+    }
 
-    @app.post(
-        "/v1/mask",
-        tags=["segment"],
-        dependencies=bearer,
-        responses={**PROBLEMS, **png},
-        response_class=Response,
-    )
+    @app.post("/v1/mask", **file_route)
     async def mask(file: Upload, instructions: words, threshold: Threshold = None) -> Response:  # type: ignore[valid-type]
         """One PNG of all masks: 0 nothing, i the i-th instruction; of several the one of the higher score."""
-        image, found = await desk.segment(
-            file.file, file.filename or "", instructions, Task.RES.value, threshold
-        )
+        task = Task.RES.value if Task.RES in traits_of(desk.predictors()[0]).tasks else "auto"
+        image, found = await desk.segment(file.file, file.filename or "", instructions, task, threshold)
         content = await asyncio.to_thread(_palette, image.shape[:2], found)
         return Response(content, media_type="image/png")
+
+    @app.post("/v1/drawn", **file_route)
+    async def drawn(file: Upload, instructions: words) -> Response:  # type: ignore[valid-type]
+        """The first answer that is an image, such as a depth map or an edited image, as a PNG."""
+        _, found = await desk.segment(file.file, file.filename or "", instructions, "auto", None)
+        images = [one.drawn for one in found if one.drawn is not None]
+        if not images:
+            raise Refusal(422, "no answer is an image: ask /v1/segment for masks and words")
+        return Response(await asyncio.to_thread(encoded, images[0]), media_type="image/png")
 
 
 def _add_video(app: FastAPI, desk: Desk, bearer: list[Any]) -> None:

@@ -28,6 +28,8 @@ AHEAD = 8
 """Frames of a video that a client may lag behind."""
 LOOK = 0.1
 """Seconds between looks whether a video that is waited for was cancelled."""
+Predictors = tuple[Predictor, VideoSystem | None]
+"""Of one model, for images and for video; ``None`` for a model of images alone."""
 _log = get_logger(__name__)
 
 
@@ -88,15 +90,13 @@ class Worker:
         counters: receive sizes of batches and frames.
     """
 
-    def __init__(
-        self, load: Callable[[], tuple[Predictor, VideoSystem]], limits: Limits, counters: Counters
-    ) -> None:
+    def __init__(self, load: Callable[[], Predictors], limits: Limits, counters: Counters) -> None:
         self._load, self.limits, self.counters = load, limits, counters
         self._changed = threading.Condition()
         self._images: deque[tuple[ImageRequest, Future[list[Prediction]]]] = deque()
         self._videos: deque[VideoStream] = deque()
         self._closed = False
-        self.predictors: tuple[Predictor, VideoSystem] | None = None
+        self.predictors: Predictors | None = None
         self.failure = ""
         self._thread = threading.Thread(target=self._run, name="instructseg-worker", daemon=True)
         self._thread.start()
@@ -211,7 +211,7 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self.predictors = self._load()
+            images, videos = self.predictors = self._load()
         except Exception as error:  # noqa: BLE001  (reported by the status of the server)
             self.failure = in_one_line(error)
             _log.error("the model was not loaded: %s", self.failure)
@@ -223,9 +223,10 @@ class Worker:
                     return
                 batch, stream = self._next_batch(), self._next_video()
             if batch:
-                self._answer(self.predictors[0], batch)
+                self._answer(images, batch)
             if stream is not None:
-                more = stream.step(self.predictors[1])
+                assert videos is not None  # a video for a model of images alone is refused before
+                more = stream.step(videos)
                 self.counters.add("frames_total", value=int(more))
                 with self._changed:
                     self._videos.remove(stream)

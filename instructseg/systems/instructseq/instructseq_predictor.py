@@ -178,12 +178,14 @@ class InstructSeqPredictor:
             mask = answer.mask if answer.mask.mean() >= LEAST_AREA else empty
             return [Prediction(mask, score, answer.agreement, text, answer.probability, drawn=answer.drawn)]
         if answer.classes is not None and answer.confidence is not None:
-            found = []
+            found = list[Prediction]()
             for number, name in enumerate(self.model.config.classes or (), 1):
                 mask = answer.classes == number
                 if mask.mean() >= LEAST_AREA:
                     sure = float(answer.confidence[mask].mean())
-                    found.append(Prediction(mask, sure, sure, label=name, drawn=answer.drawn))
+                    # one image shows all classes
+                    shown = None if found else answer.drawn
+                    found.append(Prediction(mask, sure, sure, label=name, drawn=shown))
             return found or [Prediction(empty, 0.0, 0.0, text, drawn=answer.drawn)]
         if answer.box is not None:
             mask = empty.copy()
