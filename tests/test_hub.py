@@ -106,6 +106,7 @@ def test_a_bundled_model_has_the_same_names_everywhere(
 
 def test_small_weights_are_in_a_package_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(hub, "TINY_PACKAGE", "no_such_package")
+    assert hub.tiny_scene() is None
     with pytest.raises(
         FileNotFoundError, match="instructcv-tiny is in the package no-such-package, which is n"
     ):
@@ -117,3 +118,12 @@ def test_small_weights_are_in_a_package_of_their_own(monkeypatch: pytest.MonkeyP
     assert model_path("instructcv-tiny") == tmp_path / "tiny_package" / "instructcv-tiny"
     with pytest.raises(FileNotFoundError, match="lacks it"):
         model_path("visionllm-tiny")
+    assert hub.tiny_scene() is None
+    (tmp_path / "tiny_package" / "scene.jpg").touch()
+    assert hub.tiny_scene() == tmp_path / "tiny_package" / "scene.jpg"
+
+
+def test_what_a_user_of_a_small_model_is_told() -> None:
+    assert hub.note_of(None) == hub.note_of("mini") and "bundled model mini is a preview" in hub.note_of("mini")
+    assert hub.note_of("visionllm-tiny").startswith("the small model visionllm-tiny shows")
+    assert hub.note_of("weic22/InstructSeg") == hub.note_of(Path("folder")) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from typer.testing import CliRunner
 
 from instructseg.cli import app
 from instructseg.inference import ImagePredictor, TextPredictor, VideoPredictor
-from instructseg.inference.predictor import RequestKeywords
-from instructseg.loading import SYSTEMS, System, load, load_video
+from instructseg.inference.predictor import RequestKeywords, SystemTraits, text_tasks_of, traits_of
+from instructseg.inference.selection import AnswerOptions
+from instructseg.loading import SYSTEMS, System, load, load_both, load_video
 from instructseg.media import ImageLike, VideoSource, load_image
 from instructseg.prediction import FrameResult, Prediction
+from instructseg.structures import Task
 from tests.cli.conftest import bundled, checkpoint, clip_frames, nano, workspace
 
 __all__ = ["bundled", "checkpoint", "clip_frames", "nano", "workspace"]  # fixtures of others, used here
@@ -64,6 +67,25 @@ def test_our_own_predictors_are_opened(checkpoint: Path) -> None:
     assert isinstance(load_video(checkpoint, device="cpu"), VideoPredictor)
     with pytest.warns(DeprecationWarning, match="quantise= is now quantize="):
         assert load(checkpoint, device="cpu", quantise="int8").model.config.quantize == "int8"  # type: ignore
+
+
+def test_both_predictors_have_the_same_weights(checkpoint: Path, reddest: str, monkeypatch: Any) -> None:
+    images, videos = load_both(checkpoint, device="cpu")
+    assert isinstance(images, ImagePredictor) and isinstance(videos, VideoPredictor)
+    assert images.model is videos.model and images.processor is videos.processor
+    assert [type(one) for one in load_both(reddest)] == [Reddest, ReddestVideo]
+    monkeypatch.setitem(SYSTEMS, REDDEST, System(lambda name, **options: Reddest()))
+    assert load_both(reddest)[1] is None
+
+
+def test_predictors_tell_of_their_system(checkpoint: Path) -> None:
+    predictor = load(checkpoint, device="cpu")
+    traits = traits_of(predictor)
+    assert traits.system == "InstructSeg" and not traits.words_decide and Task.RES in traits.tasks
+    assert traits.threshold == predictor.rule(AnswerOptions()).threshold  # type: ignore[attr-defined]
+    assert "zebra" in traits.note(["the zebra"])
+    assert traits_of(Reddest()) == SystemTraits() and text_tasks_of(Reddest()) == ()
+    assert SystemTraits().note(["zebra"]) == ""
 
 
 def test_another_system_behind_the_command_line(reddest: str, workspace: Path) -> None:

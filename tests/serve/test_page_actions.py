@@ -250,7 +250,7 @@ def test_what_takes_too_long_is_ended(predictors: Any, page: Page, monkeypatch: 
     late = lambda _, asked: held.wait(60) and [[]] * len(asked)  # noqa: E731
     monkeypatch.setattr("instructseg.serve.worker.segment_together", late)
     monkeypatch.setattr(page.videos, "predict", lambda *_, **__: iter(lambda: held.wait(60) and None, None))
-    other = Page(*predictors, page.results, None, Limits(seconds=1, video_seconds=1))
+    other = Page(*predictors, page.results, "", Limits(seconds=1, video_seconds=1))
     try:
         with pytest.raises(ValueError, match="not done after 1 seconds: try a smaller image"):
             other.segment("photo.png", "red", AUTO)

@@ -44,6 +44,7 @@ def test_an_image_is_answered_as_by_the_predictor(client: Any, predictors: Any) 
     body = reply.json()
     assert (body["width"], body["height"]) == (56, 40)
     for found, right in zip(body["results"], predictors[0].predict(image(3), words, threshold=0), strict=True):
+        assert found["system"] == "InstructSeg" and found["drawn"] is None
         assert found["instruction"] == right.instruction and found["score"] == pytest.approx(
             right.score, abs=1e-4
         )
@@ -115,10 +116,11 @@ def test_a_question_about_a_video_is_refused(client: Any, video: Path) -> None:
 def test_other_doors(client: Any) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     model = client.get("/v1/model").json()
+    assert model["system"] == "InstructSeg" and model["videos"] and model["presence_threshold"] is not None
     assert model["name"] == "random" and "res" in model["tasks"] and model["limits"]["instructions"] == 16
     assert "swagger" in client.get("/docs").text
     assert set(client.get("/openapi.json").json()["paths"]) == {
-        *("/health", "/ready", "/metrics", "/v1/model", "/v1/segment", "/v1/mask", "/v1/video")
+        *("/health", "/ready", "/metrics", "/v1/model", "/v1/segment", "/v1/mask", "/v1/drawn", "/v1/video")
     }
     client.get("/nothing/here")
     text = client.get("/metrics").text

@@ -1,4 +1,7 @@
-"""The web page in headless Chromium with both bundled models: by mouse and by keyboard, wide and on a phone."""
+"""The web page in headless Chromium with both bundled models: by mouse and by keyboard, wide and on a phone.
+
+And with a list of models, one of which is of a system that draws.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import asyncio
 import base64
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -30,6 +34,8 @@ from instructseg.media import load_image
 from tests.pages import ROOT
 from tests.serve.test_service_page import free_port
 
+SMALL = ROOT / "recipes" / "systems" / "package"
+"""What is installed as ``instructseg-tiny``."""
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -80,12 +86,20 @@ CASES = {
 
 
 @contextmanager
-def served(model: str) -> Iterator[str]:
-    """Address of the page with a model."""
+def served(models: str) -> Iterator[str]:
+    """Address of the page with models, between blanks."""
     port = free_port()
     words = [sys.executable, "-m", "instructseg", "app", "--port", str(port)]
-    words += [] if model == "mini" else ["--model", model]  # the default
-    server = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if models != "mini":  # the default
+        words += [word for model in models.split() for word in ("--model", model)]
+    server = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(SMALL)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     end = time.monotonic() + 300
     while time.monotonic() < end:
         try:
@@ -391,6 +405,61 @@ def test_an_assistant_finds_and_calls_the_tool(address: str) -> None:
     assert not answer.isError, text
     found = ast.literal_eval(text)
     assert found[0]["found"] and found[0]["score"] > 0.9
+
+
+@pytest.fixture
+def several(browser: Any, address_of: Callable[[str], str]) -> Iterator[Any]:
+    """The page with a list of models."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page, said = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address_of("nano instructcv-tiny"))
+    page.get_by_text(CASES["nano"].note).wait_for()
+    yield page
+    context.close()
+    assert not said
+
+
+def choose(view: Any, model: str) -> None:
+    """Chooses a model of the list."""
+    view.get_by_label("Model").click()
+    view.get_by_role("option", name=model).click()
+
+
+@pytest.mark.slow
+def test_a_system_that_draws_is_chosen_and_its_image_appears(several: Any) -> None:
+    scene = SMALL / "instructseg_tiny" / "scene.jpg"
+    upload(several, scene)
+    choose(several, "instructcv-tiny")
+    several.get_by_text("The small model instructcv-tiny shows").wait_for(timeout=60_000)
+    assert several.get_by_label("number input for Presence").first.input_value() == "0"
+    words = several.get_by_label("Instructions").first
+    assert words.get_attribute("placeholder") == "segment the dog\nestimate the depth"
+    words.fill("segment the red circle\nestimate the depth")
+    several.get_by_role("button", name="Segment").first.click()  # of the image that was there before
+    figure = several.locator("figure.found")
+    drawn = figure.get_by_alt_text("answer to: estimate the depth")
+    drawn.wait_for(timeout=60_000)
+    assert figure.inner_text().count("by InstructCV") == 2 and figure.locator("path").count() == 1
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn.get_attribute("src").partition(",")[2]))))
+    assert shown.shape == (256, 256, 3) and np.ptp(shown, axis=2).max() == 0  # grey
+    assert shown[:64].mean() > shown[-64:].mean() + 50  # the wall is farther away than the floor
+    assert drawn.bounding_box()["width"] > 200
+
+    download = several.get_by_role("button", name="Download files").first
+    several.wait_for_timeout(300)  # the button is off until the files are written
+    with archive_of(several, download) as archive:
+        name = next(one for one in archive.namelist() if one.startswith("scene_drawn/2"))
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(archive.read(name)))), shown)
+
+    several.get_by_role("tab", name="Video").click()
+    several.get_by_text("InstructCV works on images only").wait_for()
+    assert not several.get_by_role("button", name="Cancel").is_visible()
+    choose(several, "nano")
+    several.get_by_role("button", name="Cancel").wait_for()
+    assert not several.get_by_text("works on images only").is_visible()
+    several.get_by_role("tab", name="Image").click()
+    assert not several.locator("figure.found").count()  # which nano did not make
 
 
 @pytest.mark.slow

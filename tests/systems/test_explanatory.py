@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from instructseg.loading import load
 from instructseg.masks import mask_iou
 from instructseg.systems.codecs import decode_overlay, encode_depth, encode_overlay
+from instructseg.systems.explanatory import explanatory_predictor
 from instructseg.systems.explanatory.explanatory_config import ExplanatoryConfig
 from instructseg.systems.explanatory.explanatory_predictor import ExplanatoryPredictor, changed
 from instructseg.systems.explanatory.triplets import Explanation, both_ways, every_wording
@@ -167,6 +169,18 @@ def test_predictions_have_the_drawing_and_say_who_made_them(predictor: Explanato
     guided = predictor.predict(image, TEXT, guidance=2.0, task="res", threshold=1.0)[0]
     assert not guided.found or guided.presence == 1.0
     assert np.array_equal(predictor.encode(image), image)
+
+
+def test_the_overlay_of_a_sample_is_computed_once(predictor: ExplanatoryPredictor, monkeypatch: Any) -> None:
+    seen: list[np.ndarray] = []
+
+    def counted(drawn: np.ndarray, known: np.ndarray) -> np.ndarray:
+        seen.append(drawn)
+        return decode_overlay(drawn, known)
+
+    monkeypatch.setattr(explanatory_predictor, "decode_overlay", counted)
+    predictor.predict(drawn_change(0).scene.image, "cover the red circle with cyan", samples=3)
+    assert len(seen) == 3
 
 
 def test_requests_of_other_systems_are_refused(predictor: ExplanatoryPredictor) -> None:
