@@ -111,7 +111,8 @@ def decode_boxes(
 
     Args:
         drawn: with the boxes.
-        image: the same without; what has not changed is no box, whatever its colour. ``None`` where unknown.
+        image: the same without; what has not changed is no line, whatever its colour, nor what is nearer to it
+            than to ``colour``, such as the halo of a line. ``None`` where unknown.
         colour: of the lines; saturated.
         least: shortest perimeter in pixels.
         smooth: whether the filters are applied; they remove lines thinner than two pixels.
@@ -124,7 +125,8 @@ def decode_boxes(
     turn = np.abs(hue.astype(int) - int(wanted[0]))
     line = (np.minimum(turn, 180 - turn) <= 15) & (saturation >= 90) & (value >= 80)
     if image is not None:
-        line &= np.abs(shown.astype(int) - image.astype(int)).max(2) >= 30
+        changed = _distance(shown, image)
+        line &= (changed >= 30) & (changed > _distance(shown, np.array(colour)))
     closed = cv2.morphologyEx(line.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     found = []
@@ -134,6 +136,11 @@ def decode_boxes(
         if 2 * (width + height) >= least and hull > EXTENT * (width - 1) * (height - 1):
             found.append((left, top, left + width, top + height))
     return sorted(found, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Euclidean distance of colours ``[H, W, 3]`` or ``[3]``, ``float[H, W]``."""
+    return np.asarray(np.linalg.norm(one.astype(np.float32) - other.astype(np.float32), axis=-1))
 
 
 def box_overlap(one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:

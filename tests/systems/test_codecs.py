@@ -85,6 +85,15 @@ def test_what_has_the_colour_of_the_box_in_the_image_is_no_box() -> None:
     assert decode_boxes(image, image, MAGENTA) == []
 
 
+def test_the_halo_of_a_line_is_not_of_the_box() -> None:
+    image, box = np.full((48, 48, 3), 60, np.uint8), (12, 10, 34, 30)
+    drawn = encode_boxes(image, [box], MAGENTA, 2)
+    near = encode_boxes(image, [(9, 7, 37, 33)], MAGENTA, 3)
+    for share, expected in ((0.4, box), (0.7, (9, 7, 37, 33))):
+        halo = np.where(drawn == image, image + share * (near.astype(float) - image), drawn).astype(np.uint8)
+        assert decode_boxes(halo, image, MAGENTA, smooth=False) == [expected]
+
+
 def test_lines_and_triangles_are_no_boxes() -> None:
     image = np.full((48, 48, 3), 120, np.uint8)
     drawn = image.copy()
