@@ -23,7 +23,7 @@ import torch
 
 from instructseg.inference import ImagePredictor, VideoPredictor
 from instructseg.inference.frame_window import spacing_of
-from instructseg.inference.memory import gaining_chunk, plan_memory
+from instructseg.inference.memory import Workload, gaining_chunk, plan_memory
 from perf.memory import status
 from perf.workload import INSTRUCTIONS, build, configuration, pictures, save
 
@@ -47,8 +47,7 @@ def measure(size: str, frames: int, fps: int, instructions: int) -> dict[str, An
     config = configuration(size)
     chunk = gaining_chunk(config, torch.device("cpu")) if frames > 1 else 1
     spacing = spacing_of(fps, frames) if frames > 1 else 0
-    limit, many = "1000GB", instructions
-    plan = plan_memory(config, limit, frame_size=_SIZE, instructions=many, chunk=chunk, spacing=spacing)
+    plan = plan_memory(config, "1000GB", "cpu", Workload(_SIZE, instructions), chunk=chunk, spacing=spacing)
     model, processor = build(config)
     picture, texts = pictures(1, *_SIZE)[0], INSTRUCTIONS[:instructions]
     if frames == 1:

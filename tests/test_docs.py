@@ -101,11 +101,12 @@ def test_readme_counts_the_formats() -> None:
 
 PLANS = """
 from instructseg import preset
-from instructseg.inference.memory import plan_memory
+from instructseg.inference.memory import Workload, plan_memory
+one = Workload(instructions=1)
 for budget in {budgets}:
     for device in ("cuda", "cpu"):
         try:
-            print(plan_memory(preset("instructseg-3b"), budget, device=device, instructions=1).to_text())
+            print(plan_memory(preset("instructseg-3b"), budget, device=device, workload=one).to_text())
         except ValueError as error:
             print("refused:", error)
 """

@@ -2,7 +2,7 @@
 
 The weights are counted exactly. Activations are estimated per stage, by the largest tensors that a stage holds
 at once; stages run one after another, so the largest one counts. Features of video frames that are kept for
-later frames are added. Letters: ``e`` bytes of a value, ``B`` rows, ``L``
+later frames are added, and what a tracker of masks keeps. Letters: ``e`` bytes of a value, ``B`` rows, ``L``
 positions of the language sequence, ``D`` its width.
 """
 
@@ -17,6 +17,8 @@ import torch
 
 from instructseg.devices import choose_device, choose_dtype, fastest_dtype
 from instructseg.inference.frame_window import REFERENCES, most_held, spacing_of
+from instructseg.inference.propagation.propagation import LOOKAHEAD
+from instructseg.inference.propagation.tracker_names import OFF, tracker_memory
 from instructseg.log import get_logger
 from instructseg.model import InstructSegConfig
 from instructseg.model.backbones import trunk_class
@@ -48,11 +50,14 @@ class Workload:
         frame_size: height and width of the largest image or frame, in pixels.
         instructions: asked at once.
         fps: frames per second of videos, which sets the spacing of references.
+        track: what carries masks through videos, one object per instruction, as of
+            :class:`~instructseg.inference.stream_options.StreamOptions`.
     """
 
     frame_size: tuple[int, int] = (1080, 1920)
     instructions: int = 16
     fps: float = 30.0
+    track: str = OFF
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class MemoryPlan:
         chunk: frames that the encoders take together.
         weights: by part of the model.
         activations: by stage; they follow each other.
-        held: features kept for later frames of a video.
+        held: features kept for later frames of a video, and what a tracker keeps.
         process: memory of the program without a model.
     """
 
@@ -100,8 +105,7 @@ def plan_memory(
     config: InstructSegConfig,
     max_memory: int | str,
     device: torch.device | str = "cpu",
-    frame_size: tuple[int, int] = (1080, 1920),
-    instructions: int = 16,
+    workload: Workload | None = None,
     dtype: torch.dtype | None = None,
     chunk: int = 1,
     spacing: int = 0,
@@ -114,28 +118,31 @@ def plan_memory(
         config: of the model; one that is stored quantized stays so.
         max_memory: bytes, or as ``"6GB"`` or ``"6GiB"``. On a CPU of the whole program, else of the device.
         device: where the model is to run.
-        frame_size: height and width of the largest frame, in pixels.
-        instructions: that are asked at once (K); more than that many rows are never needed.
+        workload: to fit, ``fps`` apart; more rows than its instructions are never needed.
         dtype: of the values, where it is given; ``None`` lets it be chosen.
         chunk: the most frames that are to be encoded together.
         spacing: frames of a video from one reference to the next; 0 for an image.
 
     Raises:
+        FileNotFoundError: the model of a tracker is not available.
         ValueError: nothing fits (the message states the size of the smallest settings), or an invalid
-            size.
+            size or tracker.
     """
-    limit = parse_size(max_memory)
-    cpu = torch.device(device).type == "cpu"
+    limit, asked = parse_size(max_memory), workload or Workload()
+    cpu, frame_size, instructions = torch.device(device).type == "cpu", asked.frame_size, asked.instructions
+    tracked = tracker_memory(asked.track if spacing else OFF, frame_size, instructions, LOOKAHEAD, cpu)
     process = resident_memory() + LIBRARIES if cpu else 0
     tried: list[MemoryPlan] = []
     frames = [chunk >> halvings for halvings in range(chunk.bit_length())]
     rows = [max(1, instructions) >> halvings for halvings in range(max(1, instructions).bit_length())]
     for kind, quantize in choices(config, cpu, dtype):
-        weights = weight_bytes(config, kind, quantize)
+        weights = {**weight_bytes(config, kind, quantize), "tracker": tracked.weights}
         for batch_size, together in product(rows, frames):
             activations = activation_bytes(config, kind, batch_size, frame_size, chunk=together)
+            activations["tracker"] = tracked.step
             held = most_held(spacing, REFERENCES, together) if spacing else 0
             kept = held * frame_bytes(config, kind, instructions, frame_size if cpu else None)
+            kept += tracked.held
             plan = MemoryPlan(kind, quantize, batch_size, together, weights, activations, kept, process)
             if plan.expected <= limit:
                 _log.info("memory limit %s: %s", gib(limit), plan.to_text())
@@ -180,8 +187,7 @@ def plan_checkpoint(
         config,
         max_memory,
         target,
-        asked.frame_size,
-        asked.instructions,
+        asked,
         dtype=kind,
         chunk=gaining_chunk(config, target) if video else 1,
         spacing=spacing_of(asked.fps) if video else 0,

@@ -47,7 +47,8 @@ def video_system(job: Job, prompts: Sequence[str], opened: Sequence[VideoSource 
     rates = [one.fps if one.timed else REFERENCE_FPS for one in videos]
     spacing = None if job.spacing is None else job.spacing * REFERENCE_FPS
     size = max((one.size for one in videos), key=math.prod)
-    return open_system(load_video, job, prompts, Workload(size, len(prompts), spacing or max(rates)))
+    workload = Workload(size, len(prompts), spacing or max(rates), job.track)
+    return open_system(load_video, job, prompts, workload)
 
 
 def open_system(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import torch
 
 from instructseg.inference import ImagePredictor, VideoPredictor, memory
 from instructseg.inference.memory import (
+    Workload,
     activation_bytes,
     frame_bytes,
     parse_size,
     plan_memory,
     resident_memory,
 )
+from instructseg.inference.propagation.propagation import LOOKAHEAD
+from instructseg.inference.propagation.tracker_names import tracker_memory
 from instructseg.model import InstructSeg, preset
 from instructseg.model.quantized import quantize_model
 from instructseg.model.weight_size import weight_bytes
@@ -78,7 +82,7 @@ def test_the_most_exact_that_fits_is_chosen(
     for limit, plan in chosen.items():
         assert plan.expected <= parse_size(limit)
         assert plan.to_text() in caplog.text
-    assert plan_memory(config, "64GB", instructions=3).batch_size == 3
+    assert plan_memory(config, "64GB", workload=Workload(instructions=3)).batch_size == 3
 
 
 def test_frames_at_once_are_given_up_before_rows() -> None:
@@ -90,10 +94,10 @@ def test_frames_at_once_are_given_up_before_rows() -> None:
     assert needed(1, 4) > needed(1, 2) > needed(1, 1)
     weights = sum(weight_bytes(config, torch.bfloat16, None).values())
     for rows, chunk in ((1, 4), (1, 2), (1, 1)):
-        plan = plan_memory(config, weights + needed(rows, chunk), "meta", instructions=1, chunk=4)
+        plan = plan_memory(config, weights + needed(rows, chunk), "meta", Workload(instructions=1), chunk=4)
         assert (plan.quantize, plan.batch_size, plan.chunk) == (None, rows, chunk)
         assert f"{rows} rows and {chunk} frame" in plan.to_text()
-    plan = plan_memory(config, weights + needed(4, 1), "meta", instructions=4, chunk=4)
+    plan = plan_memory(config, weights + needed(4, 1), "meta", Workload(instructions=4), chunk=4)
     assert (plan.batch_size, plan.chunk) == (4, 1)
 
 
@@ -117,6 +121,19 @@ def test_memory_kept_for_later_video_frames(checkpoint: Path) -> None:
     assert "held frames" in moving.to_text()
     on_device = plan_memory(config, "64GB", "meta", chunk=4, spacing=5, dtype=torch.float32)
     assert on_device.held == 29 * frame_bytes(config, torch.float32, 16, None)
+
+
+def test_a_tracker_counts_on_videos() -> None:
+    config = preset("nano")
+    asked = Workload((270, 480), instructions=3, track="flow")
+    off, tracked, still = (
+        plan_memory(config, "64GB", workload=one, spacing=spacing)
+        for one, spacing in ((replace(asked, track="off"), 5), (asked, 5), (asked, 0))
+    )
+    added = tracker_memory("flow", (270, 480), 3, LOOKAHEAD)
+    assert tracked.held - off.held == added.held and tracked.activations["tracker"] == added.step
+    assert tracked.expected - tracked.process == off.expected - off.process + added.held
+    assert still.expected - still.process < off.expected - off.process  # an image is not tracked
 
 
 def test_a_limit_too_small_names_the_smallest_settings() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from instructseg.inference.propagation.mask_tracker import TrackedMask
+from instructseg.inference.propagation.mask_tracker import TrackedMask, TrackerMemory
 
 SIDE = 384
 """Longer side at which the flow is computed, in pixels."""
@@ -64,6 +64,21 @@ class FlowTracker:
     def _flow_between(self, grey: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Flow ``float32[h, w, 2]`` from a frame ``uint8[h, w]`` to another one."""
         return self._flow.calc(grey, other, None)  # type: ignore[call-overload, no-any-return]
+
+
+def flow_memory(frame_size: tuple[int, int], objects: int) -> TrackerMemory:
+    """Memory of a :class:`FlowTracker`: the old and the moved mask of each object, and from where pixels come.
+
+    Args:
+        frame_size: height and width in pixels.
+        objects: that are tracked.
+    """
+    pixels = frame_size[0] * frame_size[1]
+    reduced = min(1.0, SIDE / max(frame_size)) ** 2 * pixels
+    masks = 4 * objects * pixels
+    # the flow, 64-bit places, 32-bit places; then both flows, their sources, what returns, and squares
+    moving, confirming = (8 + 16 + 8) * pixels + 8 * reduced, masks + (16 + 8 + 8 + 16 + 4) * reduced
+    return TrackerMemory(0, round(masks + reduced), round(max(moving, confirming)))
 
 
 def is_confirmed(back: np.ndarray, forth: np.ndarray) -> np.ndarray:

@@ -19,6 +19,20 @@ class TrackedMask(NamedTuple):
     seen: float
 
 
+class TrackerMemory(NamedTuple):
+    """Memory of a tracker in bytes, on the device where it runs.
+
+    Attributes:
+        weights: of its model.
+        held: by one pass over a video, from frame to frame.
+        step: besides, at the peak of a frame.
+    """
+
+    weights: int
+    held: int
+    step: int
+
+
 class MaskTracker(Protocol):
     """Follows objects through frames in one direction; the state of one pass over a video.
 

@@ -57,10 +57,13 @@ class DirectedPass:
     Args:
         tracker: a new one.
         confirmed: how often the model confirmed an object on frames outside of the pass, by id.
+        soft: whether results carry ``probability``.
     """
 
-    def __init__(self, tracker: MaskTracker, confirmed: Mapping[int, int] | None = None) -> None:
-        self._tracker, self._confirmed = tracker, confirmed or {}
+    def __init__(
+        self, tracker: MaskTracker, confirmed: Mapping[int, int] | None = None, soft: bool = False
+    ) -> None:
+        self._tracker, self._confirmed, self._soft = tracker, confirmed or {}, soft
         self._objects: dict[int, TrackedObject] = {}
         self.begun: set[int] = set()
         """Ids of the objects that began on the last frame, for the first time or anew."""
@@ -83,7 +86,10 @@ class DirectedPass:
             ]
             rows += self._missed(instruction, own, tracked, evidence)
             shown += [one for one in rows if one.id] or rows  # an id of 0 says that nothing is there
-        return replace(result, predictions=[replace(one, image=result.frame) for one in shown])
+        rows = [replace(one, image=result.frame) for one in shown]
+        if not self._soft:  # it would be held with a file's frames
+            rows = [replace(one, probability=None) for one in rows]
+        return replace(result, predictions=rows)
 
     @property
     def confirmed(self) -> dict[int, int]:
@@ -151,16 +157,17 @@ class Propagation:
     Args:
         make: a new tracker.
         lookahead: frames that are held back together; below 2 nothing waits, and nothing is tracked backward.
+        soft: whether results carry ``probability``.
     """
 
-    def __init__(self, make: Callable[[], MaskTracker], lookahead: int = 0) -> None:
-        self._make, self._lookahead = make, lookahead
+    def __init__(self, make: Callable[[], MaskTracker], lookahead: int = 0, soft: bool = False) -> None:
+        self._make, self._lookahead, self._soft = make, lookahead, soft
         self._waiting: list[FrameResult] = []
         self._restart()
 
     def _restart(self) -> None:
         self._tracker = self._make()
-        self._forward = DirectedPass(self._tracker)
+        self._forward = DirectedPass(self._tracker, soft=self._soft)
 
     def add(self, result: FrameResult) -> list[FrameResult]:
         """Takes the model's result on the next frame; returns those that are ready, in order."""
@@ -187,7 +194,7 @@ class Propagation:
             if place:
                 back |= {n: one.index for n in self._forward.begun if best.get(n) == one.index}
         if back:
-            backward = DirectedPass(self._make(), self._forward.confirmed)
+            backward = DirectedPass(self._make(), self._forward.confirmed, self._soft)
             for place in range(max(back.values()) - waiting[0].index, -1, -1):
                 results[place] = backward.step(results[place], back)
         return results

@@ -9,17 +9,18 @@ Letters: ``H, W`` pixels of the frame, ``S`` side of the model's input.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+from transformers import Sam2VideoConfig, Sam2VideoInferenceSession, Sam2VideoModel
 
 from instructseg.hub import model_path
-from instructseg.inference.propagation.anchors import best_anchors
-from instructseg.inference.propagation.mask_tracker import TrackedMask
+from instructseg.inference.propagation.anchors import MOST_ANCHORS, best_anchors
+from instructseg.inference.propagation.mask_tracker import TrackedMask, TrackerMemory
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as SAM 2 was trained
 _FILES = ("config.json", "*.safetensors")
@@ -51,6 +52,51 @@ def load_sam2(name: str, device: torch.device) -> Sam2VideoModel:
     return model.eval().to(device)  # type: ignore[no-any-return]
 
 
+def sam2_memory(name: str, objects: int) -> TrackerMemory:
+    """Memory of a :class:`Sam2Tracker`, by its configuration.
+
+    Args:
+        name: as of :func:`load_sam2`.
+        objects: that are tracked.
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`load_sam2`.
+    """
+    folder = model_path(name, _FILES)
+    try:
+        config: Any = Sam2VideoConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            model = Sam2VideoModel(config)
+    except (OSError, TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise ValueError(f"{name}: no SAM 2 video model of transformers: {error}") from error
+    side, width = config.image_size, config.vision_config.fpn_hidden_size
+    levels = [math.prod(size) for size in config.vision_config.backbone_feature_sizes]
+    # maps of 1/8, 1/4 and all of the channels, each with positions, and the frame
+    maps = sum(cells * width * (1 + share) for cells, share in zip(levels, (1 / 8, 1 / 4, 1), strict=True))
+    frame = round(4 * (maps + 3 * side**2))
+    # a memory is kept in 16 bits, its positions in 32
+    memories = _span(config) + MOST_ANCHORS
+    each = memories * levels[-1] * config.memory_encoder_output_channels * 6
+    weights = sum(one.nbytes for one in model.state_dict().values())
+    return TrackerMemory(weights, frame + objects * each, _widest(config))
+
+
+def _widest(config: Any) -> int:
+    """Bytes of the widest block of the image encoder: queries, keys and values, or the feed-forward."""
+    encoder = config.vision_config.backbone_config
+    cells = config.vision_config.backbone_feature_sizes[0]
+    largest = 0
+    for stage, width in enumerate(encoder.embed_dim_per_stage):
+        place = math.prod(cells) // 4**stage
+        largest = max(largest, round(place * width * (2 + 2 * encoder.mlp_ratio)))
+    return 4 * largest
+
+
+def _span(config: Any) -> int:
+    """Frames whose outputs later frames read."""
+    return int(max(config.num_maskmem, config.max_object_pointers_in_encoder)) - 1
+
+
 class Sam2Tracker:
     """Follows objects with a SAM 2 video model; see :class:`MaskTracker`.
 
@@ -68,7 +114,7 @@ class Sam2Tracker:
         config = model.config
         assert isinstance(config.image_size, int)
         self._side = config.image_size
-        self._span = max(config.num_maskmem, config.max_object_pointers_in_encoder) - 1
+        self._span = _span(config)
         self._sessions: dict[int, Sam2VideoInferenceSession] = {}
         self._anchors: dict[int, dict[int, float]] = {}  # quality by frame, by id
         self._features = self._new_session().cache

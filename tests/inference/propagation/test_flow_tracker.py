@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 
-from instructseg.inference.propagation.flow_tracker import FlowTracker, is_confirmed
+from instructseg.inference.propagation.flow_tracker import FlowTracker, flow_memory, is_confirmed
 from instructseg.masks import mask_iou
 
 HEIGHT, WIDTH = 120, 160
@@ -90,3 +92,21 @@ def test_confirmation_is_that_of_a_plain_loop() -> None:
                 fx, fy = forth[sy, sx]
                 inside = (bx + fx) ** 2 + (by + fy) ** 2 < 0.01 * (bx**2 + by**2 + fx**2 + fy**2) + 0.5
             assert found[y, x] == inside
+
+
+@pytest.mark.parametrize(("size", "objects"), [((540, 960), 1), ((540, 960), 12), ((240, 320), 3)])
+def test_memory_is_what_numpy_holds(size: tuple[int, int], objects: int) -> None:
+    frames = [texture(1, *size), texture(1, *size)]
+    tracker, mask = FlowTracker(), np.zeros(size, bool)
+    mask[30:90, 40:90] = True
+    tracker.advance(frames[0])
+    tracemalloc.start()
+    for number in range(objects):
+        tracker.anchor(number, mask, 1.0)
+    for frame in frames:
+        tracker.advance(frame)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    expected = flow_memory(size, objects)
+    assert held == pytest.approx(expected.held, rel=0.1)
+    assert peak - held == pytest.approx(expected.step, rel=0.1)

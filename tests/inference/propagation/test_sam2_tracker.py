@@ -13,8 +13,8 @@ from transformers import Sam2VideoConfig, Sam2VideoInferenceSession, Sam2VideoMo
 from instructseg.inference import VideoPredictor
 from instructseg.inference.propagation.flow_tracker import FlowTracker
 from instructseg.inference.propagation.mask_tracker import TrackedMask
-from instructseg.inference.propagation.sam2_tracker import Sam2Tracker, load_sam2
-from instructseg.inference.propagation.tracker_names import SAM2, tracker_maker
+from instructseg.inference.propagation.sam2_tracker import Sam2Tracker, load_sam2, sam2_memory
+from instructseg.inference.propagation.tracker_names import SAM2, tracker_maker, tracker_memory
 from tests.inference.propagation.tiny_sam2 import SIDE, tiny_sam2
 
 CPU = torch.device("cpu")
@@ -209,6 +209,44 @@ def test_weights_that_lack_a_part_are_refused(model: Sam2VideoModel, tmp_path: P
     model.save_pretrained(tmp_path, state_dict=weights)
     with pytest.raises(ValueError, match="weights are missing, as memory_encoder"):
         load_sam2(str(tmp_path), CPU)
+
+
+def test_memory_is_what_the_sessions_hold(
+    model: Sam2VideoModel, frames: list[np.ndarray], folder: Path
+) -> None:
+    tracker = Sam2Tracker(model)
+    for t, frame in enumerate(frames):
+        tracker.advance(frame)
+        if t % 8 == 0:
+            for number in (1, 2):
+                tracker.anchor(number, square(8 * number, 20), 0.9)
+    expected = sam2_memory(str(folder), 2)
+    assert expected.weights == sum(values.nbytes for values in model.state_dict().values())
+    sessions = tracker._sessions.values()
+    shared = [one for part in tracker._features._vision_features.values() for one in _tensors(part)]
+    own = [one for session in sessions for one in _tensors(session.output_dict_per_obj)]
+    held = sum(one.nbytes for one in (*shared, *own)) + tracker._pixels.nbytes
+    assert held == pytest.approx(expected.held, rel=0.1)
+
+
+def _tensors(value: object) -> list[torch.Tensor]:
+    """All tensors in nested dictionaries and lists."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [one for part in parts for one in _tensors(part)]
+
+
+def test_tracking_adds_to_the_memory_of_its_device(folder: Path) -> None:
+    size = (54, 96)
+    assert tracker_memory("off", size, 3) == (0, 0, 0)
+    stream, file = tracker_memory("flow", size, 3), tracker_memory("flow", size, 3, lookahead=32)
+    assert file.held == 2 * stream.held + 32 * 54 * 96 * (3 + 2 * 3)  # both ways, and what waits
+    assert tracker_memory("flow", size, 3, cpu=False) == (0, 0, 0)
+    there = tracker_memory(str(folder), size, 3, lookahead=32, cpu=False)
+    assert there.weights and there.held == 2 * sam2_memory(str(folder), 3).held
+    with pytest.raises(ValueError, match="unknown tracker 'flwo'"):
+        tracker_memory("flwo", size, 3)
 
 
 def test_a_video_is_tracked_from_end_to_end(folder: Path) -> None:
