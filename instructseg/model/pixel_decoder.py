@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from instructseg.model.backbones import LEVELS
+from instructseg.model.blocks import ROWS, in_blocks, uses_blocks
 from instructseg.model.positions import SinePositions
 
 LEVELS_READ, POINTS = 3, 4
@@ -45,7 +46,8 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``float[F, S, C]`` cells of all levels to the same shape; keyword arguments as in transformers.
 
-        Masks are ignored when rows are read: the pixel decoder's are false everywhere.
+        When rows are read, no weights are returned, and masks are ignored: the pixel decoder's are false
+        everywhere.
         """
         x = hidden_states
         if not self._reads_rows(x):
@@ -54,74 +56,110 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
                 reference_points=reference_points, spatial_shapes_list=spatial_shapes_list, **others,
             )  # fmt: skip
         assert encoder_hidden_states is not None and reference_points is not None and spatial_shapes_list
-        value = self.value_proj(encoder_hidden_states)
+        values = self.value_proj(encoder_hidden_states)
         asking = x if position_embeddings is None else x + position_embeddings
         points = (self.n_heads, self.n_levels, self.n_points)
-        offsets = self.sampling_offsets(asking).unflatten(-1, (*points, 2))
-        weights = self.attention_weights(asking).unflatten(-1, (self.n_heads, -1)).softmax(-1)
-        weights = weights.unflatten(-1, points[1:])
-        sampled = [
-            sample_rows(value[f], spatial_shapes_list, reference_points[f], offsets[f], weights[f])
-            for f in range(len(x))
-        ]
-        return self.output_proj(torch.stack(sampled)), weights
+        sampled = []
+        for cells, frame, places in zip(values, asking, reference_points, strict=True):
+            for rows, at in zip(frame.split(ROWS), places.split(ROWS), strict=True):
+                offsets = self.sampling_offsets(rows).unflatten(-1, (*points, 2))
+                scores = self.attention_weights(rows).unflatten(-1, points)
+                sampled.append(sample_rows(cells, spatial_shapes_list, at, offsets, scores))
+        return self.output_proj(torch.cat(sampled).view_as(x)), None
 
     def _reads_rows(self, x: torch.Tensor) -> bool:
-        """False where gradients are kept, and in graphs for a compiler or another runtime."""
-        if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return False
-        return self.by_rows and x.device.type == "cpu" and x.dtype == torch.float32
+        return self.by_rows and x.dtype == torch.float32 and uses_blocks(x)
 
 
 def sample_rows(
-    value: torch.Tensor,
+    values: torch.Tensor,
     shapes: list[tuple[int, int]],
     reference: torch.Tensor,
     offsets: torch.Tensor,
-    weights: torch.Tensor,
+    scores: torch.Tensor,
 ) -> torch.Tensor:
     """Multi-scale deformable attention of one image (arXiv 2010.04159, section 4.1), bilinear, zeros outside.
 
+    Positions are the last axis of all that is computed on the way: a processor takes long inner loops faster.
+
     Args:
-        value: ``float[S, C]``, cells of all levels.
+        values: ``float[S, C]``, cells of all levels.
         shapes: ``(h, w)`` of each of the J levels, ``S`` cells in all.
         reference: ``float[N, J, 2]``, x and y in 0..1.
         offsets: ``float[N, heads, J, P, 2]``, in cells of the level.
-        weights: ``float[N, heads, J, P]``.
+        scores: ``float[N, heads, J, P]``, weights before the softmax.
 
     Returns:
         ``float[N, C]``.
     """
-    queries, heads, levels, _, _ = offsets.shape
-    sizes = torch.tensor(shapes, dtype=torch.int32).view(levels, 2, 1)
-    height, width = sizes[:, 0], sizes[:, 1]  # (J, 1)
+    count, heads, levels, points, _ = offsets.shape
+    sizes = torch.tensor(shapes, dtype=torch.int32)
+    height, width = sizes.view(levels, 2, 1, 1).unbind(1)  # (J, 1, 1)
     # a point at x in 0..1 lies at x * width - 0.5 cells
-    columns, shares = _two_cells(offsets[..., 0] + (reference[..., 0, None] * width - 0.5).unsqueeze(1), width)
-    rows, parts = _two_cells(offsets[..., 1] + (reference[..., 1, None] * height - 0.5).unsqueeze(1), height)
-    start = (height * width).cumsum(0, dtype=torch.int32) - height * width
-    rows = start.unsqueeze(-1) + rows * width.unsqueeze(-1)
-    places = rows.unsqueeze(-1) + columns.unsqueeze(-2)  # (N, heads, J, P, 2, 2)
+    at = (reference.permute(1, 2, 0) * sizes.flip(1)[..., None] - 0.5).unsqueeze(1)  # (J, 1, 2, N)
+    x, y = (_turned(offsets).view(heads, levels, points, 2, count) + at).unbind(3)  # (heads, J, P, N)
+    weights = _turned(scores).view(heads, levels * points, count).softmax(1).view_as(x)
     # cells of a head are rows of a table: row = cell * heads + head
-    places = places.mul_(heads).add_(torch.arange(heads, dtype=torch.int32).view(heads, 1, 1, 1, 1))
-    parts = (parts * weights.unsqueeze(-1)).unsqueeze(-1) * shares.unsqueeze(-2)
-    table = value.reshape(-1, value.shape[1] // heads)
-    bags = queries * heads
-    out = F.embedding_bag(
-        places.view(bags, -1), table, mode="sum", per_sample_weights=parts.view(bags, -1)
+    area = (height * width) * heads
+    first = area.cumsum(0, dtype=torch.int32) - area + torch.arange(heads, dtype=torch.int32).view(-1, 1, 1, 1)
+    corners = (heads, 4, levels, points, count)
+    places, parts = torch.empty(corners, dtype=torch.int32), torch.empty(corners)
+    columns = [(cells.mul_(heads), share) for cells, share in _two_cells(x, width)]
+    for down, (row, part) in enumerate(_two_cells(y, height)):
+        start, part = row.mul_(width * heads).add_(first), part * weights
+        for across, (column, share) in enumerate(columns):
+            torch.add(start, column, out=places[:, 2 * down + across])
+            torch.mul(part, share, out=parts[:, 2 * down + across])
+    bags = count * heads
+    found = F.embedding_bag(
+        _turned_back(places).view(bags, -1),
+        values.reshape(-1, values.shape[1] // heads),
+        mode="sum",
+        per_sample_weights=_turned_back(parts).view(bags, -1),
     )  # (N * heads, C / heads)
-    return out.view(queries, -1)
+    return found.view(count, -1)
 
 
-def _two_cells(x: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cells on both sides of ``float[N, heads, J, P]`` and their bilinear shares, ``[N, heads, J, P, 2]``.
+def _turned(values: torch.Tensor) -> torch.Tensor:
+    """``float[N, ..]`` to ``float[K, N]``."""
+    return values.flatten(1).t().contiguous()
 
-    Outside ``0 .. size - 1`` (``int32[J, 1]``) the share is 0 and the cell the last one inside.
+
+def _turned_back(values: torch.Tensor) -> torch.Tensor:
+    """``[.., N]`` to ``[N, K]``."""
+    return values.flatten(0, -2).t().contiguous()
+
+
+def _two_cells(x: torch.Tensor, size: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The cells on both sides of ``float[heads, J, P, N]`` and their bilinear shares.
+
+    Outside ``0 .. size - 1`` (``int32[J, 1, 1]``) the share is 0 and the cell the last one inside.
     """
-    low = x.floor()
-    cells = torch.stack((low, low + 1), dim=-1)
-    kept = cells.clamp(min=0).minimum(size.unsqueeze(-1) - 1.0)
-    shares = (1 - (cells - x.unsqueeze(-1)).abs()).mul_(cells == kept)
-    return kept.to(torch.int32), shares
+    low, found = x.floor(), []
+    for cells in (low, low + 1):
+        kept = cells.clamp(min=0).minimum(size - 1.0)
+        share = torch.rsub((cells - x).abs_(), 1).masked_fill_(kept != cells, 0)
+        found.append((kept.to(torch.int32), share))
+    return found
+
+
+class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):
+    """A layer of the pixel decoder's encoder; what computes each cell by itself runs in blocks."""
+
+    def forward(  # type: ignore[override]
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor, **given: Any
+    ) -> tuple[torch.Tensor | None, ...]:
+        """``float[F, S, C]`` cells of all levels to the same shape; keyword arguments as in transformers."""
+        if not uses_blocks(hidden_states):
+            return super().forward(hidden_states, attention_mask, **given)
+        attended, weights = self.self_attn(
+            hidden_states, attention_mask=attention_mask, encoder_hidden_states=hidden_states, **given
+        )
+        return in_blocks(self._feed_forward, hidden_states + attended), weights
+
+    def _feed_forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.self_attn_layer_norm(x)
+        return self.final_layer_norm(x + self.fc2(self.activation_fn(self.fc1(x))))
 
 
 class PixelDecoder(Mask2FormerPreTrainedModel):
@@ -146,9 +184,10 @@ class PixelDecoder(Mask2FormerPreTrainedModel):
         # transformers leaves it uninitialised; a whole model initialises it later
         nn.init.zeros_(self.decoder.level_embed)
         self.decoder.add_module("position_embedding", SinePositions(dim))
-        for layer in self.decoder.encoder.layers:
-            encoder_layer = cast(Mask2FormerPixelDecoderEncoderLayer, layer)
-            encoder_layer.self_attn = DeformableAttention(dim, heads, LEVELS_READ, POINTS)
+        encoder_layers = [EncoderLayer(config) for _ in range(layers)]
+        for layer in encoder_layers:
+            layer.self_attn = DeformableAttention(dim, heads, LEVELS_READ, POINTS)
+        self.decoder.encoder.layers = nn.ModuleList(encoder_layers)
         if lateral == "released":
             conv = nn.Sequential(nn.Conv2d(dims["res2"], dim, 1), nn.GroupNorm(32, dim), nn.ReLU())
             self.decoder.add_module("adapter_1", conv)
