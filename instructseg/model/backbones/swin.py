@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import SwinBackbone, SwinConfig
 from transformers import initialization as init
+from transformers.models.swin.modeling_swin import SwinLayer
 
 from instructseg.model.backbones.backbone import LEVELS, Backbone
+from instructseg.model.backbones.swin_layer import WindowLayer
 
 
 class SwinTrunk(Backbone):
@@ -24,6 +26,9 @@ class SwinTrunk(Backbone):
         config.set_output_features_output_indices(["stage1", "stage2", "stage3", "stage4"], None)
         self.swin = SwinBackbone(config)
         self.swin.swin.add_module("layernorm", nn.Identity())
+        for layer in self.swin.modules():
+            if isinstance(layer, SwinLayer):
+                layer.__class__ = WindowLayer  # its parts stay, with their names and values
         self.dims = {level: config.embed_dim * 2**i for i, level in enumerate(LEVELS)}
 
     def init_positions(self) -> None:
