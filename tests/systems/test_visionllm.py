@@ -313,8 +313,8 @@ def test_predictions_of_a_class_list_and_of_a_phrase(predictor: VisionLLMPredict
     assert [one.found for one in none] == [False, False] and [one.instruction_id for one in none] == [0, 1]
     with pytest.raises(ValueError, match="know no word of 'zebra'"):
         predictor.predict(frame, "all zebras")
-    with pytest.raises(ValueError, match="leave out soft"):
-        predictor.predict(frame, "all circles", union=True)
+    with pytest.raises(ValueError, match="leave out --arrange semantic"):
+        predictor.predict(frame, ["circle"], arrange="semantic")
 
 
 def test_more_classes_than_tokens_are_asked_in_groups(predictor: VisionLLMPredictor) -> None:

@@ -20,7 +20,7 @@ from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
 from instructseg.structures import Task
 from instructseg.systems.locations import polygon_mask
-from instructseg.systems.system_options import check_loading
+from instructseg.systems.system_options import check_loading, check_request
 from instructseg.systems.visionllm.class_dictionary import ClassRequest, class_request, parse_request
 from instructseg.systems.visionllm.visionllm_model import VisionLLM
 from instructseg.systems.visionllm.visionllm_processor import VisionLLMProcessor
@@ -105,10 +105,15 @@ class VisionLLMPredictor:
             ValueError: an option or a format is not of this system, or no word of a class is known.
         """
         frame, given = take_image(image), take_instructions(instructions)
-        check_task(options.get("task", Task.RES))
-        chosen = AnswerOptions(**{name: value for name, value in options.items() if name != "task"})  # type: ignore[arg-type]
-        if chosen.soft or chosen.union or chosen.arrange not in (None, "instance"):
-            raise ValueError("VisionLLM gives single objects with hard masks: leave out soft, union, --arrange")
+        check_task(options.pop("task", Task.RES))
+        chosen = AnswerOptions(
+            threshold=options.pop("threshold", None),
+            all_instances=options.pop("all_instances", None),
+            arrange=options.pop("arrange", None),
+        )
+        check_request(SYSTEM, options)
+        if chosen.arrange not in (None, "instance"):
+            raise ValueError(f"{SYSTEM} gives single objects: leave out --arrange {chosen.arrange}")
         if chosen.arrange is not None:
             answers = self._answer(frame, class_request(given), chosen.threshold)
             found = [replace(one, instruction=one.label, instruction_id=number) for number, one in answers]
