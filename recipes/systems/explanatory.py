@@ -19,13 +19,22 @@ from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.token_loss import token_losses
 from instructseg.systems.sequence.visual_codes import prepare_images
 from recipes.lesson import LessonOutput
-from recipes.systems.explanatory_lessons import TripletBatch, draw_triplets, every_word, triplet_batch
+from recipes.systems.explanatory_lessons import (
+    TripletBatch,
+    draw_changes,
+    every_word,
+    lesson_triplet,
+    triplet_batch,
+)
+from recipes.systems.grounding import Grounding
 from recipes.systems.instructseq_start import k_means, word_reader
 from recipes.systems.lesson_source import LessonSource
 
 WIDTH, LAYERS, CODES, PATCH, IMAGE = 128, 4, 512, 4, 32
 DRAWN = 1500
 """Triplets from which the codes are fitted."""
+GROUNDING = 1.0
+"""Weight of the loss of where the object of an instruction is."""
 FLAT, BUSY = (128, 6000), (384, 20000)
 """Codes of cells of about one grey, and of the others, with the number of cells that are looked at."""
 
@@ -51,6 +60,7 @@ def tiny_config(table: int) -> ExplanatoryConfig:
         image_start=[start],
         row_ends=list(range(start + 1, start + 1 + side)),
         image_end=2,
+        gated_image=True,
         temperature=0.0,  # an edit of these scenes has one right answer
         tie_word_embeddings=True,
     )
@@ -61,7 +71,8 @@ def new_model(seed: int = 0) -> tuple[Explanatory, InstructionReader]:
     words = word_reader(every_word())
     torch.manual_seed(seed)
     model = Explanatory(tiny_config(len(words.tokenizer)))
-    some = draw_triplets(np.random.default_rng([seed, 1]), DRAWN)
+    rng = np.random.default_rng([seed, 1])
+    some = [lesson_triplet(one, rng) for one in draw_changes(rng, DRAWN)]
     images = prepare_images([image for one in some for image in (one.before, one.after)], IMAGE)
     latents = model.visual.latents(images).movedim(1, -1).flatten(0, -2)
     codes = fit_codes(latents.numpy(), seed)
@@ -92,16 +103,21 @@ def lesson_source(words: InstructionReader, count: int, seed: int) -> LessonSour
 
 
 class ExplanatoryLesson(nn.Module):
-    """The loss of a batch: cross-entropy and z-loss of the tokens of the other image, as in the paper."""
+    """The loss of a batch: cross-entropy and z-loss of the tokens of the other image, as in the paper.
+
+    To it comes where the object in question is.
+    """
 
     def __init__(self, model: Explanatory) -> None:
         super().__init__()
         self.model = model
+        self.grounding = Grounding(model.config.language_config.hidden_size)
 
     def forward(self, batch: TripletBatch, aux: bool = True) -> LessonOutput:
         """The loss, with the share of tokens that are right, and of those that differ from the input image."""
         before, after = (self.model.visual.encode(one) for one in (batch.before, batch.after))
-        logits, tokens = self.model(before, batch.ids, batch.mask, after)
+        tokens, prefix = self.model.tokens(after), self.model.read(before, batch.ids, batch.mask)
+        logits, read = self.model.decoder.with_states(prefix, tokens[:, :-1])
         losses = token_losses(logits, tokens, self.model.config.z_loss)
         changed = tokens != self.model.tokens(before)
         # what an edit leaves is copied within minutes; half of the loss is of what it changes
@@ -109,7 +125,10 @@ class ExplanatoryLesson(nn.Module):
         right = logits.argmax(-1) == tokens
         edits = changed & (changed.float().mean(1, keepdim=True) < 0.5)
         figures = {name: _share(right, some) for name, some in (("right", ~edits), ("right_edits", edits))}
-        return LessonOutput({"tokens": (losses.mean(1) + moved).mean() / 2}, figures)
+        image = read[:, -tokens.shape[1] :][:, self.model.inside]
+        grounds = self.grounding(image, batch.grounds) * batch.phrased
+        parts = {"tokens": (losses.mean(1) + moved).mean() / 2, "grounds": GROUNDING * grounds.mean()}
+        return LessonOutput(parts, figures)
 
 
 def _share(right: torch.Tensor, some: torch.Tensor) -> float:

@@ -95,7 +95,7 @@ class DrawnTask:
         self.predictor, self.count = predictor, count
 
     def changes(self, kind: Kind) -> list[Change]:
-        """Scenes of a kind."""
+        """Scenes of a kind, of single objects on scenes with siblings alone."""
         rng = np.random.default_rng([SEED, kind.kept_out])
         return [draw_change(rng, kind.task, kind.there, kept_out=kind.kept_out) for _ in range(self.count)]
 

@@ -17,10 +17,11 @@ from instructseg.systems.explanatory.triplets import Explanation, Triplet, both_
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.visual_codes import prepare_images
 from recipes.lesson import moved
+from recipes.systems.grounding import cell_shares
 from recipes.systems.scenes import ALL_NAMES, COLOURS, SHAPES, Scene, SceneObject, draw_scene
 
-SIDE = 64
-"""Pixels of a scene's side."""
+SIDE, CELLS = 64, 8
+"""Pixels of a scene's side, and codes of it that the tiny model reads."""
 PAINTS = {"magenta": (255, 0, 255), "cyan": (0, 255, 255), "white": (255, 255, 255)}
 """Colours of overlays."""
 WORDS = {
@@ -98,6 +99,8 @@ UNTAUGHT = (
     "make the {object} white and all the rest black",
 )
 """A task that no lesson has, a mask, in words that lessons have."""
+WITH_SIBLINGS = 0.75
+"""Share of the overlays that are of scenes whose objects have siblings of the same colour or shape."""
 SHARES = {("overlay", True): 0.6, ("overlay", False): 0.18, ("depth", True): 0.17, ("depth", False): 0.05}
 """Of the changes in a batch: a key of :data:`WORDS`, and whether it goes there or back."""
 WITHOUT_TEXT = 0.04
@@ -154,31 +157,46 @@ class Change:
 
 
 def draw_change(
-    rng: np.random.Generator, task: str, there: bool, scenes: int = 1, kept_out: bool = False
+    rng: np.random.Generator, task: str, there: bool, kept_out: bool = False, with_siblings: float = 1.0
 ) -> Change:
-    """A random change on the fullest of some scenes, its object and paint of lessons or kept out of them."""
+    """A random change.
+
+    Args:
+        rng: source of all that is random.
+        task, there: as of :class:`Change`.
+        kept_out: whether object and paint are a pair that no lesson has.
+        with_siblings: chance that a single object's change is in a scene whose objects have siblings.
+    """
     while True:
-        scene = max((draw_scene(rng, SIDE) for _ in range(scenes)), key=lambda one: len(one.objects))
+        alike = task != "depth" and rng.random() < with_siblings
+        scene = draw_scene(rng, SIDE, least=2, alike=True) if alike else draw_scene(rng, SIDE)
         target, paint = scene.objects[int(rng.integers(len(scene.objects)))], str(rng.choice(list(PAINTS)))
         if task != "overlay" or is_kept_out(target.name, paint) == kept_out:
             return Change(scene, task, there, target, paint)
 
 
-def draw_triplets(rng: np.random.Generator, count: int) -> list[Triplet]:
-    """Triplets of lessons."""
+def draw_changes(rng: np.random.Generator, count: int) -> list[Change]:
+    """Changes of lessons."""
     kinds = list(SHARES)
     drawn = rng.choice(len(kinds), count, p=list(SHARES.values()))
-    some = [draw_change(rng, kinds[one][0], kinds[one][1], scenes=2) for one in drawn]
-    return [one.both(WORDS[one.task], rng)[0 if one.there else 1] for one in some]
+    some = (kinds[one] for one in drawn)
+    return [draw_change(rng, task, there, with_siblings=WITH_SIBLINGS) for task, there in some]
+
+
+def lesson_triplet(change: Change, rng: np.random.Generator) -> Triplet:
+    """The triplet of a change's direction, in wording of lessons."""
+    return change.both(WORDS[change.task], rng)[0 if change.there else 1]
 
 
 @dataclass(frozen=True, eq=False)
 class TripletBatch:
-    """B triplets.
+    """B triplets. ``I``: codes of an image.
 
     Attributes:
         before, after: ``float[B, 3, S, S]``, -1..1.
         ids, mask: ``int64[B, L]`` and ``bool[B, L]``, instructions.
+        grounds: ``float[B, I]``, 0..1, share of each code's cell that belongs to the object in question.
+        phrased: ``bool[B]``, whether the instruction is of a single object.
         labels: ``None``: the truth is in the images.
     """
 
@@ -186,6 +204,8 @@ class TripletBatch:
     after: torch.Tensor
     ids: torch.Tensor
     mask: torch.Tensor
+    grounds: torch.Tensor
+    phrased: torch.Tensor
     labels: None = None
 
     def __len__(self) -> int:
@@ -198,11 +218,14 @@ class TripletBatch:
 
 def triplet_batch(rng: np.random.Generator, words: InstructionReader, size: int, count: int) -> TripletBatch:
     """Triplets of lessons, whose images are resized to ``size``."""
-    some = draw_triplets(rng, count)
+    changes = draw_changes(rng, count)
+    some = [lesson_triplet(one, rng) for one in changes]
     ids, mask = words.instructions([one.instruction for one in some])
     mask = mask & (torch.from_numpy(rng.random(count)) >= WITHOUT_TEXT)[:, None]
     before, after = ([getattr(one, name) for one in some] for name in ("before", "after"))
-    return TripletBatch(prepare_images(before, size), prepare_images(after, size), ids, mask)
+    grounds = cell_shares([one.target.mask for one in changes], CELLS)
+    phrased = torch.tensor([one.task == "overlay" for one in changes]) & mask.any(1)
+    return TripletBatch(prepare_images(before, size), prepare_images(after, size), ids, mask, grounds, phrased)
 
 
 def every_word() -> Sequence[str]:

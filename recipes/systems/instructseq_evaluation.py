@@ -16,12 +16,20 @@ import numpy as np
 from instructseg.evaluation.calibration import calibration_error, fit_temperature
 from instructseg.systems.codecs import box_overlap, decode_classes
 from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
-from instructseg.systems.instructseq.sequence_answer import SequenceAnswer
+from instructseg.systems.instructseq.sequence_answer import YES, SequenceAnswer
 from instructseg.systems.locations import mask_box
 from instructseg.systems.sequence.agreement import mask_overlap
 from instructseg.systems.sequence.sampling import SampledAnswers, SamplingOptions
 from instructseg.systems.sequence.visual_codes import prepare_images, restore_image
-from recipes.systems.instructseq_lessons import LINES, MAP_COLOURS, SIDE, SequenceLesson, draw_lesson
+from recipes.systems.instructseq_lessons import (
+    DESCRIBED,
+    LINES,
+    MAP_COLOURS,
+    SIDE,
+    SequenceLesson,
+    describe,
+    draw_lesson,
+)
 from recipes.systems.scenes import SHAPES
 from recipes.systems.task_row import task_row
 
@@ -30,6 +38,8 @@ SEED = 1_000_003
 SAMPLES = 6
 WRONG = 0.1
 """Share of a cell's pixels that may be wrong in a cell that is right."""
+UNKNOWN = "blob"
+"""A word that no lesson has, in place of a shape's name."""
 
 
 def measure(name: str, scenes: int, as_paper: bool = False) -> dict[str, Any]:
@@ -41,9 +51,9 @@ def measure(name: str, scenes: int, as_paper: bool = False) -> dict[str, Any]:
         as_paper: changes nothing: the protocols are the same.
     """
     predictor = InstructSeqPredictor.from_pretrained(name)
-    seen, unseen = (Sampled(predictor, "segment", scenes, held_out) for held_out in (False, True))
+    seen, unseen = (Sampled(predictor, draw_lessons("segment", scenes, held_out)) for held_out in (False, True))
     limit = float(np.mean([codec_overlap(predictor, one) for one in seen.lessons]))
-    luck = float(np.mean([1 / len(one.scene.objects) for one in seen.lessons]))
+    luck = chance_object(seen.lessons)
     together, alone = ((of(seen), of(unseen)) for of in (Sampled.overlap, Sampled.single_overlap))
     errors = seen.calibration_error(), unseen.calibration_error()
     sure = seen.calibration_error(certain=True)
@@ -57,36 +67,38 @@ def measure(name: str, scenes: int, as_paper: bool = False) -> dict[str, Any]:
         ),
         "confidence of painted cells": task_row("ECE", errors, None, sure, "calibrated", None),
     }
+    tasks["segment a description"] = _descriptions(predictor, scenes, limit)
     tasks["name the classes of pixels"] = _semantic(predictor, scenes)
     tasks["box of a phrase"] = _boxes(predictor, scenes)
+    tasks["is it there, as a question"] = _questions(predictor, scenes)
     tasks["caption"] = _captions(predictor, scenes)
     protocol = "paper" if as_paper else "honest"
     return {"system": "InstructSeq (tiny)", "protocol": protocol, "scenes": scenes, "tasks": tasks}
 
 
 def draw_lessons(task: str, count: int, held_out: bool, seed: int = SEED) -> list[SequenceLesson]:
-    """Scenes of the evaluation; the same for both kinds of wording."""
+    """Scenes of the evaluation, phrases on those with siblings alone; the same for both kinds of wording."""
     rng = np.random.default_rng(seed)
     lessons = [draw_lesson(rng, task) for _ in range(count)]
     lines = LINES[task].held_out if held_out else LINES[task].train
     return [replace(one, line=lines[place % len(lines)]) for place, one in enumerate(lessons)]
 
 
+def chance_object(lessons: Sequence[SequenceLesson]) -> float:
+    """Chance that an object that is chosen at random is the right one."""
+    return float(np.mean([1 / len(one.scene.objects) for one in lessons]))
+
+
 class Sampled:
-    """Samples of lessons of a task, and their answers.
+    """Samples of lessons of a task, and their answers; these may be of any form.
 
     Args:
         predictor: to be measured.
-        task: of the lessons; the answer may be of any form.
-        count: number of lessons.
-        held_out: whether the wording is one that training has not.
-        seed: of the scenes.
+        lessons: what is asked.
     """
 
-    def __init__(
-        self, predictor: InstructSeqPredictor, task: str, count: int, held_out: bool, seed: int = SEED
-    ) -> None:
-        self.predictor, self.lessons = predictor, draw_lessons(task, count, held_out, seed)
+    def __init__(self, predictor: InstructSeqPredictor, lessons: Sequence[SequenceLesson]) -> None:
+        self.predictor, self.lessons = predictor, lessons
         self.drawn: SampledAnswers = predictor.sample(
             [one.scene.image for one in self.lessons],
             [one.instruction for one in self.lessons],
@@ -118,7 +130,7 @@ class Sampled:
         for answer, lesson in zip(self.together, self.lessons, strict=True):
             if answer.mask is None or answer.confidence is None:
                 continue
-            truth = lesson.target.mask
+            truth = lesson.mask
             painted = _by_cell(answer.mask | truth, side) > 0
             confidence = cv2.resize(answer.confidence, (side, side), interpolation=cv2.INTER_AREA)
             sure.append(confidence[painted])
@@ -140,7 +152,7 @@ def _by_cell(mask: np.ndarray, side: int) -> np.ndarray:
 
 def _overlap(answer: SequenceAnswer, lesson: SequenceLesson) -> float:
     """IoU of the mask; 0 for an answer of another form."""
-    return 0.0 if answer.mask is None else mask_overlap(answer.mask, lesson.target.mask)
+    return 0.0 if answer.mask is None else mask_overlap(answer.mask, lesson.mask)
 
 
 def codec_image(predictor: InstructSeqPredictor, image: np.ndarray) -> np.ndarray:
@@ -152,9 +164,9 @@ def codec_image(predictor: InstructSeqPredictor, image: np.ndarray) -> np.ndarra
 
 def codec_overlap(predictor: InstructSeqPredictor, lesson: SequenceLesson) -> float:
     """IoU of a perfect mask that the VQ model draws again."""
-    colour = np.array(lesson.image[lesson.target.mask][0], np.float32)
+    colour = np.array(lesson.image[lesson.mask][0], np.float32)
     back = codec_image(predictor, lesson.image).astype(np.float32) @ colour / (colour @ colour)
-    return mask_overlap(back > 0.5, lesson.target.mask)
+    return mask_overlap(back > 0.5, lesson.mask)
 
 
 def class_overlap(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -171,7 +183,7 @@ def _semantic(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
     """Class maps by vote, beside the VQ model's own and none anywhere."""
     values, nothing = [], np.zeros((SIDE, SIDE), np.int64)
     for held_out in (False, True):
-        drawn = Sampled(predictor, "semantic", count, held_out)
+        drawn = Sampled(predictor, draw_lessons("semantic", count, held_out))
         found = [nothing if one.classes is None else one.classes for one in drawn.together]
         values.append(class_overlap([(a, b.classes) for a, b in zip(found, drawn.lessons, strict=True)]))
     lessons = draw_lessons("semantic", count, False)
@@ -185,25 +197,51 @@ def _boxes(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
     """P@.5 of boxes that agree best, beside a random object's."""
     values = []
     for held_out in (False, True):
-        drawn = Sampled(predictor, "detect", count, held_out)
+        drawn = Sampled(predictor, draw_lessons("detect", count, held_out))
         pairs = zip(drawn.together, drawn.lessons, strict=True)
         values.append(float(np.mean([_box_hit(answer, lesson) for answer, lesson in pairs])))
-    luck = float(np.mean([1 / len(one.scene.objects) for one in draw_lessons("detect", count, False)]))
+    luck = chance_object(draw_lessons("detect", count, False))
     return task_row("P@.5", (values[0], values[1]), 1.0, luck, ">.5", "RefCOCO AP50 75.22, of 10")
 
 
 def _box_hit(answer: SequenceAnswer, lesson: SequenceLesson) -> bool:
-    return answer.box is not None and box_overlap(answer.box, mask_box(lesson.target.mask).ravel()) >= 0.5
+    return answer.box is not None and box_overlap(answer.box, mask_box(lesson.mask).ravel()) >= 0.5
+
+
+def _descriptions(predictor: InstructSeqPredictor, count: int, limit: float) -> dict[str, Any]:
+    """Masks of objects whose shape is described, not named; beside a name that the model does not know."""
+    values = []
+    for lines in (DESCRIBED.train, DESCRIBED.held_out):
+        some = [
+            replace(one, phrase=describe(one.name, lines[place % len(lines)]))
+            for place, one in enumerate(draw_lessons("segment", count, False))
+        ]
+        values.append(Sampled(predictor, some).overlap())
+    unknown = [
+        replace(one, phrase=f"{one.name.split()[0]} {UNKNOWN}") for one in draw_lessons("segment", count, False)
+    ]
+    return task_row("mIoU", (values[0], values[1]), limit, Sampled(predictor, unknown).overlap(), None, None)
+
+
+def _questions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
+    """Share of the questions that are answered rightly, half of them of absent objects; beside one answer."""
+    values = []
+    for held_out in (False, True):
+        drawn = Sampled(predictor, draw_lessons("question", count, held_out))
+        pairs = zip(drawn.together, drawn.lessons, strict=True)
+        values.append(float(np.mean([answer.text == lesson.text for answer, lesson in pairs])))
+    yes = float(np.mean([one.text == YES for one in draw_lessons("question", count, False)]))
+    return task_row("accuracy", (values[0], values[1]), 1.0, max(yes, 1 - yes), None, None)
 
 
 def _captions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
     """Share of captions that are right word by word, beside the most frequent one."""
     values = []
     for held_out in (False, True):
-        drawn = Sampled(predictor, "caption", count, held_out)
+        drawn = Sampled(predictor, draw_lessons("caption", count, held_out))
         pairs = zip(drawn.together, drawn.lessons, strict=True)
-        values.append(float(np.mean([answer.text == lesson.scene.caption for answer, lesson in pairs])))
-    texts = Counter(one.scene.caption for one in draw_lessons("caption", count, False))
+        values.append(float(np.mean([answer.text == lesson.text for answer, lesson in pairs])))
+    texts = Counter(one.text for one in draw_lessons("caption", count, False))
     luck = texts.most_common(1)[0][1] / count
     return task_row("exact", (values[0], values[1]), 1.0, luck, ">.5", "COCO BLEU 35.00, beams of 6")
 
@@ -211,7 +249,7 @@ def _captions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
 def fit_calibration(predictor: InstructSeqPredictor, count: int) -> float:
     """The temperature of the confidence of painted cells, on other scenes; 1 where all of them are alike."""
     predictor.model.config.calibration = 1.0
-    sure, right = Sampled(predictor, "segment", count, False, SEED + 1).cells()
+    sure, right = Sampled(predictor, draw_lessons("segment", count, False, SEED + 1)).cells()
     if right.all() or not right.any():
         return 1.0
     return round(fit_temperature(sure, right), 3)

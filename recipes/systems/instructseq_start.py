@@ -63,6 +63,7 @@ def tiny_config(table: int) -> InstructSeqConfig:
         locations=33,
         classes=list(SHAPES),
         cell_colours=True,
+        gated_image=True,
         frozen_text=False,
         samples=6,
     )

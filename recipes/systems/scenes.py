@@ -6,6 +6,7 @@ a nearer one in front of those behind it, so that depth can be seen: it is that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -80,18 +81,25 @@ ALL_NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 """Every name that an object can have."""
 
 
-def draw_scene(rng: np.random.Generator, size: int = 64, most: int = 3) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, size: int = 64, most: int = 3, least: int = 1, alike: bool = False
+) -> Scene:
     """A random scene.
 
     Args:
         rng: source of all that is random.
         size: ``S``, pixels of a side, at least 24.
         most: largest number of objects, 1 to 3.
+        least: smallest number of objects.
+        alike: whether each object shares its colour or its shape with another one, so that neither word alone
+            names it; for at least 2 objects.
     """
     while True:
         horizon = int(size * rng.uniform(0.25, 0.5))
         image, depth = _ground(rng, size, horizon)
-        names = rng.choice(len(ALL_NAMES), int(rng.integers(1, most + 1)), replace=False)
+        names = rng.choice(len(ALL_NAMES), int(rng.integers(least, most + 1)), replace=False)
+        if alike and not all(siblings(ALL_NAMES[one], [ALL_NAMES[other] for other in names]) for one in names):
+            continue
         feet = np.sort(rng.uniform(horizon + 0.25 * size, size - 1, len(names)))  # the farthest first
         drawn = []
         for name, foot in zip(names, feet, strict=True):
@@ -105,6 +113,12 @@ def draw_scene(rng: np.random.Generator, size: int = 64, most: int = 3) -> Scene
         if objects:
             grain = rng.normal(0, 4, (size, size, 1))
             return Scene(np.clip(image + grain, 0, 255).astype(np.uint8), objects, depth)
+
+
+def siblings(name: str, names: Sequence[str]) -> list[str]:
+    """Those of some names that share the colour or the shape with a name, but not both."""
+    words = name.split()
+    return [other for other in names if sum(a == b for a, b in zip(words, other.split(), strict=True)) == 1]
 
 
 def _floor(row: float | np.ndarray, horizon: int, size: int) -> float | np.ndarray:

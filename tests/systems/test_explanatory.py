@@ -221,7 +221,7 @@ def test_lessons_keep_out_what_the_evaluation_asks() -> None:
         for kept in (False, True):
             one = lessons.draw_change(rng, "overlay", True, kept_out=kept)
             assert lessons.is_kept_out(one.target.name, one.paint) == kept
-    drawn = lessons.draw_triplets(rng, 60)
+    drawn = [lessons.lesson_triplet(one, rng) for one in lessons.draw_changes(rng, 60)]
     assert all(set(one.instruction.split()) <= words for one in drawn)
     grey = [np.ptp(one.after.astype(int), axis=2).max() == 0 for one in drawn]
     assert 0 < np.mean(grey) < 0.5 and set(COLOURS) & set(" ".join(one.instruction for one in drawn).split())
@@ -240,6 +240,28 @@ def test_a_step_trains_every_part_but_the_codes() -> None:
     assert torch.equal(batch.after, again.after) and len(source.names(0)) == len(batch) == 4
 
 
+def test_cells_of_the_object_are_asked_for_where_there_is_one(predictor: ExplanatoryPredictor) -> None:
+    batch, _ = recipe.lesson_source(predictor.words, 40, 5).batch(0)
+    assert batch.grounds.shape == (40, 64) and 0 < batch.phrased.sum() < 40
+    moved = (batch.before - batch.after).abs().amax(1).flatten(1).mean(1)
+    assert (batch.grounds[batch.phrased].sum(1) > 0).all() and (moved[batch.phrased] < moved.max()).all()
+    lesson, free = recipe.ExplanatoryLesson(predictor.model), replace(batch, phrased=batch.phrased & False)
+    with torch.no_grad():
+        assert lesson(batch).losses["grounds"] > 0 == lesson(free).losses["grounds"]
+
+
+def test_the_instruction_scales_tokens_of_the_input_image(predictor: ExplanatoryPredictor) -> None:
+    model = predictor.model
+    codes = predictor.codes(drawn_change(2).scene.image).repeat(2, 1, 1)
+    ids, mask = predictor.words.instructions([TEXT, TEXT.replace("red", "blue")])
+    with torch.no_grad():
+        red, blue = model.read(codes, ids, mask).states[:, ids.shape[1] :]
+        free, other = model.read(codes, ids, torch.zeros_like(mask)).states[:, ids.shape[1] :]
+    factors = red / blue
+    assert (factors - factors[:1]).abs().median() < 1e-3 and not torch.allclose(red, blue, atol=1e-3)
+    assert torch.equal(free, other)
+
+
 def test_the_loss_is_half_of_what_changes(predictor: ExplanatoryPredictor) -> None:
     model = predictor.model
     batch, _ = recipe.lesson_source(predictor.words, 3, 5).batch(0)
@@ -252,7 +274,7 @@ def test_the_loss_is_half_of_what_changes(predictor: ExplanatoryPredictor) -> No
         losses = token_losses(logits[row : row + 1], tokens[row : row + 1], model.config.z_loss)[0]
         moved = [float(one) for one, a, b in zip(losses, tokens[row], old[row], strict=True) if a != b]
         values.append((float(losses.mean()) + np.mean(moved)) / 2)
-    assert float(found.total) == pytest.approx(np.mean(values), rel=1e-4)
+    assert float(found.losses["tokens"]) == pytest.approx(np.mean(values), rel=1e-4)
 
 
 def test_the_recipe_trains_and_measures(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recipes.systems.bank import BANK, vocabulary
-from recipes.systems.scenes import ALL_NAMES, COLOURS, FAR, LEAST_SEEN, NEAR, draw_scene
+from recipes.systems.scenes import ALL_NAMES, COLOURS, FAR, LEAST_SEEN, NEAR, draw_scene, siblings
 
 
 def test_scenes_are_a_function_of_the_seed_and_their_targets_fit() -> None:
@@ -25,6 +25,19 @@ def test_scenes_are_a_function_of_the_seed_and_their_targets_fit() -> None:
             nearest = min(COLOURS, key=lambda c: np.abs(scene.image[found.mask].mean(0) - COLOURS[c]).sum())
             assert nearest == found.colour
     assert seen == set(ALL_NAMES)
+
+
+def test_neither_colour_nor_shape_alone_names_an_object_among_siblings() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        scene = draw_scene(rng, 32, least=2, alike=True)
+        assert len(scene.objects) >= 2
+        for one in scene.objects:
+            assert any((one.colour == other.colour) != (one.shape == other.shape) for other in scene.objects)
+    assert siblings("red circle", ["red circle", "red square", "blue circle", "blue square"]) == [
+        "red square",
+        "blue circle",
+    ]
 
 
 def test_wording_of_the_evaluation_is_not_in_the_training() -> None:

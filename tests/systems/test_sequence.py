@@ -101,6 +101,21 @@ def test_padding_and_other_rows_change_nothing(decoder: PrefixDecoder) -> None:
         torch.testing.assert_close(decoder(alone, tokens[:1]), decoder(given, tokens)[:1], atol=1e-5, rtol=1e-5)
 
 
+def test_states_of_a_prefix_are_what_the_last_layer_reads(decoder: PrefixDecoder) -> None:
+    some, tokens = prefix(), torch.tensor([[6, 7, 1], [12, 11, END]])
+    read = list[torch.Tensor]()
+    layer = decoder.language.model.layers[-1]
+    hook = layer.register_forward_pre_hook(
+        lambda _, given, named: read.append(given[0] if given else named["hidden_states"]), with_kwargs=True
+    )
+    with torch.no_grad():
+        logits, states = decoder.with_states(some, tokens)
+    hook.remove()
+    assert states.shape == (2, 5, 32) and torch.equal(states, read[0][:, :5])
+    with torch.no_grad():
+        assert torch.equal(logits, decoder(some, tokens))
+
+
 def test_copies_of_a_prefix_equal_a_batch_of_them(decoder: PrefixDecoder) -> None:
     given = prefix()
     with torch.no_grad():

@@ -29,6 +29,7 @@ class ExplanatoryConfig(PreTrainedConfig):
         image_end: id behind the last row, the end of an answer.
         before_answer: ids between the input image and the answer.
         causal_prefix: whether tokens of the prefix see those before them alone, as Chameleon was trained.
+        gated_image: whether the instruction as a whole also scales tokens of the input image, for small models.
         samples, temperature, guidance: of answers, by default.
         image_top_k: codes that are sampled from at most; 0 for no limit. The paper has 2048.
         z_loss: weight of the squared logarithm of the softmax's denominator in training.
@@ -48,6 +49,7 @@ class ExplanatoryConfig(PreTrainedConfig):
     image_end: int = 0
     before_answer: list[int] | None = None
     causal_prefix: bool = False
+    gated_image: bool = False
     samples: int = 1
     temperature: float = 1.0
     guidance: float = 1.0

@@ -45,6 +45,8 @@ class Explanatory(StoredModel):
         super().__init__(config)
         kind = ImageChameleon if isinstance(config.language_config, ChameleonConfig) else LlamaForCausalLM
         self.decoder = PrefixDecoder(language or kind(config.language_config), config.causal_prefix)
+        width = config.language_config.hidden_size
+        self.gate = nn.Linear(width, width) if config.gated_image else None
         self.visual = visual or VisualCodes(config.visual_config or {}, config.image_size)
         self.post_init()
 
@@ -96,9 +98,13 @@ class Explanatory(StoredModel):
         """
         image = self.tokens(codes)
         between = image.new_tensor(self.config.before_answer or []).expand(len(image), -1)
-        states = self.decoder.language.model.embed_tokens(torch.cat([ids, image, between], dim=1))
-        real = mask.new_ones(len(mask), image.shape[1] + between.shape[1])
-        return Prefix(states, torch.cat([mask, real], dim=1))
+        embed = self.decoder.language.model.embed_tokens
+        words, states = embed(ids), embed(torch.cat([image, between], dim=1))
+        if self.gate is not None:
+            said = (words * mask[..., None]).sum(1) / mask.sum(1).clamp(min=1)[:, None].sqrt()
+            states = states * (1 + self.gate(said)[:, None])
+        real = mask.new_ones(states.shape[:2])
+        return Prefix(torch.cat([words, states], dim=1), torch.cat([mask, real], dim=1))
 
     def forward(
         self, before: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, after: torch.Tensor

@@ -34,6 +34,7 @@ class InstructSeqConfig(PreTrainedConfig):
         locations: number of location tokens over a side of the image.
         classes: names of the classes of a class map, whose colours are those of ``even_palette`` behind black.
         cell_colours: whether an image token also carries the mean colour of its cell, for small image encoders.
+        gated_image: whether the instruction as a whole also scales image tokens, for small models.
         frozen_text: whether the text encoder is not trained.
         samples, temperature: of answers, by default.
         tie_word_embeddings: whether the tokens of answers have one row each, for reading and for writing.
@@ -56,6 +57,7 @@ class InstructSeqConfig(PreTrainedConfig):
     locations: int = 1000
     classes: list[str] | None = None
     cell_colours: bool = False
+    gated_image: bool = False
     frozen_text: bool = True
     samples: int = 10
     temperature: float = 1.0

@@ -38,6 +38,7 @@ class InstructSeq(StoredModel):
         self.text = RobertaModel(config.text_config, add_pooling_layer=False)
         self.enter_image = nn.Linear(_width_of(config.image_config), width)
         self.enter_colour = nn.Linear(3, width) if config.cell_colours else None
+        self.gate = nn.Linear(config.text_config.hidden_size, width) if config.gated_image else None
         self.enter_text = nn.Linear(config.text_config.hidden_size, width)
         self.decoder = PrefixDecoder(LlamaForCausalLM(config.language_config))
         self.visual = VisualCodes(config.visual_config or {}, config.answer_size)
@@ -62,6 +63,9 @@ class InstructSeq(StoredModel):
         if self.enter_colour is not None:
             side = math.isqrt(image.shape[1])
             image = image + self.enter_colour(F.adaptive_avg_pool2d(pixels, side).flatten(2).mT)
+        if self.gate is not None:
+            said = (words * mask[..., None]).sum(1) / mask.sum(1).clamp(min=1)[:, None].sqrt()
+            image = image * (1 + self.gate(said)[:, None])
         states = torch.cat([self.enter_text(words), image], dim=1)
         return Prefix(states, torch.cat([mask, mask.new_ones(image.shape[:2])], dim=1))
 

@@ -74,7 +74,9 @@ class InstructSeqPredictor:
         """Predictions on an image, at least one per instruction, in their order.
 
         A segmentation has a mask, and ``drawn`` in the colour that was asked; a class map a prediction for each
-        class that is there; a detection the inside of its box as a mask; a caption ``text``.
+        class that is there; a detection the inside of its box as a mask; a caption, or the answer to a
+        question, ``text``. Of a question of whether something is there, ``presence`` is the share of the
+        samples that say yes.
 
         Args:
             image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.

@@ -27,6 +27,9 @@ from instructseg.systems.sequence.agreement import (
 from instructseg.systems.sequence.instruction_reader import InstructionReader
 from instructseg.systems.sequence.visual_codes import VisualCodes, restore_image
 
+YES, NO = "yes", "no"
+"""Answers to whether something is there."""
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceAnswer:
@@ -34,7 +37,8 @@ class SequenceAnswer:
 
     Attributes:
         task: form of the answer: ``segment``, ``semantic``, ``detect`` or ``caption``; that of most samples.
-        agreement: 0..1, share of all samples of that form whose answer is not empty.
+        agreement: 0..1, share of all samples of that form whose answer is not empty; of a question that is
+            answered with yes or no, share of those that say yes.
         certainty: 0..1, mean probability of the chosen sample's tokens; of a mask, of its cells.
         mask: ``bool[H, W]``, of a segmentation.
         probability: ``float32[H, W]``, 0..1, share of the samples that paint a pixel; of a segmentation.
@@ -100,6 +104,8 @@ class AnswerReader:
             return SequenceAnswer(task, share, certain[best], box=boxes[best])
         texts = [self.words.text(tokens[row, : ends[row]].tolist()) for row in rows]
         best = most_frequent(texts)
+        if texts[best] in (YES, NO):
+            share = texts.count(YES) / len(tasks)
         return SequenceAnswer(task, share, certain[best], text=texts[best])
 
     def _image(

@@ -62,13 +62,17 @@ class PrefixDecoder(nn.Module):
         Returns:
             ``float[B, T + 1, V]``: entry ``t`` is of token ``t``, seen from the tokens before it.
         """
+        return self.with_states(prefix, tokens)[0]
+
+    def with_states(self, prefix: Prefix, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits as of :meth:`forward`, and what the last layer reads of the prefix, ``float[B, P, C]``."""
         size, length = prefix.mask.shape
         count = tokens.shape[1]
         states = torch.cat([prefix.states, self.language.model.embed_tokens(tokens)], dim=1)
         real = torch.cat([prefix.mask, prefix.mask.new_ones(size, count)], dim=1)
         seen = self._seen(real, length)
-        found = self._run(states, seen, _places(prefix.mask, count), None)
-        return self._logits(found[:, length - 1 :])
+        outputs = self._outputs(states, seen, _places(prefix.mask, count), None, output_hidden_states=True)
+        return self._logits(outputs.last_hidden_state[:, length - 1 :]), outputs.hidden_states[-2][:, :length]
 
     def start(self, prefix: Prefix, copies: int = 1) -> tuple[torch.Tensor, DecodingState]:
         """Reads a prefix once, for ``N`` copies of each row.
@@ -110,15 +114,20 @@ class PrefixDecoder(nn.Module):
         return logits
 
     def _run(self, states: torch.Tensor, seen: torch.Tensor, places: torch.Tensor, cache: Any) -> torch.Tensor:
-        outputs = self.language.model(
+        found: torch.Tensor = self._outputs(states, seen, places, cache).last_hidden_state
+        return found
+
+    def _outputs(
+        self, states: torch.Tensor, seen: torch.Tensor, places: torch.Tensor, cache: Any, **options: bool
+    ) -> Any:
+        return self.language.model(
             inputs_embeds=states,
             attention_mask=seen[:, None],
             position_ids=places,
             use_cache=cache is not None,
             **{CACHE: cache},
+            **options,
         )
-        found: torch.Tensor = outputs.last_hidden_state
-        return found
 
 
 class DecodingState:
