@@ -29,10 +29,10 @@ class Bin(NamedTuple):
     share: float
 
 
-def with_temperature(presence: np.ndarray, temperature: float) -> np.ndarray:
-    """Presences ``float[N]``, 0..1, with their logits divided by a temperature."""
+def with_temperature(presence: np.ndarray, temperature: float, shift: float = 0.0) -> np.ndarray:
+    """Presences ``float[N]``, 0..1, with their logits divided by a temperature, and then shifted."""
     kept = np.clip(presence, EDGE, 1 - EDGE)
-    return 1 / (1 + np.exp(-np.log(kept / (1 - kept)) / temperature))
+    return 1 / (1 + np.exp(-np.log(kept / (1 - kept)) / temperature - shift))
 
 
 def fit_temperature(presence: np.ndarray, present: np.ndarray) -> float:
@@ -55,6 +55,31 @@ def fit_temperature(presence: np.ndarray, present: np.ndarray) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
     return float(np.exp(found.x))
+
+
+def fit_temperature_and_shift(presence: np.ndarray, present: np.ndarray) -> tuple[float, float]:
+    """Temperature, 0.05 to 20, and shift, -10 to 10, of the largest likelihood (Platt, 1999).
+
+    A shift is needed where presences are too low or too high as a whole.
+
+    Args:
+        presence, present: as of :func:`fit_temperature`.
+
+    Raises:
+        ValueError: all instructions have a target, or none.
+    """
+    from scipy.optimize import minimize
+
+    check_both(present)
+
+    def loss(values: np.ndarray) -> float:
+        chance = with_temperature(presence, float(np.exp(values[0])), float(values[1]))
+        chance = np.clip(chance, 1e-12, 1 - 1e-12)
+        return float(-np.where(present, np.log(chance), np.log(1 - chance)).mean())
+
+    limits = [(np.log(0.05), np.log(20)), (-10, 10)]
+    found = minimize(loss, [0.0, 0.0], bounds=limits, method="L-BFGS-B")
+    return float(np.exp(found.x[0])), float(found.x[1])
 
 
 def fit_threshold(presence: np.ndarray, present: np.ndarray, answered: float | None = None) -> float:

@@ -86,6 +86,7 @@ class SequenceTraining(nn.Module):
 
 def save(model: InstructSeq, words: InstructionReader, folder: Path) -> None:
     """Calibrates the confidence on scenes of their own, and writes the model in float16."""
-    model.config.calibration = fit_calibration(InstructSeqPredictor(model, words), SCENES)
+    found = fit_calibration(InstructSeqPredictor(model, words), SCENES)
+    model.config.calibration, model.config.calibration_shift = found
     model.processor = words
     model.half().save_pretrained(folder)

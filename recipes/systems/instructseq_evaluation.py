@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from instructseg.evaluation.calibration import calibration_error, fit_temperature
+from instructseg.evaluation.calibration import calibration_error, fit_temperature_and_shift
 from instructseg.systems.codecs import box_overlap, decode_classes
 from instructseg.systems.instructseq.instructseq_predictor import InstructSeqPredictor
 from instructseg.systems.instructseq.sequence_answer import YES, SequenceAnswer
@@ -246,10 +246,15 @@ def _captions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
     return task_row("exact", (values[0], values[1]), 1.0, luck, ">.5", "COCO BLEU 35.00, beams of 6")
 
 
-def fit_calibration(predictor: InstructSeqPredictor, count: int) -> float:
-    """The temperature of the confidence of painted cells, on other scenes; 1 where all of them are alike."""
-    predictor.model.config.calibration = 1.0
+def fit_calibration(predictor: InstructSeqPredictor, count: int) -> tuple[float, float]:
+    """Temperature and shift of the confidence of painted cells, on other scenes; 1 and 0 if all are alike.
+
+    Codes that look alike share the probability of a cell that is right, so it is too low as a whole.
+    """
+    config = predictor.model.config
+    config.calibration, config.calibration_shift = 1.0, 0.0
     sure, right = Sampled(predictor, draw_lessons("segment", count, False, SEED + 1)).cells()
     if right.all() or not right.any():
-        return 1.0
-    return round(fit_temperature(sure, right), 3)
+        return 1.0, 0.0
+    temperature, shift = fit_temperature_and_shift(sure, right)
+    return round(temperature, 3), round(shift, 3)

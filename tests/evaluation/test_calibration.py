@@ -8,6 +8,7 @@ from instructseg.evaluation.calibration import (
     calibration_error,
     fit_cut,
     fit_temperature,
+    fit_temperature_and_shift,
     fit_threshold,
     reliability,
     with_temperature,
@@ -31,6 +32,15 @@ def test_the_temperature_of_a_known_distribution_is_found(temperature: float) ->
     assert calibration_error(calibrated, PRESENT) < 0.01
     assert temperature == 1 or calibration_error(presence, PRESENT) > 0.04
     assert (np.diff(calibrated[np.argsort(presence)]) >= 0).all()  # the order stays
+
+
+@pytest.mark.parametrize(("temperature", "shift"), [(0.5, 0.8), (2.0, -1.5)])
+def test_temperature_and_shift_of_a_known_distribution_are_found(temperature: float, shift: float) -> None:
+    presence = sigmoid((LOGITS - shift) * temperature)
+    found = fit_temperature_and_shift(presence, PRESENT)
+    assert found == pytest.approx((temperature, shift), rel=0.05)
+    assert calibration_error(with_temperature(presence, *found), PRESENT) < 0.01
+    assert calibration_error(with_temperature(presence, fit_temperature(presence, PRESENT)), PRESENT) > 0.03
 
 
 def test_thresholds_are_those_of_plain_loops() -> None:
@@ -76,6 +86,8 @@ def test_fits_need_both_kinds() -> None:
             ValueError, match=f"all 3 instructions are {'with' if share else 'without'} a target"
         ):
             fit_temperature(np.array([0.1, 0.5, 0.9]), np.full(3, share))
+        with pytest.raises(ValueError, match="a fit needs both"):
+            fit_temperature_and_shift(np.array([0.1, 0.5, 0.9]), np.full(3, share))
     with pytest.raises(ValueError, match="answered must be"):
         fit_threshold(np.array([0.1, 0.5]), np.array([True, False]), 0)
     with pytest.raises(ValueError, match="no candidate is right"):

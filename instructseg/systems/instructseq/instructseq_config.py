@@ -38,7 +38,8 @@ class InstructSeqConfig(PreTrainedConfig):
         frozen_text: whether the text encoder is not trained.
         samples, temperature: of answers, by default.
         tie_word_embeddings: whether the tokens of answers have one row each, for reading and for writing.
-        calibration: temperature of the confidence, fitted so that it is the share of cells that are right.
+        calibration, calibration_shift: temperature of the confidence and shift of its logit, fitted so that it
+            is the share of cells that are right.
     """
 
     model_type = MODEL_TYPE
@@ -62,6 +63,7 @@ class InstructSeqConfig(PreTrainedConfig):
     samples: int = 10
     temperature: float = 1.0
     calibration: float = 1.0
+    calibration_shift: float = 0.0
     tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:

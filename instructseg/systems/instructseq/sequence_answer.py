@@ -142,7 +142,8 @@ class AnswerReader:
     def _sure(self, chances: np.ndarray, agreeing: np.ndarray, samples: int) -> np.ndarray:
         """``float32[H, W]``: probability of the codes times the chance of being confirmed, calibrated."""
         product = chances * confirmed(agreeing, samples)
-        return with_temperature(product, self.config.calibration).astype(np.float32)
+        config = self.config
+        return with_temperature(product, config.calibration, config.calibration_shift).astype(np.float32)
 
     def _painted(self, image: np.ndarray, token: int) -> np.ndarray:
         """``float32[H, W]``, 0..1: place of each pixel between black and the colour of a token."""
