@@ -126,7 +126,8 @@ def test_words_to_questions_and_refusals_in_a_sentence() -> None:
         wait_until_ready(client)
         first, second = ask(client, ["the red circle", "describe the image"]).json()["results"]
         assert first["text"] is None and first["found"] and second["system"] == "InstructSeq"
-        assert second["text"] == "a red circle and a yellow triangle and a blue square"
+        caption = opened("instructseq-tiny")[0].answer(load_image(SCENE), "describe the image")
+        assert second["text"] == caption != ""
         assert ask(client, "the image", task="vqa").json()["results"][0]["text"]
     with client_of("instructcv-tiny") as client:
         wait_until_ready(client)
