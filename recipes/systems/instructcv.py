@@ -343,7 +343,7 @@ def measure(name: str, scenes: int, as_paper: bool = False) -> dict[str, Any]:
             "paper": PAPER[task],
         }
     return {
-        "system": "InstructCV (tiny)",
+        "system": "InstructCV (tiny), protocol of the paper" if as_paper else "InstructCV (tiny)",
         "protocol": "paper" if as_paper else "honest",
         "scenes": scenes,
         "tasks": tasks,

@@ -282,9 +282,8 @@ def test_training_resumes_and_is_measured(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(recipe, "CV_TASKS", ("segment", "classify"))
     values = evaluate(CONFIG, [*few, "protocol=paper"])
     assert values["tasks"]["segment"]["ceiling"] == 1 and (tmp_path / "results_paper.json").is_file()
-    assert table_of([values]).count("\n") == 3 and "| InstructCV (tiny) | segment | mIoU |" in table_of(
-        [values]
-    )
+    table = table_of([values])
+    assert table.count("\n") == 3 and "| InstructCV (tiny), protocol of the paper | segment | mIoU |" in table
     with pytest.raises(ValueError, match="there is no 'instructcd'"):
         train(CONFIG, ["system=instructcd"])
 
