@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from instructseg.inference.stream_options import SPEEDS
+from perf.engines import engine_rows
 from perf.workload import weights_digest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,6 +286,7 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "composed": ("stages", lambda values: ratios(values["composed"])),
     "stages": ("stages", stages),
     "int8": ("stages", int8),
+    "engines": ("engines", lambda values: table(*engine_rows(values))),
     "starts": ("startup", starts),
     "loading": ("startup", loading),
     "memory": ("memory", memory),
