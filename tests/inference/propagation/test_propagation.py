@@ -133,6 +133,15 @@ def test_frames_wait_for_one_another_in_a_file_alone() -> None:
     assert [len(propagation.add(one)) for one in given] == [1] * 7
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_carried_masks_are_soft_where_that_is_asked_for(soft: bool) -> None:
+    propagation = Propagation(StillTracker, 2, soft)
+    given = results(alone(("A", 0.8), ("-", 0.1)))
+    _, carried = [one for result in given for one in propagation.add(result)]
+    assert name_of(carried.predictions[0].mask) == "A"
+    assert (carried.predictions[0].probability is not None) == soft
+
+
 def test_the_next_video_has_objects_of_its_own() -> None:
     propagation = Propagation(StillTracker)
     first, second = results(alone(("A", 0.9), ("-", 0.0)))
