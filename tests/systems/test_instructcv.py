@@ -221,6 +221,15 @@ def meaning(frame: np.ndarray, asked: AskedTask, *drawn: np.ndarray) -> list[Any
     return InstructCVPredictor(silent, recipe.SETTINGS).decode(frame, asked, np.stack(drawn))
 
 
+def test_an_instruction_that_would_be_cut_off_is_refused(tiny: InstructCVPredictor) -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    assert tiny.predict(image, "segment the red circle")
+    with pytest.raises(
+        ValueError, match=r"'quizzically .*' has \d+ tokens, and InstructCV reads 24: say it shorter"
+    ):
+        tiny.predict(image, "quizzically segment the extraordinarily red circle")
+
+
 def test_perfect_drawings_are_perfect_answers() -> None:
     scene = draw_scene(np.random.default_rng(1), 64)
     one = scene.objects[0]

@@ -125,7 +125,7 @@ class InstructCVPredictor:
             options: ``threshold`` on the presence, and ``task``: ``res`` asks for masks whatever the words.
 
         Raises:
-            ValueError: another option, or a number below 1.
+            ValueError: another option, a number below 1, or an instruction that is too long.
         """
         threshold, task = options.pop("threshold", None), options.pop("task", None)
         check_request(SYSTEM, options)
@@ -157,7 +157,12 @@ class InstructCVPredictor:
             images: ``uint8[H, W, 3]`` RGB, N of any size.
             instructions: one of each image.
             samples, seed: as of :meth:`predict`.
+
+        Raises:
+            ValueError: an instruction is longer than the text encoder reads.
         """
+        for text in instructions:
+            self._check_length(text)
         side, config = self.config.image_size, self.config
         small = [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in images]
         pixels = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
@@ -178,6 +183,16 @@ class InstructCVPredictor:
                 ).images
             made.append(np.rint(np.clip(drawn, 0, 1) * 255).astype(np.uint8))
         return np.concatenate(made).reshape(len(images), samples, side, side, 3)
+
+    def _check_length(self, text: str) -> None:
+        """Refuses what the pipeline would cut off without a word."""
+        tokenizer = self.pipeline.tokenizer
+        length, limit = len(tokenizer(text, verbose=False).input_ids), tokenizer.model_max_length
+        if length > limit:
+            raise ValueError(
+                f"'{text[:60]}' has {length} tokens, and {SYSTEM} reads {limit}: say it shorter, in words that "
+                "these weights know (others count by letter or syllable)"
+            )
 
     def decode(self, frame: np.ndarray, asked: AskedTask, drawn: np.ndarray) -> list[Prediction]:
         """Returns the answers that samples ``uint8[K, S, S, 3]`` of a frame ``uint8[H, W, 3]`` show."""
