@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +61,12 @@ class ImageOptions(AnswerOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "keep_tokens", TokenChoice.of(self.keep_tokens))
-        if not 1 <= self.consensus <= MOST_PARAPHRASES:
-            raise ValueError(f"consensus must be from 1 to {MOST_PARAPHRASES}, got {self.consensus}")
+        for name, most in (("consensus", MOST_PARAPHRASES), ("zoom", MOST_ZOOM)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or not 1 <= value <= most:
+                raise ValueError(f"{name} must be from 1 to {most}, a whole number, got {value!r}")
         if self.explain and self.consensus > 1:
             raise ValueError("an explanation belongs to one wording: leave out explain or consensus")
-        if not 1 <= self.zoom <= MOST_ZOOM:
-            raise ValueError(f"zoom must be from 1 to {MOST_ZOOM}, got {self.zoom}")
         if self.zoom > 1 and self.consensus > 1:
             raise ValueError("zoom and consensus exclude each other: leave out one of them")
 

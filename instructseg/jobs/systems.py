@@ -58,7 +58,7 @@ def open_system(
     from transformers.utils import logging as transformers_logging
 
     from instructseg.hub import bundled, note_of
-    from instructseg.inference.predictor import PretrainedPredictor, text_tasks_of
+    from instructseg.inference.predictor import PretrainedPredictor, text_tasks_of, traits_of
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # errors in weights take one line
@@ -81,9 +81,12 @@ def open_system(
         )
     asked = questions(prompts, job) if job.task is None else []
     if asked and Task.VQA not in tasks:
+        traits = traits_of(predictor)
+        request = f"make it a request, as '{traits.examples[-1]}'"
+        advice = request if traits.words_decide else "add --task reason_seg for a mask"
         raise ValueError(
-            f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: add "
-            "--task reason_seg for a mask, or choose others with --model"
+            f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: {advice}, "
+            "or choose others with --model"
         )
     if shipped and isinstance(predictor, PretrainedPredictor):
         note = predictor.processor.known_words.note(prompts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from instructseg.inference.selection import AnswerOptions
+
 
 def check_loading(system: str, quantize: object, max_memory: object) -> None:
     """Refuses to load a small system quantized, or into a given memory.
@@ -21,6 +23,15 @@ def check_request(system: str, options: Mapping[str, object]) -> None:
     Raises:
         ValueError: there is one.
     """
-    given = [name for name, value in options.items() if value not in (None, False)]
+    given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
         raise ValueError(f"{system} knows no {', '.join(given)}: leave it out, or choose another model")
+
+
+def take_threshold(value: float | None) -> float | None:
+    """The presence below which a mask is empty.
+
+    Raises:
+        ValueError: it is outside 0..1.
+    """
+    return AnswerOptions(value).threshold

@@ -114,7 +114,15 @@ def test_a_single_object_is_chosen_in_the_whole_image(
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"zoom": 0}, "from 1 to 4"), ({"zoom": 5}, "from 1 to 4"), ({"zoom": 2, "consensus": 2}, "exclude")],
+    [
+        ({"zoom": 0}, "from 1 to 4"),
+        ({"zoom": 5}, "from 1 to 4"),
+        ({"zoom": 1.5}, "a whole number, got 1.5"),
+        ({"zoom": "2"}, "a whole number, got '2'"),
+        ({"zoom": None}, "a whole number, got None"),
+        ({"consensus": 2.5}, "a whole number, got 2.5"),
+        ({"zoom": 2, "consensus": 2}, "exclude"),
+    ],
 )
 def test_settings_that_make_no_sense(nano: Nano, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):

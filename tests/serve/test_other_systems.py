@@ -138,7 +138,11 @@ def test_words_to_questions_and_refusals_in_a_sentence() -> None:
         assert (found["presence"] > 0.5) == (found["text"] == "yes")
         for fields, said in (({"task": "vqa"}, "asks for words"), ({"task": "reason_seg"}, "has no task")):
             reply = ask(client, "the red circle", **fields)
-            assert reply.status_code == 422 and said in reply.json()["detail"]
+            assert reply.status_code == 422 and said in reply.json()["detail"] and "Task." not in reply.text
+        for question in ("is there a red circle?", "does the image show a dog", "what is in the image?"):
+            reply = ask(client, question)
+            assert reply.status_code == 422 and "says yes and no in colours" in reply.json()["detail"]
+        assert ask(client, "how far is each pixel?").json()["results"][0]["drawn"]
     with client_of("visionllm-tiny") as client:
         wait_until_ready(client)
         reply = ask(client, "how many circles are there?")

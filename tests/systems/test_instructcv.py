@@ -274,6 +274,9 @@ def test_behind_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert '"system": "InstructCV"' in Path("out/photo.json").read_text()
     ran = CliRunner().invoke(app, ["image", *words, "-o", "other", "--soft"])
     assert ran.exit_code == 2 and "InstructCV knows no soft" in ran.output
+    ran = CliRunner().invoke(app, ["image", "photo.png", "is there a dog?", "--model", str(folder)])
+    assert ran.exit_code == 2 and "make it a request, as 'estimate the depth'" in ran.output
+    assert "reason_seg" not in ran.output  # which it does not have
 
 
 def test_training_resumes_and_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

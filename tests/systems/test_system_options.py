@@ -47,3 +47,15 @@ def test_an_option_is_taken_or_refused_by_name(name: str) -> None:
         else:
             with pytest.raises(ValueError, match=f"knows no {option}|leave out --{option} semantic"):
                 predictor.predict(frame, "the circle", **{option: value})
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in TINY.glob("*-tiny")))
+def test_values_out_of_range_are_refused(name: str) -> None:
+    predictor, frame = loaded(TINY / name), np.full((64, 64, 3), 200, np.uint8)
+    for options, said in (
+        ({"threshold": 2.0}, "threshold 2.0 is outside 0..1"),
+        ({"task": "nonsense"}, "unknown task 'nonsense'"),
+        ({"zoom": 0}, "knows no zoom"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            predictor.predict(frame, "the circle", **options)  # type: ignore[arg-type]

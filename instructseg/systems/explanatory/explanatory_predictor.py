@@ -30,7 +30,7 @@ from instructseg.systems.sequence.sampling import (
     sample_in_parts,
 )
 from instructseg.systems.sequence.visual_codes import prepare_images, restore_image
-from instructseg.systems.system_options import check_loading, check_request
+from instructseg.systems.system_options import check_loading, check_request, take_threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -120,7 +120,7 @@ class ExplanatoryPredictor:
         Raises:
             ValueError: another option, a number out of range, or no word of an instruction is known.
         """
-        threshold, task = options.pop("threshold", None), options.pop("task", None)
+        threshold, task = take_threshold(options.pop("threshold", None)), options.pop("task", None)
         check_request(SYSTEM, options)
         if task is not None:
             check_task(task)

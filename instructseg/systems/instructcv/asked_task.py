@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from instructseg.questions import wants_words
 from instructseg.systems.codecs import COLOURS
 
 CvTask = Literal["segment", "detect", "depth", "classify"]
@@ -72,3 +73,10 @@ def parse_asked(instruction: str) -> AskedTask:
     task: CvTask = "detect" if _DETECT.search(text) else "segment"
     found = _OBJECT.search(text) or _OF.search(text) or _VERB.search(text)
     return AskedTask(task, found[1] if found else text)
+
+
+def lacks_colours(instruction: str, asked: AskedTask) -> bool:
+    """Whether an instruction is a question for words, which a mask would answer wrongly."""
+    text = " ".join(instruction.lower().split())
+    question = text.endswith("?") or _THERE.search(text) is not None
+    return asked.task == "segment" and question and wants_words(text)

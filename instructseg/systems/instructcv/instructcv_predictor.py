@@ -17,17 +17,17 @@ import torch
 
 from instructseg.devices import choose_device, choose_dtype
 from instructseg.files import share
-from instructseg.inference.predictor import RequestKeywords, SystemTraits
+from instructseg.inference.predictor import RequestKeywords, SystemTraits, check_task
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
 from instructseg.processing.storage import local_folder
 from instructseg.structures import Task
 from instructseg.systems.codecs import COLOURS, box_overlap, decode_boxes, decode_mask, decode_presence
-from instructseg.systems.instructcv.asked_task import AskedTask, parse_asked
+from instructseg.systems.instructcv.asked_task import AskedTask, lacks_colours, parse_asked
 from instructseg.systems.instructcv.instructcv_config import InstructCVConfig
 from instructseg.systems.instructcv.space_to_depth import SpaceToDepth
-from instructseg.systems.system_options import check_request
+from instructseg.systems.system_options import check_request, take_threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -125,18 +125,24 @@ class InstructCVPredictor:
             options: ``threshold`` on the presence, and ``task``: ``res`` asks for masks whatever the words.
 
         Raises:
-            ValueError: another option, a number below 1, or an instruction that is too long.
+            ValueError: another option, a number out of range, an instruction that is too long, or a question
+                without colours for its answers.
         """
-        threshold, task = options.pop("threshold", None), options.pop("task", None)
+        threshold, task = take_threshold(options.pop("threshold", None)), options.pop("task", None)
         check_request(SYSTEM, options)
-        if task is not None and Task(task) is not Task.RES:
-            raise ValueError(f"{SYSTEM} has no task '{task}': say it in the instruction")
+        if task is not None and (chosen := check_task(task)) is not Task.RES:
+            raise ValueError(f"{SYSTEM} has no task '{chosen.value}': say it in the instruction")
         if samples < 1 or seed < 0:
             raise ValueError(f"samples must be at least 1 and seed at least 0, got {samples} and {seed}")
         frame, texts = take_image(image), take_instructions(instructions)
         asked = [parse_asked(text) for text in texts]
         if task is not None:
             asked = [AskedTask("segment", one.category) for one in asked]
+        elif refused := [text for text, one in zip(texts, asked, strict=True) if lacks_colours(text, one)]:
+            raise ValueError(
+                f"'{refused[0]}' asks for words: {SYSTEM} says yes and no in colours, as in "
+                "'display green if there is a dog, else display red'"
+            )
         drawn = self.draw([frame] * len(texts), texts, samples, seed)
         found = list[Prediction]()
         for place, (text, one) in enumerate(zip(texts, asked, strict=True)):
