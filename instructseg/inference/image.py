@@ -63,7 +63,7 @@ class ImageOptions(AnswerOptions):
         object.__setattr__(self, "keep_tokens", TokenChoice.of(self.keep_tokens))
         for name, most in (("consensus", MOST_PARAPHRASES), ("zoom", MOST_ZOOM)):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or not 1 <= value <= most:
+            if not isinstance(value, Integral) or not 1 <= int(value) <= most:
                 raise ValueError(f"{name} must be from 1 to {most}, a whole number, got {value!r}")
         if self.explain and self.consensus > 1:
             raise ValueError("an explanation belongs to one wording: leave out explain or consensus")

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from instructseg.inference.selection import AnswerOptions
 
+_CALLED = {"arrange": "arrange (--classes)"}
+"""Options that the command line calls otherwise."""
+
 
 def check_loading(system: str, quantize: object, max_memory: object) -> None:
     """Refuses to load a small system quantized, or into a given memory.
@@ -25,7 +28,8 @@ def check_request(system: str, options: Mapping[str, object]) -> None:
     """
     given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
-        raise ValueError(f"{system} knows no {', '.join(given)}: leave it out, or choose another model")
+        named = ", ".join(_CALLED.get(name, name) for name in given)
+        raise ValueError(f"{system} knows no {named}: leave it out, or choose another model")
 
 
 def take_threshold(value: float | None) -> float | None:

@@ -277,6 +277,9 @@ def test_behind_the_command_line(folder: Path, tmp_path: Path, monkeypatch: pyte
     ran = CliRunner().invoke(app, ["image", "photo.png", "is there a dog?", "--model", str(folder)])
     assert ran.exit_code == 2 and "make it a request, as 'estimate the depth'" in ran.output
     assert "reason_seg" not in ran.output  # which it does not have
+    classes = ["photo.png", "--classes", "dog, cat", "--model", str(folder), "-o", "listed"]
+    ran = CliRunner().invoke(app, ["image", *classes])
+    assert ran.exit_code == 2 and "InstructCV knows no arrange (--classes)" in ran.output
 
 
 def test_training_resumes_and_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
