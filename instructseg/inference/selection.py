@@ -142,10 +142,12 @@ def answers(
         ValueError: the threshold is outside 0..1, or a score is not a number.
     """
     several = [rule.several(text) for text in instructions]
+    assert output.mask_logits is not None and output.seg_logits is not None
+    presence = presence_of(output.seg_logits, rule.temperature).tolist()
+    empty = [rule.threshold is not None and value < rule.threshold for value in presence]
     guide = EdgeGuide(frame, geometry) if rule.edges and frame is not None else None
     found: list[list[Prediction]] = [[] for _ in instructions]
-    single = [row for row, many in enumerate(several) if not many]
-    assert output.mask_logits is not None and output.seg_logits is not None
+    single = [row for row, many in enumerate(several) if not many or empty[row]]
     best = predictions(
         SegOutput(output.mask_logits[single], output.seg_logits[single]),
         [geometry] * len(single),
@@ -157,8 +159,8 @@ def answers(
         guide=guide,
     )
     for row, one in zip(single, best, strict=True):
-        found[row] = [one]
-    for row in (row for row, many in enumerate(several) if many):
+        found[row] = [replace(one, id=0) if several[row] else one]
+    for row in (row for row, some in enumerate(found) if not some):
         masks, scores = output.mask_logits[row], output.seg_logits[row]
         found[row] = _every(masks, scores, geometry, instructions[row], rule, guide)
         found[row] = [replace(one, instruction_id=numbers[row]) for one in found[row]]
@@ -173,13 +175,9 @@ def _every(
     rule: AnswerRule,
     guide: EdgeGuide | None,
 ) -> list[Prediction]:
-    """Every object that answers an instruction, or one empty prediction."""
+    """Every object that answers an instruction."""
     check_finite(seg_logits)
     presence = float(presence_of(seg_logits, rule.temperature))
-    if rule.threshold is not None and presence < rule.threshold:
-        empty = np.zeros(geometry.original, np.float32)
-        score = float(seg_logits.float().sigmoid().amax())
-        return [Prediction(empty > 0, score, presence, text, empty if rule.soft else None)]
     masks, scores, queries = _candidates(mask_logits, seg_logits, geometry, rule.cut)
     chosen = select_objects(masks, scores)[: named_number(text) or MOST_INSTANCES]
     found = []

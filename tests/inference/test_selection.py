@@ -59,8 +59,13 @@ def test_the_cut_decides_and_the_best_remains() -> None:
 
 
 def test_below_the_threshold_nothing_is_there() -> None:
-    (nothing,) = found([0.2, 0.3, 0.05, 0.05], threshold=0.35, soft=True)
-    assert not nothing.found and nothing.presence == pytest.approx(0.3) and nothing.score == pytest.approx(0.3)
+    scores = [0.2, 0.3, 0.05, 0.05]
+    (nothing,), (best,) = (
+        found(scores, threshold=threshold, soft=True, all_instances=several)
+        for threshold, several in ((0.35, True), (0.0, False))
+    )
+    assert not nothing.found and nothing.presence == pytest.approx(0.3) and nothing.id == 0
+    assert nothing.score == best.score < 0.3 and best.found  # that of the best mask, as where one is asked for
     assert nothing.probability is not None and not nothing.probability.any()
 
 
