@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from instructseg.systems.instructcv.asked_task import parse_asked
+from instructseg.systems.instructcv.asked_task import TEMPLATES, parse_asked
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Wording:
 BANK: dict[str, Wording] = {
     "segment": Wording(
         (
-            "segment the {object}",
+            TEMPLATES["segment"],
             "please segment the {object}",
             "mark the {object} in white",
             "create a mask of the {object}",
@@ -73,7 +73,7 @@ BANK: dict[str, Wording] = {
     ),
     "detect": Wording(
         (
-            "detect the {object}",
+            TEMPLATES["detect"],
             "please detect the {object}",
             "draw a box around the {object}",
             "put a bounding box on the {object}",
@@ -104,7 +104,7 @@ BANK: dict[str, Wording] = {
     ),
     "depth": Wording(
         (
-            "estimate the depth of this image",
+            TEMPLATES["depth"],
             "please estimate the depth map",
             "show the depth map of the image",
             "how far is everything in this image",
@@ -132,7 +132,7 @@ BANK: dict[str, Wording] = {
     ),
     "classify": Wording(
         (
-            "display {yes} if the image contains a {object}, else display {no}",
+            TEMPLATES["classify"],
             "show {yes} if there is a {object}, else show {no}",
             "if there is a {object} display {yes}, otherwise display {no}",
             "paint the image {yes} if you see a {object}, else paint it {no}",

@@ -221,13 +221,43 @@ def meaning(frame: np.ndarray, asked: AskedTask, *drawn: np.ndarray) -> list[Any
     return InstructCVPredictor(silent, recipe.SETTINGS).decode(frame, asked, np.stack(drawn))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("segment the red circle", None),
+        ("Please locate the blue square!", None),
+        ("produce a segmentation of the red circle", "segment the red circle"),
+        ("whereabouts is the red circle? a box", "detect the red circle"),
+        ("visualise the depth", "estimate the depth of this image"),
+        (
+            "does it depict a red circle? green for yes, blue for no",
+            "display green if the image contains a red circle, else display blue",
+        ),
+    ],
+)
+def test_unknown_words_are_replaced_by_plain_ones(
+    tiny: InstructCVPredictor, monkeypatch: pytest.MonkeyPatch, text: str, said: str | None
+) -> None:
+    told: list[str] = []
+    real = tiny.draw
+    monkeypatch.setattr(
+        tiny, "draw", lambda images, texts, *rest: told.extend(texts) or real(images, texts, *rest)
+    )
+    (found,) = tiny.predict(np.zeros((32, 32, 3), np.uint8), text)[:1]
+    assert told == [said or text] and found.instruction == text
+    if said is not None:  # the same request, in words of the training
+        assert parse_asked(said) == parse_asked(text)
+        tiny.predict(np.zeros((32, 32, 3), np.uint8), said)
+        assert told[1:] == [said]
+
+
 def test_an_instruction_that_would_be_cut_off_is_refused(tiny: InstructCVPredictor) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     assert tiny.predict(image, "segment the red circle")
     with pytest.raises(
-        ValueError, match=r"'quizzically .*' has \d+ tokens, and InstructCV reads 24: say it shorter"
+        ValueError, match=r"'segment the .*' has \d+ tokens, and InstructCV reads 24: say it shorter"
     ):
-        tiny.predict(image, "quizzically segment the extraordinarily red circle")
+        tiny.predict(image, "segment the extraordinarily quizzical red circle")
 
 
 def test_perfect_drawings_are_perfect_answers() -> None:

@@ -13,6 +13,14 @@ CvTask = Literal["segment", "detect", "depth", "classify"]
 CV_TASKS: tuple[CvTask, ...] = get_args(CvTask)
 """Tasks of the paper (section 2.1)."""
 
+TEMPLATES: dict[CvTask, str] = {
+    "segment": "segment the {object}",
+    "detect": "detect the {object}",
+    "depth": "estimate the depth of this image",
+    "classify": "display {yes} if the image contains a {object}, else display {no}",
+}
+"""The plain wording of each task."""
+
 _DEPTH = re.compile(r"\b(depths?|distances?|how (far|near|close|distant)|nearest|farthest)\b")
 _DETECT = re.compile(r"\b(detect\w*|box(es)?|bounding|locat\w+|rectangles?|frame|where)\b")
 _WHETHER = re.compile(r"\b(if|whether|when|unless|does|do|is|are)\b")
@@ -47,6 +55,11 @@ class AskedTask:
     task: CvTask
     category: str = ""
     colours: tuple[str, str] | None = None
+
+    def plainly(self) -> str:
+        """An instruction for the same in the wording of :data:`TEMPLATES`."""
+        yes, no = self.colours or ("", "")
+        return TEMPLATES[self.task].format(object=self.category, yes=yes, no=no)
 
 
 def parse_asked(instruction: str) -> AskedTask:

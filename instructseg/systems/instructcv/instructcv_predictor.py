@@ -5,6 +5,7 @@ Letters: ``N`` instructions, ``K`` samples of each, ``S`` side of the model's im
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,7 +119,8 @@ class InstructCVPredictor:
 
         Args:
             image: a path, a Pillow image, or ``uint8[H, W, 3]`` RGB.
-            instructions: one or several, in free words (:func:`parse_asked`).
+            instructions: one or several, in free words (:func:`parse_asked`); where small weights do not know a
+                word of one, they are told :meth:`AskedTask.plainly` in its place.
             samples: images drawn of each instruction; of several, masks, depth and colours are their mean, and
                 boxes those of the sample that agrees best with the others.
             seed: of the noise; sample ``k`` starts from that of ``seed + k``.
@@ -143,7 +145,8 @@ class InstructCVPredictor:
                 f"'{refused[0]}' asks for words: {SYSTEM} says yes and no in colours, as in "
                 "'display green if there is a dog, else display red'"
             )
-        drawn = self.draw([frame] * len(texts), texts, samples, seed)
+        said = [self._said(text, one, task is not None) for text, one in zip(texts, asked, strict=True)]
+        drawn = self.draw([frame] * len(texts), said, samples, seed)
         found = list[Prediction]()
         for place, (text, one) in enumerate(zip(texts, asked, strict=True)):
             for answer in self.decode(frame, one, drawn[place]):
@@ -189,6 +192,17 @@ class InstructCVPredictor:
                 ).images
             made.append(np.rint(np.clip(drawn, 0, 1) * 255).astype(np.uint8))
         return np.concatenate(made).reshape(len(images), samples, side, side, 3)
+
+    def _said(self, text: str, asked: AskedTask, otherwise: bool) -> str:
+        """The instruction, or plain words where something else is asked or these weights know more of them."""
+        plain = asked.plainly()
+        return plain if otherwise or self._unknown(plain) < self._unknown(text) else text
+
+    def _unknown(self, text: str) -> int:
+        """Number of words that are no token of their own, where the tokenizer has such words."""
+        special = set(self.pipeline.tokenizer.all_special_tokens)
+        words = self.pipeline.tokenizer.get_added_vocab().keys() - special
+        return len(set(re.findall(r"[a-z0-9]+", text.lower())) - words) if words else 0
 
     def _check_length(self, text: str) -> None:
         """Refuses what the pipeline would cut off without a word."""
