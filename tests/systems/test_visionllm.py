@@ -18,7 +18,7 @@ from instructseg.systems.visionllm.class_dictionary import ClassRequest, OutputF
 from instructseg.systems.visionllm.guided_tokenizer import ImageTokens
 from instructseg.systems.visionllm.visionllm_config import full_config
 from instructseg.systems.visionllm.visionllm_model import ObjectLogits, VisionLLM
-from instructseg.systems.visionllm.visionllm_predictor import VisionLLMPredictor
+from instructseg.systems.visionllm.visionllm_predictor import DetectedObject, VisionLLMPredictor
 from recipes.systems import train
 from recipes.systems import visionllm as recipe
 from recipes.systems import visionllm_lessons as lessons
@@ -315,6 +315,20 @@ def test_predictions_of_a_class_list_and_of_a_phrase(predictor: VisionLLMPredict
         predictor.predict(frame, "all zebras")
     with pytest.raises(ValueError, match="leave out --arrange semantic"):
         predictor.predict(frame, ["circle"], arrange="semantic")
+
+
+def test_an_object_is_given_once(predictor: VisionLLMPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def box(left: float, top: float) -> np.ndarray:
+        return np.array([[left, top], [left + 0.3, top], [left + 0.3, top + 0.3], [left, top + 0.3]])
+
+    sure, again, other = (
+        DetectedObject(0, score, box(*place))
+        for score, place in ((0.8, (0.1, 0.1)), (0.6, (0.12, 0.1)), (0.7, (0.6, 0.6)))
+    )
+    monkeypatch.setattr(predictor, "detect", lambda *_: [sure, other, again])
+    found = predictor.predict(image(7), "all circles", threshold=0.5)
+    assert [one.score for one in found] == [0.8, 0.7] and [one.id for one in found] == [1, 2]
+    assert np.array_equal(found[0].mask, sure.mask(*found[0].mask.shape))
 
 
 def test_more_classes_than_tokens_are_asked_in_groups(predictor: VisionLLMPredictor) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from instructseg.devices import choose_device
 from instructseg.inference.predictor import RequestKeywords, SystemTraits, check_task
-from instructseg.inference.selection import AnswerOptions
+from instructseg.inference.selection import DUPLICATE, AnswerOptions, distinct_objects
 from instructseg.inference.user_input import take_image, take_instructions
 from instructseg.media import ImageLike
 from instructseg.prediction import Prediction
@@ -172,10 +172,11 @@ class VisionLLMPredictor:
             mine = [one for one in every if one.name == number]
             presence = mine[0].score if mine else 0.0
             kept = [one for one in mine if one.score >= least][: 1 if request.single else None]
-            masks = [(one.mask(height, width), one.score) for one in kept]
-            for mask, score in [one for one in masks if one[0].any()] or [
-                (np.zeros((height, width), bool), presence)
-            ]:
+            pairs = [(one.mask(height, width), one.score) for one in kept]
+            pairs = [(mask, score) for mask, score in pairs if mask.any()]
+            chosen = distinct_objects([mask for mask, _ in pairs], [score for _, score in pairs], DUPLICATE)
+            nothing = (np.zeros((height, width), bool), presence)
+            for mask, score in [pairs[place] for place in chosen] or [nothing]:
                 one = Prediction(mask, score, presence, label=name, image=frame, system=SYSTEM)
                 answers.append((number, one))
         return answers
