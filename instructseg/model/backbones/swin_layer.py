@@ -6,7 +6,7 @@ Letters: ``F`` frames, ``H, W`` cells of the map, ``S`` cells of a window's side
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
 from torch.nn import functional as F
@@ -15,8 +15,14 @@ from transformers.models.swin.modeling_swin import SwinAttention, SwinLayer
 from instructseg.model.blocks import ROWS, in_blocks, uses_blocks
 
 if TYPE_CHECKING:
-    from transformers.utils import TransformersKwargs
     from typing_extensions import Unpack
+
+
+class SwinLayerKeywords(TypedDict, total=False):
+    """What transformers hands on from a model to its layers (its own type is unknown to who has it not)."""
+
+    output_attentions: bool | None
+    output_hidden_states: bool | None
 
 
 class WindowLayer(SwinLayer):
@@ -32,7 +38,7 @@ class WindowLayer(SwinLayer):
         hidden_states: torch.Tensor,
         input_dimensions: tuple[int, int],
         always_partition: bool = False,
-        **given: Unpack[TransformersKwargs],
+        **given: Unpack[SwinLayerKeywords],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``float[F, H * W, C]`` to the same shape, and attention weights or ``None``; arguments as there."""
         if not uses_blocks(hidden_states) or not always_partition:
