@@ -115,11 +115,11 @@ def tiny_folder(name: str) -> Path:
     Raises:
         FileNotFoundError: their package is not installed, or lacks them.
     """
-    package = find_spec(TINY_PACKAGE)
-    for place in (package.submodule_search_locations or ()) if package else ():
-        if (Path(place) / name).is_dir():
-            return Path(place) / name
-    lacks = "is not installed" if package is None else "lacks it: it is of another version"
+    places = _tiny_places()
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    lacks = "is not installed" if not places else "lacks it: it is of another version"
     raise FileNotFoundError(
         f"{name} is in the package {TINY_PACKAGE.replace('_', '-')}, which {lacks}: "
         "'pip install ./recipes/systems/package' in a clone of the repository, or give the folder of a model"
@@ -128,11 +128,14 @@ def tiny_folder(name: str) -> Path:
 
 def tiny_scene() -> Path | None:
     """A drawn scene for the small weights, ``None`` without their package."""
+    scenes = (place / "scene.jpg" for place in _tiny_places())
+    return next((scene for scene in scenes if scene.is_file()), None)
+
+
+def _tiny_places() -> list[Path]:
+    """Folders of the package of small weights; none if it is not installed."""
     package = find_spec(TINY_PACKAGE)
-    places = (
-        [Path(place) / "scene.jpg" for place in (package.submodule_search_locations or ())] if package else []
-    )
-    return next((place for place in places if place.is_file()), None)
+    return [Path(place) for place in (package.submodule_search_locations or ())] if package else []
 
 
 def download(repository: str | Path, patterns: Sequence[str], **options: Unpack[HubOptions]) -> Path:

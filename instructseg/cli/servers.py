@@ -69,16 +69,9 @@ class ModelChoice:
 
     def load(self) -> Predictors:
         """Predictors for images and, if the system has them, videos, of the same weights."""
-        from instructseg.loading import OpenOptions, load_both
+        from instructseg.loading import load_both
 
-        options: OpenOptions = {}
-        if self.device is not None:
-            options["device"] = self.device
-        if self.dtype is not None:
-            options["dtype"] = self.dtype
-        if self.quantize is not None:
-            options["quantize"] = self.quantize
-        return load_both(self.name, **options)
+        return load_both(self.name, device=self.device, dtype=self.dtype, quantize=self.quantize)
 
 
 def serve_command(

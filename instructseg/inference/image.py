@@ -231,11 +231,10 @@ class ImagePredictor(PretrainedPredictor):
         asked = [n for n, text in enumerate(given) if rule.several(text) and answered[n][0].found]
         fitted = self.processor.config.presence_threshold
         closer = replace(rule, threshold=fitted or PART_PRESENCE, union=False, all_instances=True)
-        seen = []
+        texts, plain, seen = [given[n] for n in asked], replace(chosen, explain=False), []
         for part in parts_of(image.frame.shape[:2], chosen.zoom) if asked else []:
             shown = CachedFrame(np.ascontiguousarray(image.frame[part]))
-            plain = replace(chosen, explain=False)
-            seen.append((part, self._segment(encoder, shown, [given[n] for n in asked], task, plain, closer)))
+            seen.append((part, self._segment(encoder, shown, texts, task, plain, closer)))
         found = list(answered)
         for place, number in enumerate(asked):
             whole, parts = found[number], [(part, some[place]) for part, some in seen]

@@ -68,8 +68,8 @@ class VideoSession(PretrainedPredictor):
         self._rule = self.rule(options, soft=options.smooth > 0)
         self._identities = Identities(options.smooth)
         make = tracker_maker(options.track, self.model.device)
-        soft = options.soft or options.arrange is not None
-        self._propagation = None if make is None else Propagation(make, options.lookahead, soft)
+        shown = self.rule(options)  # without the soft masks that smoothing reads
+        self._propagation = None if make is None else Propagation(make, options.lookahead, shown.soft)
         self._start = 0  # index of the first frame of the current video
         self._window = options.window()
         self._size: tuple[int, int] | None = None

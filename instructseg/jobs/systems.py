@@ -73,7 +73,7 @@ def open_system(
         setup_logging()  # shows the chosen settings
     options: OpenOptions = {"device": job.device, "dtype": job.dtype, "quantize": job.quantize}
     predictor = load(job.model, **options, max_memory=job.max_memory, workload=workload)
-    tasks = text_tasks_of(predictor)
+    tasks, traits = text_tasks_of(predictor), traits_of(predictor)
     if job.task is Task.VQA and Task.VQA not in tasks:
         raise ValueError(
             "these weights have not learned to write text for 'vqa': leave out --task vqa, or choose others "
@@ -81,17 +81,14 @@ def open_system(
         )
     asked = questions(prompts, job) if job.task is None else []
     if asked and Task.VQA not in tasks:
-        traits = traits_of(predictor)
         request = f"make it a request, as '{traits.examples[-1]}'"
         advice = request if traits.words_decide else "add --task reason_seg for a mask"
         raise ValueError(
             f"'{prompts[asked[0]]}' asks for words, which these weights have not learned to write: {advice}, "
             "or choose others with --model"
         )
-    if shipped and isinstance(predictor, PretrainedPredictor):
-        note = predictor.processor.known_words.note(prompts)
-        if note:
-            typer.echo(f"note: {note}", err=True)
+    if shipped and (note := traits.note(prompts)):
+        typer.echo(f"note: {note}", err=True)
     if job.compile:
         if not isinstance(predictor, PretrainedPredictor):
             raise ValueError(f"{job.model} is not compiled by this package: leave out --compile")

@@ -223,27 +223,29 @@ def _descriptions(predictor: InstructSeqPredictor, count: int, limit: float) -> 
     return task_row("mIoU", (values[0], values[1]), limit, Sampled(predictor, unknown).overlap(), None, None)
 
 
-def _questions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
-    """Share of the questions that are answered rightly, half of them of absent objects; beside one answer."""
+def _right_texts(predictor: InstructSeqPredictor, task: str, count: int) -> tuple[float, float]:
+    """Share of answers that are right word by word, in seen and in unseen wording."""
     values = []
     for held_out in (False, True):
-        drawn = Sampled(predictor, draw_lessons("question", count, held_out))
+        drawn = Sampled(predictor, draw_lessons(task, count, held_out))
         pairs = zip(drawn.together, drawn.lessons, strict=True)
         values.append(float(np.mean([answer.text == lesson.text for answer, lesson in pairs])))
+    return values[0], values[1]
+
+
+def _questions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
+    """Share of the questions that are answered rightly, half of them of absent objects; beside one answer."""
+    values = _right_texts(predictor, "question", count)
     yes = float(np.mean([one.text == YES for one in draw_lessons("question", count, False)]))
-    return task_row("accuracy", (values[0], values[1]), 1.0, max(yes, 1 - yes), None, None)
+    return task_row("accuracy", values, 1.0, max(yes, 1 - yes), None, None)
 
 
 def _captions(predictor: InstructSeqPredictor, count: int) -> dict[str, Any]:
     """Share of captions that are right word by word, beside the most frequent one."""
-    values = []
-    for held_out in (False, True):
-        drawn = Sampled(predictor, draw_lessons("caption", count, held_out))
-        pairs = zip(drawn.together, drawn.lessons, strict=True)
-        values.append(float(np.mean([answer.text == lesson.text for answer, lesson in pairs])))
+    values = _right_texts(predictor, "caption", count)
     texts = Counter(one.text for one in draw_lessons("caption", count, False))
     luck = texts.most_common(1)[0][1] / count
-    return task_row("exact", (values[0], values[1]), 1.0, luck, ">.5", "COCO BLEU 35.00, beams of 6")
+    return task_row("exact", values, 1.0, luck, ">.5", "COCO BLEU 35.00, beams of 6")
 
 
 def fit_calibration(predictor: InstructSeqPredictor, count: int) -> tuple[float, float]:
